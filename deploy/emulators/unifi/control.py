@@ -1,0 +1,182 @@
+"""The emulator's own desk, beside the vendor's API: state, readers, doors, faults, and the page for people.
+
+Not for: anything a real controller has. It asks for no sign-in, so it listens where the emulator listens (this machine by default);
+JSON bodies are demanded so that a foreign web page cannot post to it. Invariant: bad input gets the same envelope as the API's.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from deploy.emulators.unifi import page
+from deploy.emulators.unifi.controller import Controller
+from deploy.emulators.unifi.envelope import Answer, ApiError, encode_answer
+from deploy.emulators.unifi.faults import SECONDS_MAX, Fault
+from deploy.emulators.unifi.http import Request, Response
+
+PREFIX = "/_emulator"
+_STATIC = Path(__file__).parent / "static"
+_STATIC_KINDS = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
+_PAGE_HEADERS = (
+    (b"content-security-policy", b"default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class ReaderBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A PIN typed in, or a QR text shown, at a door's reader: one of the two."""
+
+    door_id: str
+    pin: str = ""
+    qr: str = ""
+
+
+class DoorBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What happens to a door by hand: its leaf, its unlock schedule (until unix seconds), its hub's network."""
+
+    door_id: str
+    leaf: Literal["open", "close"] | None = None
+    schedule_until: int | None = None
+    offline: bool | None = None
+
+
+class Reboot(msgspec.Struct, forbid_unknown_fields=True):
+    """refuse: nobody listens for `seconds`. unavailable: every API request is answered 503 for `seconds`."""
+
+    mode: Literal["refuse", "unavailable"]
+    seconds: float = 5.0
+
+
+class FaultsBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What to break; every part by itself. `clear` comes first."""
+
+    clear: bool = False
+    next: list[Fault] = []
+    reboot: Reboot | None = None
+    certificate: Literal["new"] | None = None
+    drop_notifications: bool = False
+    tokens_revoked: bool | None = None
+
+
+class Box:
+    """What the desk may do to the process around the controller; the server hands in real ones."""
+
+    def __init__(self, refuse_for: Callable[[float], None], renew_certificate: Callable[[], None]) -> None:
+        self.refuse_for = refuse_for
+        self.renew_certificate = renew_certificate
+
+
+def handle(box: Controller, around: Box, request: Request) -> Response:
+    """One request below /_emulator; ApiError for what it cannot do."""
+    path = request.path.removeprefix(PREFIX)
+    if request.method in ("GET", "HEAD"):
+        return _show(box, request, path)
+    if request.method != "POST":
+        raise ApiError("CODE_OPERATION_FORBIDDEN", "The emulator's desk takes GET and POST.", status=405)
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        raise ApiError("CODE_PARAMS_INVALID", "The emulator's desk takes JSON bodies only.", status=415)
+    if path == "/reader":
+        return _answer(_reader(box, request.decode(ReaderBody)))
+    if path == "/door":
+        return _answer(_door(box, request.decode(DoorBody)))
+    if path == "/faults":
+        return _answer(_faults(box, around, request.decode(FaultsBody)))
+    raise ApiError("CODE_RESOURCE_NOT_FOUND", "The emulator's desk has no such path.", status=404)
+
+
+def state(box: Controller) -> dict[str, Any]:
+    """Everything the page shows, as JSON values."""
+    now = box.now()
+    return {
+        "now": now,
+        "doors": [
+            door.data(now, box.emergency, box.style.no_sensor)
+            | {"rule": door.rule_data(now), "offline": door.offline, "unlocked_until": door.unlocked_until}
+            for door in box.doors.values()
+        ],
+        "emergency": msgspec.to_builtins(box.emergency),
+        "unlocks": [msgspec.to_builtins(unlock) for unlock in reversed(box.unlocks)],
+        "visitors": [
+            {
+                "id": v.id,
+                "first_name": v.first_name,
+                "last_name": v.last_name,
+                "remarks": v.remarks,
+                "status": v.status(now),
+                "start_time": v.start_time,
+                "end_time": v.end_time,
+                "has_pin": v.pin_hash is not None,
+                "has_qr": v.qr_text is not None,
+                "doors": [ref.id for ref in v.resources],
+            }
+            for v in box.visitors.search(now, "", None)
+        ],
+        "log": [entry["_source"] for entry in box.log.find(now, "door_openings")[:100]],
+        "faults": [msgspec.to_builtins(fault) for fault in box.faults.waiting()],
+        "tokens_revoked": box.faults.tokens_revoked,
+        "listeners": len(box.notifications),
+        "requests": len(box.requests),
+    }
+
+
+def _show(box: Controller, request: Request, path: str) -> Response:
+    if path in ("", "/"):
+        return Response(200, page.render(box).encode(), "text/html; charset=utf-8", _PAGE_HEADERS)
+    if path == "/board":
+        return Response(200, page.board(box).encode(), "text/html; charset=utf-8", _PAGE_HEADERS)
+    if path == "/state":
+        return Response(200, msgspec.json.encode(state(box)), headers=((b"cache-control", b"no-store"),))
+    kind = _STATIC_KINDS.get(path.removeprefix("/"))
+    if kind is not None:
+        return Response(200, (_STATIC / path.removeprefix("/")).read_bytes(), kind)
+    raise ApiError("CODE_RESOURCE_NOT_FOUND", "The emulator's desk has no such path.", status=404)
+
+
+def _reader(box: Controller, body: ReaderBody) -> Answer:
+    if bool(body.pin) == bool(body.qr):
+        raise ApiError("CODE_PARAMS_INVALID", "A reader takes a pin or a qr, one of them.", status=400)
+    admission = box.read_pin(body.door_id, body.pin) if body.pin else box.read_qr(body.door_id, body.qr)
+    return Answer(msgspec.to_builtins(admission))
+
+
+def _door(box: Controller, body: DoorBody) -> Answer:
+    door = box.door(body.door_id)
+    if body.leaf is not None:
+        door.leaf_open = body.leaf == "open"
+    if body.schedule_until is not None:
+        door.schedule_until = body.schedule_until
+        door.schedule_ended_early = False
+    if body.offline is not None:
+        door.offline = body.offline
+    box.door_news(door)
+    return Answer("success")
+
+
+def _faults(box: Controller, around: Box, body: FaultsBody) -> Answer:
+    for fault in body.next:
+        if fault.problem():
+            raise ApiError("CODE_PARAMS_INVALID", fault.problem(), status=400)
+    if body.reboot is not None and not 0 < body.reboot.seconds <= SECONDS_MAX:
+        raise ApiError("CODE_PARAMS_INVALID", f"A reboot takes up to {SECONDS_MAX:.0f} seconds.", status=400)
+    if body.clear:
+        box.faults.clear()
+    for fault in body.next:
+        box.faults.add(fault)
+    if body.tokens_revoked is not None:
+        box.faults.tokens_revoked = body.tokens_revoked
+    if body.drop_notifications:
+        box.notifications.drop_all()
+    if body.certificate == "new":
+        around.renew_certificate()
+    if body.reboot is not None and body.reboot.mode == "unavailable":
+        box.faults.starting_until = box.now() + body.reboot.seconds
+    elif body.reboot is not None:
+        around.refuse_for(body.reboot.seconds)
+    return Answer("success")
+
+
+def _answer(answer: Answer) -> Response:
+    return Response(200, encode_answer(answer))

@@ -1,0 +1,233 @@
+"""The emulated controller itself: doors, visitors, log and notifications acting together.
+
+Not for: HTTP. Invariant: nothing happens but by a call with the handed-in clock's time; `advance` plays what has become due.
+Assumed where the documents are silent: a remote unlock works on a door under keep_lock and is refused during a site lockdown.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from deploy.emulators.unifi.doors import Door, DoorSpec, Emergency, stable_id
+from deploy.emulators.unifi.envelope import ApiError, Style
+from deploy.emulators.unifi.faults import Faults
+from deploy.emulators.unifi.logs import SystemLog, row, target
+from deploy.emulators.unifi.notifications import Notifications
+from deploy.emulators.unifi.visitors import Visitor, VisitorBook
+
+ALL_SCOPES = frozenset(
+    [f"{verb}:{thing}" for verb in ("view", "edit") for thing in ("user", "visitor", "policy", "credential", "space", "device", "webhook")]
+    + ["view:system_log", "edit:api_server"]
+)
+AGENT_SCOPES = frozenset({"view:space", "edit:space", "view:visitor", "edit:visitor", "view:credential", "view:device", "view:system_log"})
+"""The least that a site agent's token needs."""
+
+UNLOCKS_KEPT = 500
+REQUESTS_KEPT = 2000
+TOKEN_NAME = "Emulator API token"
+
+
+class Unlock(msgspec.Struct, frozen=True):
+    """A pulse that was given; `at` in unix seconds with fraction, `how` is the log's credential provider."""
+
+    at: float
+    door_id: str
+    door_name: str
+    how: str
+    actor_id: str
+    actor_name: str
+    extra: dict[str, Any] | None = None
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """What a reader decided, with the sentence it logs."""
+
+    admitted: bool
+    reason: str
+    visitor_id: str = ""
+
+
+class Controller:
+    """State and behaviour of the box. `now` answers unix seconds; `tokens` maps each token to its scopes."""
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        rng: Random,
+        doors: Iterable[DoorSpec],
+        tokens: Mapping[str, Iterable[str]],
+        *,
+        pin_length: int = 6,
+        pulse_s: float = 5.0,
+        log_delay_s: float = 1.0,
+        timezone: str = "America/Halifax",
+        staff_pins: tuple[str, ...] = (),
+        style: Style | None = None,
+    ) -> None:
+        self.now = now
+        self.style = style or Style()
+        self.timezone = ZoneInfo(timezone)
+        self.pulse_s = pulse_s
+        self.doors = {spec.id: Door(spec) for spec in doors}
+        self.tokens = {token: frozenset(scopes) for token, scopes in tokens.items()}
+        unknown = sorted(set().union(*self.tokens.values()) - ALL_SCOPES) if self.tokens else []
+        if unknown:
+            raise ValueError(f"The controller knows no such scope: {', '.join(unknown)}.")
+        self.emergency = Emergency(lockdown=False, evacuation=False)
+        self.visitors = VisitorBook(rng, pin_length, staff_pins)
+        self.log = SystemLog(log_delay_s)
+        self.notifications = Notifications()
+        self.faults = Faults()
+        self.unlocks: deque[Unlock] = deque(maxlen=UNLOCKS_KEPT)
+        self.requests: deque[tuple[float, str, str]] = deque(maxlen=REQUESTS_KEPT)
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due_count = 0
+
+    def advance(self) -> None:
+        """Plays what has become due: ends of pulses, late notifications."""
+        now = self.now()
+        while self._due and self._due[0][0] <= now:
+            heapq.heappop(self._due)[2]()
+
+    def door(self, door_id: str) -> Door:
+        door = self.doors.get(door_id)
+        if door is None:
+            raise ApiError("CODE_NOT_EXISTS", "The door does not exist.")
+        return door
+
+    def known_resources(self) -> set[str]:
+        """Ids that a visitor's resources may name: doors, and the group of the whole building."""
+        return set(self.doors) | {self.building_id}
+
+    @property
+    def building_id(self) -> str:
+        return stable_id("building")
+
+    def topology(self) -> list[dict[str, Any]]:
+        floors: dict[str, dict[str, Any]] = {}
+        for door in self.doors.values():
+            floor = floors.setdefault(door.floor_id, {"id": door.floor_id, "name": door.spec.floor, "type": "floor", "resources": []})
+            floor["resources"].append({"id": door.id, "name": door.spec.name, "type": "door", "is_bind_hub": door.spec.bound})
+        return [{"id": self.building_id, "name": "All Doors", "type": "building", "resource_topologies": list(floors.values())}]
+
+    def remote_unlock(self, door_id: str, actor_id: str, actor_name: str, extra: dict[str, Any] | None) -> None:
+        """One pulse by the API; empty actor means the token. ApiError when the door cannot be opened."""
+        door = self.door(door_id)
+        if not door.spec.bound:
+            raise ApiError(self.style.unbound_code)
+        if door.offline:
+            raise ApiError("CODE_DEVICE_DEVICE_OFFLINE")
+        if self.emergency.lockdown and not self.emergency.evacuation:
+            raise ApiError("CODE_OPERATION_FORBIDDEN", "The site is locked down.")
+        self._pulse(door, "REMOTE_THROUGH_UAH", actor_id, actor_name or TOKEN_NAME, extra)
+        self.notifications.publish(
+            "access.data.device.remote_unlock",
+            door.hub_id,
+            {"unique_id": door.id, "name": door.spec.name, "full_name": door.full_name, "up_id": door.floor_id, "location_type": "door"},
+        )
+
+    def read_pin(self, door_id: str, pin: str) -> Admission:
+        """What the reader at a door does with a PIN typed in."""
+        door = self._reader(door_id)
+        if self.visitors.is_staff_pin(pin):
+            return self._admit(door, "PIN_CODE", None)
+        return self._judge(door, "PIN_CODE", self.visitors.holder_of_pin(pin))
+
+    def read_qr(self, door_id: str, text: str) -> Admission:
+        """What the reader at a door does with a QR code held before it."""
+        return self._judge(self._reader(door_id), "QR", self.visitors.holder_of_qr(text))
+
+    def visitor_news(self, visitor: Visitor, message: str) -> None:
+        """Writes the visitor's creation or cancellation to the log."""
+        entry = row(
+            self.now(),
+            event_type="access.visitor.update",
+            message=message,
+            result="ACCESS",
+            provider="",
+            actor_id="",
+            actor_name=TOKEN_NAME,
+            actor_type="api_token",
+            targets=[target("visitor", visitor.id, f"{visitor.first_name} {visitor.last_name}")],
+        )
+        self.log.add(self.now(), "visitor", entry)
+
+    def door_news(self, door: Door) -> None:
+        """Tells the listeners how a door stands now."""
+        self.notifications.publish("access.data.device.location_update_v2", door.id, door.notice(self.now(), self.emergency))
+
+    def emergency_news(self) -> None:
+        pair = {"lockdown": self.emergency.lockdown, "evacuation": self.emergency.evacuation}
+        self.notifications.publish("access.data.setting.update", "", pair)
+        for door in self.doors.values():
+            self.door_news(door)
+
+    def _reader(self, door_id: str) -> Door:
+        door = self.door(door_id)
+        if not door.spec.bound:
+            raise ApiError(self.style.unbound_code, "This door has no reader.")
+        return door
+
+    def _judge(self, door: Door, provider: str, visitor: Visitor | None) -> Admission:
+        now = self.now()
+        if visitor is None:
+            return self._block(door, provider, None, "Unknown credential")
+        if door.refuses_credentials(now, self.emergency):
+            return self._block(door, provider, visitor, "The door is locked down")
+        if not visitor.admitted_at(now, self.timezone):
+            return self._block(door, provider, visitor, "Outside the visit's time")
+        if not {door.id, self.building_id} & {ref.id for ref in visitor.resources}:
+            return self._block(door, provider, visitor, "No permission for this door")
+        visitor.visited = True
+        return self._admit(door, provider, visitor)
+
+    def _admit(self, door: Door, provider: str, visitor: Visitor | None) -> Admission:
+        if visitor is None and door.refuses_credentials(self.now(), self.emergency):
+            return self._block(door, provider, None, "The door is locked down")
+        name = f"{visitor.first_name} {visitor.last_name}" if visitor else "Emulator staff"
+        self._pulse(door, provider, visitor.id if visitor else "staff", name, None)
+        return Admission(True, "Access granted", visitor.id if visitor else "")
+
+    def _block(self, door: Door, provider: str, visitor: Visitor | None, reason: str) -> Admission:
+        name = f"{visitor.first_name} {visitor.last_name}" if visitor else "N/A"
+        self._log_door(door, provider, visitor.id if visitor else "", name, "BLOCKED", f"Access Denied / {reason}")
+        return Admission(False, reason, visitor.id if visitor else "")
+
+    def _pulse(self, door: Door, provider: str, actor_id: str, actor_name: str, extra: dict[str, Any] | None) -> None:
+        now = self.now()
+        door.unlocked_until = now + self.pulse_s
+        self.unlocks.append(Unlock(now, door.id, door.spec.name, provider, actor_id, actor_name, extra))
+        self._log_door(door, provider, actor_id, actor_name, "ACCESS", "Access Granted")
+        self.door_news(door)
+        self._later(self.pulse_s, lambda: self.door_news(door))
+
+    def _log_door(self, door: Door, provider: str, actor_id: str, actor_name: str, result: str, message: str) -> None:
+        targets = [
+            target("UAH", door.hub_id, f"Hub {door.spec.name}"),
+            target("door", door.id, door.spec.name),
+            target("floor", door.floor_id, door.spec.floor),
+            target("device_config", "door_entry_method", "entry"),
+        ]
+        kind = "visitor" if provider in ("PIN_CODE", "QR") else "user"
+        entry = row(
+            self.now(),
+            event_type="access.door.unlock",
+            message=f"{message} ({provider})",
+            result=result,
+            provider=provider,
+            actor_id=actor_id,
+            actor_name=actor_name,
+            actor_type=kind,
+            targets=targets,
+        )
+        self.log.add(self.now(), "door_openings", entry)
+        self._later(self.log.delay_s, lambda: self.notifications.publish("access.logs.add", door.hub_id, {"_source": entry["_source"]}))
+
+    def _later(self, delay_s: float, action: Callable[[], None]) -> None:
+        self._due_count += 1
+        heapq.heappush(self._due, (self.now() + delay_s, self._due_count, action))

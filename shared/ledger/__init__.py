@@ -1,0 +1,13 @@
+"""The books that both sides keep: claims, bookings, holds, blocks, outbox, inbox. The same transactional code on site and hub.
+
+Where to find what:
+    schema      the tables, in numbered migrations        desk        who keeps these books: side, clock, ids, limits, guards
+    claims      who has which slot (no double sale)        lines       who may sell what, releases
+    streams     outbox, chain, positions                   sales       sell, ask, cancel, move: what people do
+    holds, blocks, attendance, pins                        settle      what an answer from the other side changes
+    apply       a message of the link to the functions     pump        batches and hellos over a transport
+    records     rows to structs and back
+
+Invariant: everything below takes an open `Tx` and changes only through it, so one transaction holds the change and the message that
+tells of it (stream-1). A "no" is raised as `errors.Refused`; the transaction's owner rolls back.
+"""

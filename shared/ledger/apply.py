@@ -1,0 +1,189 @@
+"""A message of the link to the function that applies it, on either side (protocol stream-2, -6, -8). One table; the rest is in the rooms.
+
+`apply` runs inside the transaction that also moves the inbox position. It raises only for a bug or for a message that does not belong to
+this site's stream; the pump then keeps the row and stops the stream there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from .. import messages as m
+from ..errors import Broken
+from ..model import site_of
+from ..runtime.database import Tx
+from . import attendance, blocks, claims, holds, lines, pins, records, sales, settle, streams
+from .desk import Desk
+
+replace = msgspec.structs.replace
+
+
+class From(msgspec.Struct, frozen=True):
+    """Where a message came from: the site whose stream it is, and whether that link is fresh now (for terr-4)."""
+
+    site_id: str
+    link_fresh: bool = True
+
+
+def apply(tx: Tx, desk: Desk, message: m.Message, origin: From) -> None:
+    _belongs(message, origin.site_id)
+    HANDLERS[type(message)](tx, desk, message, origin)
+
+
+def _belongs(message: m.Message, site_id: str) -> None:
+    """A site speaks of itself only: whatever its stream names must be its own."""
+    named: list[str] = []
+    for field in ("order", "booking", "hold", "block", "attendance"):
+        value = getattr(message, field, None)
+        if value is not None:
+            named.append(value.site_id)
+        resource_id = getattr(value, "resource_id", "")
+        if resource_id:
+            named.append(site_of(resource_id))
+    for b in getattr(message, "bookings", ()):
+        named += [b.site_id, site_of(b.resource_id)]
+    if getattr(message, "resource_id", ""):
+        named.append(site_of(message.resource_id))
+    if isinstance(message, m.ResourceStated):
+        named.append(site_of(message.resource.id))
+    if isinstance(message, m.FacilityStated):
+        named.append(message.facility.id)
+    if any(n != site_id for n in named):
+        raise Broken(f"{type(message).__name__} speaks of another facility")
+
+
+def resource_stated(tx: Tx, desk: Desk, x: m.ResourceStated, origin: From) -> None:
+    r = x.resource
+    known = records.document(tx, "resource", r.id)
+    if known is None or known[0] < r.version or not desk.guard("newer_document"):
+        records.put_document(tx, "resource", r.id, origin.site_id, r.version, records.text(r))
+    lines.begin(tx, origin.site_id, r.id, x.line)
+    tx.tell("resource", r.id)
+
+
+def facility_stated(tx: Tx, desk: Desk, x: m.FacilityStated, origin: From) -> None:
+    known = records.document(tx, "facility", x.facility.id)
+    if known is None or known[0] < x.facility.version or not desk.guard("newer_document"):
+        records.put_document(tx, "facility", x.facility.id, origin.site_id, x.facility.version, records.text(x.facility))
+
+
+def profile_stated(tx: Tx, desk: Desk, x: m.ProfileStated, origin: From) -> None:
+    known = records.document(tx, "profile", origin.site_id)
+    if known is None or known[0] < x.version or not desk.guard("newer_document"):
+        records.put_document(tx, "profile", origin.site_id, origin.site_id, x.version, bytes(x.profile).decode())
+
+
+def sold(tx: Tx, desk: Desk, x: m.Sold, origin: From) -> None:
+    records.add_order(tx, x.order)
+    if x.customer is not None:
+        sales.remember_customer(tx, desk, x.customer)
+    for b in x.bookings:
+        settle.take_in(tx, desk, b)
+
+
+def replaced(tx: Tx, desk: Desk, x: m.Replaced, origin: From) -> None:
+    """own-1: at the hub the site's word; at the site a wish that a checked-in guest overrules (own-3)."""
+    records.add_order(tx, x.order)
+    if x.customer is not None:
+        sales.remember_customer(tx, desk, x.customer)
+    old = records.booking(tx, x.old_id)
+    a = records.attendance(tx, x.old_id)
+    if desk.side == "site" and a is not None and a.state in ("checked_in", "completed") and desk.guard("checked_in_stays"):
+        never = replace(x.booking, status="cancelled", reason="already_checked_in")
+        if records.booking(tx, never.id) is None:
+            records.add_booking(tx, never)
+        streams.append(
+            tx,
+            desk,
+            origin.site_id,
+            m.CancelRefused(booking_id=x.old_id, code="already_checked_in", detail="The guest has checked in already."),
+        )
+        return
+    freed = claims.drop(tx, x.old_id)
+    if old is not None:
+        records.put_booking(tx, replace(old, status="cancelled", replaced_by=x.booking.id, reason="moved", displaced=False))
+        records.end_conflicts(tx, old.id)
+    settle.take_in(tx, desk, x.booking)
+    for resource_id, interval in freed:
+        claims.pass_on(tx, desk, resource_id, interval)
+    settle.end_moved(tx, x.booking.id, "done")
+    if desk.side == "site":
+        streams.append(tx, desk, origin.site_id, m.CancelDone(booking_id=x.old_id))
+
+
+def cancelled(tx: Tx, desk: Desk, x: m.Cancelled, origin: From) -> None:
+    """The owner gave it up. At the site the answer frees the hub's slots, unless the guest is in the bay (own-3)."""
+    b = records.booking(tx, x.booking_id)
+    a = records.attendance(tx, x.booking_id)
+    if desk.side == "site" and a is not None and a.state in ("checked_in", "completed") and desk.guard("checked_in_stays"):
+        streams.append(
+            tx,
+            desk,
+            origin.site_id,
+            m.CancelRefused(booking_id=x.booking_id, code="already_checked_in", detail="The guest has checked in already."),
+        )
+        return
+    if b is not None and b.status != "cancelled":
+        b = records.put_booking(tx, replace(b, status="cancelled", reason=x.reason, displaced=False))
+        records.end_conflicts(tx, b.id)
+        pins.retire(tx, desk, b)
+        claims.free(tx, desk, b.id)
+        records.end_ask(tx, f"cancel|{b.id}", "done")
+        _withdraw_moves(tx, desk, b)
+    if desk.side == "site":
+        streams.append(tx, desk, origin.site_id, m.CancelDone(booking_id=x.booking_id))
+
+
+def _withdraw_moves(tx: Tx, desk: Desk, old) -> None:
+    """A move under way whose old booking was cancelled by its owner meanwhile: the new one is not wanted any more (own-4)."""
+    if old.reason != "moved":
+        sales.drop_moves_from(tx, desk, old)
+
+
+def pass_seen(tx: Tx, desk: Desk, x: m.PassSeen, origin: From) -> None:
+    if records.booking(tx, x.booking.id) is None:
+        settle.take_in(tx, desk, x.booking)
+
+
+def customer_merged(tx: Tx, desk: Desk, x: m.CustomerMerged, origin: From) -> None:
+    tx.run(
+        "INSERT INTO aliases (old_id, new_id) VALUES (:o, :n) ON CONFLICT (old_id) DO UPDATE SET new_id = excluded.new_id",
+        {"o": x.old_id, "n": x.new_id},
+    )
+
+
+Handler = Callable[[Tx, Desk, m.Message, From], None]
+HANDLERS: dict[type[m.Message], Handler] = {
+    m.ResourceStated: resource_stated,
+    m.FacilityStated: facility_stated,
+    m.ProfileStated: profile_stated,
+    m.Released: lambda tx, desk, x, o: lines.apply_release(tx, desk, x),
+    m.PinsLeased: lambda tx, desk, x, o: pins.leased(tx, o.site_id, x),
+    m.PinGiven: lambda tx, desk, x, o: pins.given(tx, x),
+    m.CustomerStated: lambda tx, desk, x, o: sales.remember_customer(tx, desk, x.customer),
+    m.CustomerMerged: customer_merged,
+    m.Sold: sold,
+    m.Replaced: replaced,
+    m.Cancelled: cancelled,
+    m.CancelDone: lambda tx, desk, x, o: settle.cancel_done(tx, desk, x),
+    m.CancelRefused: lambda tx, desk, x, o: settle.cancel_refused(tx, desk, x),
+    m.BookingRequest: lambda tx, desk, x, o: settle.decide_booking(tx, desk, x, link_fresh=o.link_fresh),
+    m.BookingConfirmed: lambda tx, desk, x, o: settle.confirmed(tx, desk, x),
+    m.BookingDeclined: lambda tx, desk, x, o: settle.declined(tx, desk, x),
+    m.NotMine: lambda tx, desk, x, o: settle.not_mine(tx, desk, x, o.site_id, link_fresh=o.link_fresh),
+    m.Withdraw: lambda tx, desk, x, o: settle.decide_withdraw(tx, desk, x, o.site_id),
+    m.CancelRequest: lambda tx, desk, x, o: settle.decide_cancel(tx, desk, x, o.site_id),
+    m.MoveRequest: lambda tx, desk, x, o: settle.decide_move(tx, desk, x, o.site_id),
+    m.Displaced: lambda tx, desk, x, o: blocks.apply_displaced(tx, desk, x),
+    m.HoldRequest: lambda tx, desk, x, o: holds.decide(tx, desk, x),
+    m.HoldGranted: lambda tx, desk, x, o: holds.granted(tx, x),
+    m.HoldDeclined: lambda tx, desk, x, o: holds.declined(tx, x),
+    m.HoldDropped: lambda tx, desk, x, o: holds.drop(tx, desk, x.hold_id),
+    m.HoldProlonged: lambda tx, desk, x, o: holds.prolong_for_peer(tx, desk, x),
+    m.BlockStated: lambda tx, desk, x, o: blocks.apply(tx, desk, x),
+    m.BlockRequest: lambda tx, desk, x, o: blocks.decide(tx, desk, x),
+    m.AttendanceStated: lambda tx, desk, x, o: attendance.apply(tx, desk, x),
+    m.PassSeen: pass_seen,
+}

@@ -1,0 +1,139 @@
+"""Attendance: checked in, completed, no-show, and where the guest was reseated. The site's own document, whoever owns the slots (own-2)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import refuse
+from ..messages import AttendanceStated, PassSeen
+from ..model import Attendance, Booking, Interval
+from ..runtime.database import Tx
+from . import claims, records, streams
+from .desk import Desk
+
+replace = msgspec.structs.replace
+#: '' -> checked_in -> completed; '' -> no_show; staff have the last word, so a no-show may still arrive and a check-in be taken back
+LEGAL = {
+    "": ("checked_in", "no_show"),
+    "checked_in": ("completed", ""),
+    "no_show": ("checked_in", ""),
+    "completed": ("checked_in",),
+}
+
+
+def attend(tx: Tx, desk: Desk, booking_id: str, state: str, *, by: str) -> Attendance:
+    """Moves a booking's attendance on. Refuses `booking_not_found`, `illegal_move`, `already_checked_in`, `displaced`. The same again changes nothing."""
+    b = records.booking(tx, booking_id)
+    if b is None:
+        raise refuse("booking_not_found", "This booking is not known.")
+    streams.lock(tx, b.site_id)
+    a = records.attendance(tx, booking_id) or Attendance(booking_id=b.id, site_id=b.site_id, version=0)
+    if a.state == state:
+        return a
+    if b.status not in ("confirmed", "cancelling"):
+        raise refuse("illegal_move", f"This booking is {b.status}, so nobody can be checked in or out on it.")
+    if state not in LEGAL[a.state]:
+        raise refuse("illegal_move", f"A visit that is {a.state.replace('_', ' ') or 'not begun'} cannot become {state.replace('_', ' ')}.")
+    if state == "checked_in" and b.displaced and not a.seat:
+        raise refuse("displaced", "This bay is not free for you: please see the other times and bays offered, or call for help.")
+    return _write(tx, desk, replace(a, state=state, at=desk.now(), by=by))
+
+
+def _write(tx: Tx, desk: Desk, a: Attendance) -> Attendance:
+    a = records.put_attendance(tx, replace(a, version=a.version + 1))
+    b = records.booking(tx, a.booking_id)
+    tx.tell("resource", a.seat or b.resource_id)
+    streams.append(tx, desk, a.site_id, AttendanceStated(attendance=a))
+    return a
+
+
+def carry_over(tx: Tx, desk: Desk, a: Attendance, new_id: str) -> Attendance:
+    """A guest in the bay whose booking is extended or moved stays checked in, on the new booking."""
+    return _write(tx, desk, replace(a, booking_id=new_id, at=desk.now(), version=0))
+
+
+def reseat(tx: Tx, desk: Desk, booking_id: str, resource_id: str, *, by: str) -> Attendance:
+    """block-2: from 30 min before the start the site alone gives a displaced booking another bay of its own, as an attendance fact.
+
+    Refuses `illegal_move` before that or for a booking that is not displaced, `not_mine` for slots the site does not own, `slot_taken`.
+    """
+    from . import lines
+
+    b = records.booking(tx, booking_id)
+    if b is None:
+        raise refuse("booking_not_found", "This booking is not known.")
+    streams.lock(tx, b.site_id)
+    if not b.displaced:
+        raise refuse("illegal_move", "This booking has its bay; there is nothing to reseat.")
+    if desk.now() < b.starts_at - desk.limits.displace_local_min * 60:
+        raise refuse("illegal_move", f"A bay can be given here from {desk.limits.displace_local_min} minutes before the start.")
+    if lines.verdict(tx, desk, resource_id, b.claimed) != "mine":
+        raise refuse("not_mine", "That bay is not the facility's to give at this time.")
+    claims.drop(tx, b.id)
+    claims.take(tx, desk, resource_id, b.claimed, "booking", b.id)
+    a = records.attendance(tx, b.id) or Attendance(booking_id=b.id, site_id=b.site_id, version=0)
+    a = _write(tx, desk, replace(a, seat=resource_id, by=by, at=desk.now()))
+    _seated(tx, desk, b)
+    return a
+
+
+def _seated(tx: Tx, desk: Desk, b: Booking) -> None:
+    records.put_booking(tx, replace(records.booking(tx, b.id), displaced=False))
+    records.end_conflicts(tx, b.id)
+    claims.pass_on(tx, desk, b.resource_id, b.claimed)
+
+
+def apply(tx: Tx, desk: Desk, message: AttendanceStated) -> None:
+    """The hub takes the newer document (own-6); a new seat moves the claims with it."""
+    a = message.attendance
+    known = records.attendance(tx, a.booking_id)
+    if known is not None and known.version >= a.version and desk.guard("newer_document"):
+        return
+    records.put_attendance(tx, a)
+    b = records.booking(tx, a.booking_id)
+    if b is not None and a.seat and a.seat != (known.seat if known else ""):
+        claims.drop(tx, b.id)
+        claims.take_free(tx, a.seat, b.claimed, "booking", b.id)
+        _seated(tx, desk, b)
+
+
+def admit(tx: Tx, desk: Desk, copy: Booking) -> Booking:
+    """pass-2: a good pass of an unknown booking enters the books and goes up. Of two for one slot the higher sale number is seated.
+
+    The caller (`passes.may_enter`) has judged the pass. Returns the booking as stored.
+    """
+    streams.lock(tx, copy.site_id)
+    known = records.booking(tx, copy.id)
+    if known is not None:
+        return known
+    streams.heard_sale_no(tx, desk, copy.site_id, copy.sale_no)
+    records.add_booking(tx, copy)
+    for other in _lower(tx, copy):
+        claims.hand_over_slots(tx, copy.resource_id, list(range(copy.start, copy.claimed.end)), other.id, "booking", copy.id)
+        from . import blocks
+
+        blocks.mark(tx, desk, other, True, [copy.id])
+    copy = claims.seat(tx, desk, copy)
+    streams.append(tx, desk, copy.site_id, PassSeen(booking=copy))
+    return copy
+
+
+def _lower(tx: Tx, copy: Booking) -> list[Booking]:
+    """Bookings on the pass's slots with a lower sale number, whose guest has not checked in."""
+    out = []
+    for ref in {ref for _, kind, ref in claims.holders(tx, copy.resource_id, copy.claimed) if kind == "booking"}:
+        other, a = records.booking(tx, ref), records.attendance(tx, ref)
+        if other is not None and other.sale_no < copy.sale_no and not (a and a.state == "checked_in"):
+            out.append(other)
+    return out
+
+
+def seated_sale_no(tx: Tx, resource_id: str, interval: Interval, besides: str) -> int | None:
+    """The highest sale number seated on these slots, apart from the booking itself: not the displaced, nor an override nobody came for (pass-2)."""
+    numbers = []
+    for ref in {ref for _, kind, ref in claims.holders(tx, resource_id, interval) if kind == "booking" and ref != besides}:
+        other, a = records.booking(tx, ref), records.attendance(tx, ref)
+        arrived = a is not None and a.state == "checked_in"
+        if other is not None and not other.displaced and (arrived or not other.override):
+            numbers.append(other.sale_no)
+    return max(numbers, default=None)

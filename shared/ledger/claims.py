@@ -1,0 +1,158 @@
+"""Who has which slot. The primary key `(resource_id, slot)` is what keeps a slot from being sold twice (B5): one guard for holds,
+pending parts, bookings and blocks, in the database and not in a check before an insert.
+
+Kinds: `hold` and `pending` are not told of by the stream, so a release stops at them (terr-2); `booking` and `block` are told.
+"""
+
+from __future__ import annotations
+
+from ..errors import refuse
+from ..model import Booking, Interval
+from ..runtime.database import Tx
+from . import records
+from .desk import Desk
+
+UNTOLD = ("hold", "pending")
+
+
+def _insert(tx: Tx, resource_id: str, slots, kind: str, ref: str) -> int:
+    """Takes what is free of `slots`; returns how many."""
+    slots = list(slots)
+    if not slots:
+        return 0
+    values = ", ".join([f"(:r, :s{i}, :k, :ref)" for i in range(len(slots))])
+    params = {"r": resource_id, "k": kind, "ref": ref}
+    for i, s in enumerate(slots):
+        params[f"s{i}"] = s
+    return tx.run(f"INSERT INTO claims (resource_id, slot, kind, ref) VALUES {values} ON CONFLICT DO NOTHING", params)
+
+
+def take(tx: Tx, desk: Desk, resource_id: str, interval: Interval, kind: str, ref: str) -> None:
+    """Takes every slot or refuses with `slot_taken`. An expired hold in the way is ended first: only its clock ends it, and it has."""
+    got = _insert(tx, resource_id, range(interval.start, interval.end), kind, ref)
+    if got == len(interval):
+        return
+    if _end_expired(tx, desk, resource_id, interval):
+        got += _insert(tx, resource_id, range(interval.start, interval.end), kind, ref)
+    if got < len(interval) and desk.guard("claim_is_exclusive"):
+        raise refuse("slot_taken", "This time has just been taken.")
+
+
+def take_free(tx: Tx, resource_id: str, interval: Interval, kind: str, ref: str) -> int:
+    """Takes what is free, for facts that never fail for want of a slot (stream-8) and for blocks. Returns how many slots are still lacking."""
+    _insert(tx, resource_id, range(interval.start, interval.end), kind, ref)
+    return len(lacking(tx, resource_id, interval, ref))
+
+
+def lacking(tx: Tx, resource_id: str, interval: Interval, ref: str) -> list[int]:
+    """The slots of the interval that somebody else has, or nobody."""
+    mine = {
+        r[0]
+        for r in tx.all(
+            "SELECT slot FROM claims WHERE resource_id = :r AND slot >= :s AND slot < :e AND ref = :ref",
+            {"r": resource_id, "s": interval.start, "e": interval.end, "ref": ref},
+        )
+    }
+    return [s for s in range(interval.start, interval.end) if s not in mine]
+
+
+def holders(tx: Tx, resource_id: str, interval: Interval) -> list[tuple[int, str, str]]:
+    """`(slot, kind, ref)` of what is taken."""
+    return tx.all(
+        "SELECT slot, kind, ref FROM claims WHERE resource_id = :r AND slot >= :s AND slot < :e ORDER BY slot",
+        {"r": resource_id, "s": interval.start, "e": interval.end},
+    )
+
+
+def hand_over(tx: Tx, from_ref: str, kind: str, to_ref: str) -> int:
+    """A claim passes from one to another without being free in between (hold to booking, pending to booking)."""
+    return tx.run("UPDATE claims SET kind = :k, ref = :to WHERE ref = :f", {"k": kind, "to": to_ref, "f": from_ref})
+
+
+def hand_over_slots(tx: Tx, resource_id: str, slots: list[int], from_ref: str, kind: str, to_ref: str) -> int:
+    return sum(
+        tx.run(
+            "UPDATE claims SET kind = :k, ref = :to WHERE resource_id = :r AND slot = :s AND ref = :f",
+            {"k": kind, "to": to_ref, "f": from_ref, "r": resource_id, "s": s},
+        )
+        for s in slots
+    )
+
+
+def free(tx: Tx, desk: Desk, ref: str) -> None:
+    """Ends every claim of `ref`; the slots pass on in the same transaction (block-1, block-2)."""
+    for resource_id, interval in drop(tx, ref):
+        pass_on(tx, desk, resource_id, interval)
+
+
+def drop(tx: Tx, ref: str) -> list[tuple[str, Interval]]:
+    """Ends every claim of `ref` and returns what was freed; the caller passes it on."""
+    rows = tx.all("SELECT resource_id, slot FROM claims WHERE ref = :ref ORDER BY resource_id, slot", {"ref": ref})
+    tx.run("DELETE FROM claims WHERE ref = :ref", {"ref": ref})
+    freed: list[tuple[str, Interval]] = []
+    for resource_id, slot in rows:
+        if freed and freed[-1][0] == resource_id and freed[-1][1].end == slot:
+            freed[-1] = (resource_id, Interval(freed[-1][1].start, slot + 1))
+        else:
+            freed.append((resource_id, Interval(slot, slot + 1)))
+        tx.tell("resource", resource_id)
+    return freed
+
+
+def pass_on(tx: Tx, desk: Desk, resource_id: str, freed: Interval) -> None:
+    """Freed slots go to a waiting block first, then to the displaced booking there with the lowest sale number, before anyone can buy them."""
+    if desk.guard("block_waits"):
+        for block in records.blocks_over(tx, resource_id, freed.start, freed.end):
+            overlap = Interval(max(freed.start, block.start), min(freed.end, block.end))
+            take_free(tx, resource_id, overlap, "block", block.id)
+    if desk.guard("displaced_first"):
+        for booking in displaced_at(tx, resource_id, freed):
+            seat(tx, desk, booking)
+
+
+def displaced_at(tx: Tx, resource_id: str, interval: Interval) -> list[Booking]:
+    return records.bookings_where(
+        tx,
+        "resource_id = :r AND displaced = 1 AND status IN ('confirmed', 'cancelling') AND first < :e AND past > :s ORDER BY sale_no, id",
+        {"r": resource_id, "s": interval.start, "e": interval.end},
+    )
+
+
+def seat(tx: Tx, desk: Desk, booking: Booking) -> Booking:
+    """A sale that is a fact takes its slots, as many as are free; the mark `displaced` follows (stream-8, block-2). Returns the booking as stored.
+
+    Over a block it stays marked even where it has its slots: the bay is out of service for it.
+    """
+    from . import blocks  # blocks know claims; this is the one step back
+
+    interval = booking.claimed
+    missing = take_free(tx, booking.resource_id, interval, "booking", booking.id)
+    blocked = records.blocks_over(tx, booking.resource_id, interval.start, interval.end)
+    return blocks.mark(tx, desk, booking, bool(missing or blocked), [b.id for b in blocked] or _others(tx, booking))
+
+
+def _others(tx: Tx, booking: Booking) -> list[str]:
+    found = [ref for _, _, ref in holders(tx, booking.resource_id, booking.claimed) if ref != booking.id]
+    return list(dict.fromkeys(found))
+
+
+def first_untold(tx: Tx, resource_id: str, from_slot: int) -> int | None:
+    """The first slot at or above `from_slot` that a claim untold by the stream takes (terr-2)."""
+    row = tx.one(
+        "SELECT MIN(slot) FROM claims WHERE resource_id = :r AND slot >= :s AND kind IN ('hold', 'pending')",
+        {"r": resource_id, "s": from_slot},
+    )
+    return row[0] if row else None
+
+
+def _end_expired(tx: Tx, desk: Desk, resource_id: str, interval: Interval) -> bool:
+    """Ends the holds in the way whose time is over on our clock. True where there was one."""
+    from . import holds
+
+    ended = False
+    for ref in {ref for _, kind, ref in holders(tx, resource_id, interval) if kind == "hold"}:
+        hold = records.hold(tx, ref)
+        if hold is None or (hold.status == "held" and hold.expires_at <= desk.now()):
+            holds.end(tx, desk, ref)
+            ended = True
+    return ended

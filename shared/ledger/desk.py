@@ -1,0 +1,103 @@
+"""Who keeps these books: the side, its clock, its ids, the named limits, and the guards that stand.
+
+A guard is one line of safety with a name, so that a test can take it away and must then see the harm (`guards.GUARDS` lists them with the
+rule each holds). Nothing in the product ever takes one away: `without` has no setting.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from ..model import Side
+
+#: guard -> (protocol rule, what goes wrong without it)
+GUARDS: dict[str, tuple[str, str]] = {
+    "claim_is_exclusive": ("B5", "a taken slot is taken again"),
+    "sell_own_only": ("terr-1", "a side sells what the line gives to the other"),
+    "release_needs_fresh_link": ("terr-2", "the line moves while nobody is heard"),
+    "release_stops_at_untold": ("terr-2", "a release passes over a hold or a pending part the site never heard of"),
+    "one_release_waiting": ("terr-2", "a second release starts while the first is unapplied"),
+    "release_ahead_max": ("terr-2", "a line moves further than the constant"),
+    "line_in_order": ("terr-3", "the site's line moves before it knows the sales below"),
+    "lines_only_rise": ("terr-2", "a late release takes ground back"),
+    "override_yields": ("terr-5", "an override keeps the slots of a hub sale"),
+    "decided_once": ("terr-6", "the same id is decided a second time"),
+    "same_body": ("terr-6", "another body rides on a decided id"),
+    "not_mine_is_no_answer": ("terr-6", "a side decides what it is not entitled to"),
+    "ask_only_when_up": ("terr-7", "a side asks into a cut and keeps the customer waiting"),
+    "answer_by": ("terr-9", "a request stuck in a cut becomes a surprise sale"),
+    "pending_is_claimed": ("terr-10", "a group's own part is sold while the other side decides"),
+    "applied_once": ("stream-2", "a repeated row is applied again"),
+    "no_gap": ("stream-2", "a row is applied before the one it follows"),
+    "only_nonce_counts": ("stream-4", "an old hello makes a dead link look alive"),
+    "must_understand_stops": ("stream-6", "a row that must be understood is passed over"),
+    "chain_continues": ("stream-7", "a rolled-back copy is followed"),
+    "facts_never_fail": ("stream-8", "a fact is refused for want of a slot and the stream stands still"),
+    "owner_only": ("own-1", "a booking is changed by a side that does not own it"),
+    "free_on_answer": ("own-3", "slots are freed before the site has answered"),
+    "checked_in_stays": ("own-3", "a cancel wins over a checked-in guest"),
+    "withdraw_dead_move": ("own-4", "a move is confirmed after its customer cancelled"),
+    "newer_document": ("own-6", "an old document replaces a newer one"),
+    "sale_number_heard": ("pass-1", "a sale number is issued that was already applied"),
+    "pin_once": ("pass-3", "one PIN opens for two bookings"),
+    "block_waits": ("block-1", "a freed slot under a block goes back on sale"),
+    "displaced_first": ("block-2", "a freed slot is bought before the displaced guest has it"),
+}
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The named limits of the protocol, with its defaults. Seconds unless the name says otherwise."""
+
+    link_silence_s: float = 10
+    release_ahead_max_s: int = 72 * 3600
+    ask_wait_s: float = 3
+    answer_by_s: int = 60
+    hello_every_s: float = 5
+    hold_s: int = 600
+    batch_max: int = 256
+    batches_in_flight: int = 8
+    ack_delay_s: float = 0.2
+    displace_local_min: int = 30
+    skew_stop_s: float = 60
+    skew_show_s: float = 5
+    pin_lease: int = 200
+    pin_floor: int = 100
+    pin_rest_s: int = 30 * 86400
+
+
+class Desk:
+    """Handed to every function of the ledger."""
+
+    __slots__ = ("box_id", "chance", "clock", "limits", "new_id", "side", "term", "without")
+
+    def __init__(
+        self,
+        side: Side,
+        *,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        chance: random.Random,
+        box_id: str = "box-1",
+        term: int = 1,
+        limits: Limits | None = None,
+        without: frozenset[str] = frozenset(),
+    ):
+        unknown = without - GUARDS.keys()
+        assert not unknown, f"no such guard: {unknown}"
+        self.side, self.clock, self.new_id, self.chance = side, clock, new_id, chance
+        self.box_id, self.term = box_id, term
+        self.limits = limits or Limits()
+        self.without = without
+
+    def now(self) -> int:
+        return int(self.clock())
+
+    def now_slot(self) -> int:
+        return int(self.clock()) // 900
+
+    def guard(self, name: str) -> bool:
+        """True: the guard stands. False only in a test that has taken it away."""
+        return name not in self.without

@@ -1,0 +1,513 @@
+"""The front desk: facts, rules, price and sale as one step, the same at kiosk, web, staff board and API (R1, P1). One way in.
+
+Everything runs inside the caller's transaction, so the facts that are judged are the facts that are sold on. Prices and rights come from
+the books and from signed quotes, never from what a client says of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from .. import quotes, rules, slots, terms, territory
+from ..bookings import counts_as_open
+from ..errors import Refusal, Refused, Suggestion, Violation, refuse
+from ..keys import KeyRing, SigningKey
+from ..model import Booking, Channel, Customer, Facility, Frozen, Interval, Order, Price, Resource
+from ..policy import Profile
+from ..pricing import CodeUse
+from ..pricing import quote as price_of
+from ..profiles import from_json
+from ..runtime.database import Tx
+from . import claims, lines, records, sales, streams
+from .desk import Desk
+
+#: how far around the wished time a way out is looked for
+REACH_SLOTS = 2 * 96
+PARTS_MAX = 12
+GUESTS_MAX = 200
+
+
+class House(Frozen):
+    """A facility with its bays and the rules and prices in force."""
+
+    facility: Facility
+    resources: dict[str, Resource]
+    profile: Profile
+
+    def resource(self, resource_id: str) -> Resource:
+        found = self.resources.get(resource_id)
+        if found is None:
+            raise refuse("resource_not_found", f"{self.facility.name} has no such {self.facility.word.lower()}.")
+        return found
+
+
+class Houses:
+    """The houses of this process, read once and again after a document changed. `fallback` serves until the hub has stated a profile."""
+
+    def __init__(self, db, fallback: Profile):
+        self._houses: dict[str, House] = {}
+        self._fallback = fallback
+        db.listen(self._changed)
+
+    def _changed(self, events: list[tuple[str, str]]) -> None:
+        if any(topic == "document" for topic, _ in events):
+            self._houses.clear()
+
+    def of(self, tx: Tx, site_id: str) -> House:
+        """Refuses `facility_not_found`."""
+        house = self._houses.get(site_id)
+        if house is None:
+            house = self._houses[site_id] = self._read(tx, site_id)
+        return house
+
+    def _read(self, tx: Tx, site_id: str) -> House:
+        facility = records.facility(tx, site_id)
+        if facility is None:
+            raise refuse("facility_not_found", "This facility is not known here.")
+        stated = records.document(tx, "profile", site_id)
+        profile = from_json(stated[1].encode()) if stated else self._fallback
+        return House(facility=facility, resources={r.id: r for r in records.resources(tx, site_id)}, profile=profile)
+
+
+class Part(Frozen):
+    """One bay for one interval (slots), under an id that the client made."""
+
+    booking_id: str
+    resource_id: str
+    start: int
+    end: int
+    hold_id: str = ""
+
+
+class Wanted(Frozen):
+    """What somebody wants. `channel` is what the handler knows of the asker; `override` is terr-5 and needs staff with the right."""
+
+    site_id: str
+    parts: tuple[Part, ...]
+    channel: Channel
+    customer: Customer
+    order_id: str = ""
+    guests: int = 1
+    code: str = ""
+    quote: str = ""
+    notes: str = ""
+    shown_name: str = ""
+    override: bool = False
+
+    @property
+    def order(self) -> str:
+        return self.order_id or self.parts[0].booking_id
+
+
+class Quoted(Frozen):
+    """A price with the signed promise to keep it (P5), per part; what stands against the booking, if anything does."""
+
+    price: Price
+    prices: tuple[Price, ...]
+    tokens: tuple[str, ...]
+    violations: tuple[Violation, ...]
+    valid_until: int
+
+
+def book(
+    tx: Tx, desk: Desk, house: House, wanted: Wanted, *, ring: KeyRing | None = None, link_up: bool = False, body_hash: str = ""
+) -> list[Booking]:
+    """Judges, prices and sells or asks (see `sales.place` for what comes back). The same ids and body again give the same bookings.
+
+    Refuses what `rules`, `quotes`, `pricing` and `sales.place` refuse.
+    """
+    now = desk.now()
+    _sound(wanted)
+    plain = tuple(_plain(desk, house, wanted, part) for part in wanted.parts)
+    wish = sales.Wish(
+        order=_order(desk, wanted),
+        bookings=plain,
+        customer=wanted.customer,
+        hold_ids={p.booking_id: p.hold_id for p in wanted.parts},
+        body_hash=body_hash,
+        link_up=link_up,
+        override=wanted.override,
+    )
+    before = sales.known(tx, desk, wish)
+    if before is not None:
+        return before
+    open_bookings = _open_bookings(tx, wanted.customer.id, now)
+    priced = []
+    for part, b in zip(wanted.parts, plain, strict=True):
+        _judge(house, wanted, part, now, open_bookings=open_bookings)
+        priced.append(msgspec.structs.replace(b, price=_price(house, wanted, part, now, ring)))
+    return sales.place(tx, desk, msgspec.structs.replace(wish, bookings=tuple(priced)))
+
+
+def _sound(wanted: Wanted) -> None:
+    if not wanted.parts or len(wanted.parts) > PARTS_MAX:
+        raise refuse("bad_request", f"A booking has 1 to {PARTS_MAX} bays.")
+    if not 1 <= wanted.guests <= GUESTS_MAX:
+        raise refuse("bad_request", f"Guests are 1 to {GUESTS_MAX}.")
+    seen: list[Part] = []
+    for part in wanted.parts:
+        sound_interval(part.start, part.end)
+        for other in seen:
+            if other.booking_id == part.booking_id:
+                raise refuse("bad_request", "Two bays of one booking have the same id.")
+            if other.resource_id == part.resource_id and other.start < part.end and part.start < other.end:
+                raise refuse("bad_request", "Two parts of one booking want the same bay at the same time.")
+        seen.append(part)
+
+
+def sound_interval(start: int, end: int) -> None:
+    """Refuses an interval that is none, or lies outside the years this system keeps."""
+    from ..model import FIRST_SLOT, LAST_SLOT
+
+    if not FIRST_SLOT <= start < end <= LAST_SLOT:
+        raise refuse("bad_interval", "The end must lie after the start, in a year between 2020 and 2100.")
+    if end - start > 96:
+        raise refuse("bad_interval", "A booking lasts at most a day.")
+
+
+def _plain(desk: Desk, house: House, wanted: Wanted, part: Part) -> Booking:
+    house.resource(part.resource_id)
+    return Booking(
+        id=part.booking_id,
+        order_id=wanted.order,
+        site_id=wanted.site_id,
+        resource_id=part.resource_id,
+        start=part.start,
+        end=part.end,
+        buffer=rules.buffer_slots(house.profile.policy),
+        seller=desk.side,
+        customer_id=wanted.customer.id,
+        shown_name=wanted.shown_name or wanted.customer.name,
+        channel=wanted.channel,
+    )
+
+
+def _order(desk: Desk, wanted: Wanted) -> Order:
+    return Order(
+        id=wanted.order,
+        reference=records.reference_of(wanted.order),
+        site_id=wanted.site_id,
+        customer_id=wanted.customer.id,
+        channel=wanted.channel,
+        kind="group" if len(wanted.parts) > 1 else "single",
+        guests=wanted.guests,
+        notes=wanted.notes,
+        created_at=desk.now(),
+    )
+
+
+def _request(house: House, wanted: Wanted, part: Part, now: int) -> rules.Request:
+    guests = -(-wanted.guests // len(wanted.parts))
+    return rules.Request(
+        resource=house.resource(part.resource_id),
+        interval=Interval(part.start, part.end),
+        channel=wanted.channel,
+        now_at=now,
+        customer=wanted.customer,
+        guests=guests,
+    )
+
+
+def _judge(house: House, wanted: Wanted, part: Part, now: int, *, open_bookings: int, changes: int | None = None) -> None:
+    facts = rules.Facts(facility=house.facility, open_bookings=open_bookings, changes_so_far=changes)
+    refusal = rules.judge(_request(house, wanted, part, now), facts, house.profile.policy)
+    if refusal is not None:
+        raise Refused(refusal)
+
+
+def _price(house: House, wanted: Wanted, part: Part, now: int, ring: KeyRing | None, fee_cents: int = 0) -> Price:
+    if wanted.quote:
+        honoured = quotes.honour(
+            wanted.quote,
+            ring or KeyRing(),
+            now,
+            resource_id=part.resource_id,
+            start=part.start,
+            end=part.end,
+            code=wanted.code,
+            who=quotes.who_of(wanted.customer.id),
+            channel=wanted.channel,
+        )
+        if isinstance(honoured, Refusal):
+            raise Refused(honoured)
+        return honoured
+    return price_of(
+        house.resource(part.resource_id),
+        Interval(part.start, part.end),
+        house.profile.tariff,
+        zone=house.facility.zone,
+        site_id=wanted.site_id,
+        now_at=now,
+        customer=wanted.customer,
+        code=CodeUse(text=wanted.code) if wanted.code else None,
+        change_fee_cents=fee_cents,
+    )
+
+
+def _open_bookings(tx: Tx, customer_id: str, now: int, without_order: str = "") -> int:
+    """R5: the customer's open bookings, an order counting once."""
+    if not customer_id:
+        return 0
+    found = records.bookings_of_customer(tx, records.alias(tx, customer_id), now // 900 - 96)
+    return len(
+        {
+            b.order_id
+            for b in found
+            if b.order_id != without_order
+            and not b.withdrawn
+            and counts_as_open("requested" if b.status == "pending" else b.status, "", ends_at=b.ends_at, answer_by=b.answer_by, now_at=now)
+        }
+    )
+
+
+def quote(tx: Tx, desk: Desk, house: House, wanted: Wanted, *, key: SigningKey | None) -> Quoted:
+    """What it costs, signed where we have a key (P5), and what stands against it. Changes nothing."""
+    now = desk.now()
+    _sound(wanted)
+    open_bookings = _open_bookings(tx, wanted.customer.id, now)
+    prices, tokens, violations = [], [], []
+    for part in wanted.parts:
+        price = _price(house, wanted, part, now, None)
+        prices.append(price)
+        facts = rules.Facts(facility=house.facility, open_bookings=open_bookings)
+        violations += rules.check(_request(house, wanted, part, now), facts, house.profile.policy)
+        if key is not None:
+            made = quotes.make(
+                resource_id=part.resource_id,
+                start=part.start,
+                end=part.end,
+                price=price,
+                channel=wanted.channel,
+                now_at=now,
+                key_id=key.id,
+                who=quotes.who_of(wanted.customer.id),
+                code=wanted.code,
+            )
+            tokens.append(quotes.write(made, key))
+    total = add_prices(prices)
+    return Quoted(
+        price=total,
+        prices=tuple(prices),
+        tokens=tuple(tokens),
+        violations=tuple(dict.fromkeys(violations)),
+        valid_until=now + quotes.VALID_S,
+    )
+
+
+def add_prices(prices: list[Price]) -> Price:
+    from ..pricing import add
+
+    return prices[0] if len(prices) == 1 else add(prices)
+
+
+# ---- changes
+def reschedule(
+    tx: Tx,
+    desk: Desk,
+    house: House,
+    old_id: str,
+    wanted: Wanted,
+    *,
+    ring: KeyRing | None = None,
+    link_up: bool = False,
+    body_hash: str = "",
+) -> Booking:
+    """B7: another time or bay for a booking, by the same rules, with the change counted and its fee on the price (R7, R12).
+
+    `wanted` has one part; its customer and order are the old booking's.
+    """
+    old = _movable(tx, old_id)
+    now = desk.now()
+    (part,) = wanted.parts
+    _sound(wanted)
+    wish = _move_wish(tx, desk, house, old, wanted, part, link_up=link_up, body_hash=body_hash)
+    before = sales.known(tx, desk, wish)
+    if before is not None:
+        return before[0]
+    _judge(house, wanted, part, now, open_bookings=_open_bookings(tx, old.customer_id, now, old.order_id), changes=old.changes)
+    change = terms.change_fee(house.profile.policy, old.changes, slots.local_day(house.facility.zone, now // 900))
+    price = _price(house, wanted, part, now, ring, change.fee_cents)
+    new = msgspec.structs.replace(wish.bookings[0], price=price, changes=old.changes + 1)
+    if change.flag:
+        records.journal(tx, now, old.site_id, wanted.channel, change.flag, old.id, f"change {old.changes + 1}")
+    return sales.move(tx, desk, old_id, msgspec.structs.replace(wish, bookings=(new,)))
+
+
+def extend(
+    tx: Tx,
+    desk: Desk,
+    house: House,
+    old_id: str,
+    new_id: str,
+    minutes: int,
+    *,
+    channel: Channel,
+    link_up: bool = False,
+    body_hash: str = "",
+) -> Booking:
+    """B16: the same bay for longer. A new booking of the whole time in the same order, priced as a whole; counts as no change."""
+    old = _movable(tx, old_id)
+    if minutes % 15 or not 15 <= minutes <= 24 * 60:
+        raise refuse("bad_request", "Extend by whole quarter hours.")
+    now = desk.now()
+    a = records.attendance(tx, old.id)
+    customer = records.customer(tx, old.customer_id) or Customer(id=old.customer_id, name=old.shown_name)
+    part = Part(booking_id=new_id, resource_id=(a.seat if a and a.seat else old.resource_id), start=old.start, end=old.end + minutes // 15)
+    wanted = Wanted(site_id=old.site_id, parts=(part,), channel=channel, customer=customer, order_id=old.order_id)
+    wish = _move_wish(tx, desk, house, old, wanted, part, link_up=link_up, body_hash=body_hash)
+    before = sales.known(tx, desk, wish)
+    if before is not None:
+        return before[0]
+    if now >= old.ends_at:
+        raise refuse("illegal_move", "This booking is over; please book anew.")
+    _judge_length(house, wanted, part, old, now)
+    new = msgspec.structs.replace(wish.bookings[0], price=_price(house, wanted, part, now, None), changes=old.changes)
+    return sales.move(tx, desk, old_id, msgspec.structs.replace(wish, bookings=(new,)))
+
+
+def _judge_length(house: House, wanted: Wanted, part: Part, old: Booking, now: int) -> None:
+    """What is added must be allowed; that the old part has begun is no objection."""
+    facts = rules.Facts(facility=house.facility)
+    found = rules.check(_request(house, wanted, part, now), facts, house.profile.policy)
+    found = tuple(v for v in found if v.code not in ("in_the_past", "cut_off_passed", "prepay_only", "too_many_open"))
+    if found:
+        raise Refused(Refusal(found[0].code if len(found) == 1 else "rules_violated", " ".join(v.detail for v in found), violations=found))
+
+
+def _movable(tx: Tx, booking_id: str) -> Booking:
+    old = records.booking(tx, booking_id)
+    if old is None:
+        raise refuse("booking_not_found", "This booking is not known.")
+    return old
+
+
+def _move_wish(tx: Tx, desk: Desk, house: House, old: Booking, wanted: Wanted, part: Part, *, link_up: bool, body_hash: str) -> sales.Wish:
+    order = records.order(tx, old.order_id) or Order(
+        id=old.order_id,
+        reference=records.reference_of(old.order_id),
+        site_id=old.site_id,
+        customer_id=old.customer_id,
+        channel=old.channel,
+        created_at=desk.now(),
+    )
+    house.resource(part.resource_id)
+    new = Booking(
+        id=part.booking_id,
+        order_id=old.order_id,
+        site_id=wanted.site_id,
+        resource_id=part.resource_id,
+        start=part.start,
+        end=part.end,
+        buffer=rules.buffer_slots(house.profile.policy),
+        seller=desk.side,
+        customer_id=old.customer_id,
+        shown_name=old.shown_name,
+        channel=wanted.channel,
+        replaces=old.id,
+        changes=old.changes,
+    )
+    return sales.Wish(order=order, bookings=(new,), customer=records.customer(tx, old.customer_id), body_hash=body_hash, link_up=link_up)
+
+
+def refund_of(tx: Tx, desk: Desk, house: House, b: Booking) -> terms.Refund:
+    """R8 at this moment; fees are judged at the moment of asking (terr-9)."""
+    recent = [
+        x
+        for x in records.bookings_of_customer(tx, b.customer_id, desk.now_slot() - 90 * 96)
+        if x.status in ("cancelled", "cancelling") and x.reason != "moved" and x.id != b.id
+    ]
+    price = b.price or Price(currency=house.profile.tariff.currency, total_cents=0)
+    customer = records.customer(tx, b.customer_id)
+    return terms.cancellation(
+        house.profile.policy,
+        price,
+        starts_at=b.starts_at,
+        now_at=desk.now(),
+        customer=customer,
+        cancelled_at=tuple(min(x.starts_at, desk.now()) for x in recent),
+    )
+
+
+# ---- ways out
+def free_between(tx: Tx, resource_id: str, window: Interval) -> list[Interval]:
+    """The unclaimed runs of a resource within the window."""
+    taken = [slot for slot, _, _ in claims.holders(tx, resource_id, window)]
+    runs, at = [], window.start
+    for slot in taken:
+        if slot > at:
+            runs.append(Interval(at, slot))
+        at = slot + 1
+    if at < window.end:
+        runs.append(Interval(at, window.end))
+    return runs
+
+
+def ways(tx: Tx, desk: Desk, house: House, wanted: Wanted, *, link_up: bool = True, limit: int = 3) -> tuple[Suggestion, ...]:
+    """B13: the next priced alternatives to the first part of what was refused. What nobody could sell just now is left out."""
+    part, now = wanted.parts[0], desk.now()
+    resource = house.resources.get(part.resource_id)
+    if resource is None:
+        return ()
+    around = Interval(max(part.start - REACH_SLOTS, now // 900), max(part.end, now // 900) + REACH_SLOTS)
+    line = lines.lines_of(tx, wanted.site_id)
+
+    def instant(r: Resource, interval: Interval) -> bool:
+        return territory.may_sell(desk.side, interval, line.get(r.id, 0)) == "mine"
+
+    def free() -> Iterable[tuple[Resource, list[Interval]]]:
+        for r in house.resources.values():
+            if r.kind != resource.kind or not r.active or r.id not in line:
+                continue
+            runs = free_between(tx, r.id, around)
+            if not link_up:
+                runs = [own for run in runs if (own := _own(desk.side, run, line[r.id])) is not None]
+            yield r, runs
+
+    def price_there(r: Resource, interval: Interval) -> Price:
+        there = Part(booking_id="", resource_id=r.id, start=interval.start, end=interval.end)
+        return _price(house, msgspec.structs.replace(wanted, quote="", code=""), there, now, None)
+
+    facts = rules.Facts(facility=house.facility, open_bookings=0)
+    request = _request(house, wanted, part, now)
+    return rules.suggest(
+        request,
+        facts,
+        house.profile.policy,
+        free(),
+        price_there,
+        limit=limit,
+        instant=instant,
+    )
+
+
+def _own(side: str, run: Interval, line: int) -> Interval | None:
+    own = Interval(run.start, min(run.end, line)) if side == "site" else Interval(max(run.start, line), run.end)
+    return own if own.start < own.end else None
+
+
+# ---- customers
+def customer_of(tx: Tx, desk: Desk, *, name: str, phone: str = "", email: str = "", customer_id: str = "") -> Customer:
+    """Who is asking: by id, else by contact, else somebody new under an id made here (own-6). Writes nothing.
+
+    Refuses `customer_not_found` for an id that nobody has, `bad_request` without a name or a contact.
+    """
+    if customer_id:
+        known = records.customer(tx, customer_id)
+        if known is None:
+            raise refuse("customer_not_found", "This customer is not known.")
+        return known
+    name = " ".join(name.split())
+    if not name:
+        raise refuse("bad_request", "Please give a name.")
+    found = records.customers_by_contact(tx, phone=phone, email=email)
+    if found:
+        return found[0]
+    return Customer(id=desk.new_id(), name=name, phone=phone, email=email)
+
+
+def locked_line(tx: Tx, site_id: str, resource_id: str) -> int:
+    """The line, read under the lock of the site's stream."""
+    streams.lock(tx, site_id)
+    return lines.line_of(tx, resource_id)

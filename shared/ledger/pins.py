@@ -1,0 +1,119 @@
+"""Door PINs (protocol pass-3): the site's allocator, the blocks it leases to the hub ahead, and who has which.
+
+States: `leased` (at the site: the hub may give it), `free` (at the hub: leased to us, not given yet), `used` (a booking has it),
+`resting` (the booking is over; not reused before `pin_rest_s`).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import Refusal, Refused
+from ..messages import PinGiven, PinsLeased
+from ..model import Booking
+from ..pins import make_block
+from ..runtime.database import Tx
+from . import records, streams
+from .desk import Desk
+
+
+def _exists(tx: Tx, site_id: str, pin: str) -> bool:
+    return tx.one("SELECT 1 FROM pins WHERE site_id = :s AND pin = :p", {"s": site_id, "p": pin}) is not None
+
+
+def _draw(tx: Tx, desk: Desk, site_id: str, n: int) -> tuple[str, ...]:
+    block = make_block(n, lambda p: _exists(tx, site_id, p), desk.chance.randrange)
+    if isinstance(block, Refusal):
+        raise Refused(block)
+    return block
+
+
+def give(tx: Tx, desk: Desk, b: Booking) -> str:
+    """A PIN for a sale: the site draws one, the hub takes one that the site leased to it; empty where the hub has none left
+    (the site then gives one when it hears of the sale)."""
+    if desk.side == "site":
+        (pin,) = _draw(tx, desk, b.site_id, 1)
+        _put(tx, b.site_id, pin, "used", b.id, b.ends_at)
+        return pin
+    # from a random place in the stock: PINs given in order would tell the next guest's
+    free = "SELECT pin FROM pins WHERE site_id = :s AND state = 'free' AND pin >= :p ORDER BY pin LIMIT 1"
+    row = tx.one(free, {"s": b.site_id, "p": f"{desk.chance.randrange(10**6):06d}"}) or tx.one(free, {"s": b.site_id, "p": ""})
+    if row is None:
+        return ""
+    if desk.guard("pin_once"):
+        _put(tx, b.site_id, row[0], "used", b.id, b.ends_at)
+    return row[0]
+
+
+def _put(tx: Tx, site_id: str, pin: str, state: str, booking_id: str, until_at: int) -> None:
+    tx.run(
+        "INSERT INTO pins (site_id, pin, state, booking_id, until_at) VALUES (:s, :p, :st, :b, :u)"
+        " ON CONFLICT (site_id, pin) DO UPDATE SET state = excluded.state, booking_id = excluded.booking_id, until_at = excluded.until_at",
+        {"s": site_id, "p": pin, "st": state, "b": booking_id, "u": until_at},
+    )
+
+
+def heard(tx: Tx, desk: Desk, b: Booking) -> Booking:
+    """A sale of the other side came with its PIN, or without one: then the site gives it and says so. Returns the booking with its PIN."""
+    if b.pin:
+        _put(tx, b.site_id, b.pin, "used", b.id, b.ends_at)
+        return b
+    if desk.side != "site":
+        return b
+    b = msgspec.structs.replace(b, pin=give(tx, desk, b))
+    streams.append(tx, desk, b.site_id, PinGiven(booking_id=b.id, pin=b.pin))
+    return b
+
+
+def move(tx: Tx, old: Booking, new: Booking, pin: str) -> None:
+    """A moved booking keeps its PIN."""
+    if pin:
+        _put(tx, new.site_id, pin, "used", new.id, new.ends_at)
+
+
+def retire(tx: Tx, desk: Desk, b: Booking) -> None:
+    """The booking is over or cancelled: its PIN rests before it is drawn again."""
+    tx.run(
+        "UPDATE pins SET state = 'resting', until_at = :u WHERE booking_id = :b",
+        {"u": desk.now() + desk.limits.pin_rest_s, "b": b.id},
+    )
+
+
+def rested(tx: Tx, desk: Desk) -> int:
+    """Lets PINs that have rested long enough be drawn again. Returns how many."""
+    now = desk.now()
+    tx.run(
+        "UPDATE pins SET state = 'resting', until_at = until_at + :rest WHERE state = 'used' AND until_at < :past",
+        {"rest": desk.limits.pin_rest_s, "past": now - 86400},
+    )
+    return tx.run("DELETE FROM pins WHERE state = 'resting' AND until_at < :now", {"now": now})
+
+
+def lease(tx: Tx, desk: Desk, site_id: str) -> int:
+    """Leases the hub another block when it has few left. At the site. Returns how many were leased."""
+    (left,) = tx.one("SELECT COUNT(*) FROM pins WHERE site_id = :s AND state = 'leased'", {"s": site_id})
+    if left >= desk.limits.pin_floor:
+        return 0
+    streams.lock(tx, site_id)
+    block = _draw(tx, desk, site_id, desk.limits.pin_lease)
+    tx.many("INSERT INTO pins (site_id, pin, state) VALUES (?, ?, 'leased')", [(site_id, p) for p in block])
+    streams.append(tx, desk, site_id, PinsLeased(pins=tuple(block)))
+    return len(block)
+
+
+def leased(tx: Tx, site_id: str, message: PinsLeased) -> None:
+    """The hub takes the block in; a PIN it knows already stays as it is."""
+    tx.many("INSERT INTO pins (site_id, pin, state) VALUES (?, ?, 'free') ON CONFLICT DO NOTHING", [(site_id, p) for p in message.pins])
+
+
+def given(tx: Tx, message: PinGiven) -> None:
+    b = records.booking(tx, message.booking_id)
+    if b is not None and not b.pin:
+        b = records.put_booking(tx, msgspec.structs.replace(b, pin=message.pin))
+        _put(tx, b.site_id, message.pin, "used", b.id, b.ends_at)
+
+
+def booking_by_pin(tx: Tx, site_id: str, pin: str) -> Booking | None:
+    """Who a PIN at the kiosk belongs to."""
+    row = tx.one("SELECT booking_id FROM pins WHERE site_id = :s AND pin = :p AND state = 'used'", {"s": site_id, "p": pin})
+    return records.booking(tx, row[0]) if row and row[0] else None

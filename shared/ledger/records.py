@@ -1,0 +1,354 @@
+"""Rows to structs and back. SQL and decoding for the nouns; decides nothing."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ..model import Attendance, Block, Booking, Customer, Facility, Hold, Order, Resource
+from ..runtime.database import Tx
+
+_enc = msgspec.json.Encoder().encode
+_booking = msgspec.json.Decoder(Booking).decode
+_order = msgspec.json.Decoder(Order).decode
+_hold = msgspec.json.Decoder(Hold).decode
+_block = msgspec.json.Decoder(Block).decode
+_attendance = msgspec.json.Decoder(Attendance).decode
+_customer = msgspec.json.Decoder(Customer).decode
+_resource = msgspec.json.Decoder(Resource).decode
+_facility = msgspec.json.Decoder(Facility).decode
+
+
+def text(value) -> str:
+    return _enc(value).decode()
+
+
+# ---- bookings
+def booking(tx: Tx, booking_id: str) -> Booking | None:
+    row = tx.one("SELECT doc FROM bookings WHERE id = :id", {"id": booking_id})
+    return _booking(row[0]) if row else None
+
+
+def body_hash_of(tx: Tx, booking_id: str) -> str:
+    row = tx.one("SELECT body_hash FROM bookings WHERE id = :id", {"id": booking_id})
+    return row[0] if row else ""
+
+
+def add_booking(tx: Tx, b: Booking, body_hash: str = "") -> None:
+    tx.run(
+        "INSERT INTO bookings (id, order_id, site_id, resource_id, first, past, status, displaced, sale_no, customer_id, body_hash, doc)"
+        " VALUES (:id, :order_id, :site_id, :resource_id, :first, :past, :status, :displaced, :sale_no, :customer_id, :hash, :doc)",
+        {
+            "id": b.id,
+            "order_id": b.order_id,
+            "site_id": b.site_id,
+            "resource_id": b.resource_id,
+            "first": b.start,
+            "past": b.end + b.buffer,
+            "status": b.status,
+            "displaced": int(b.displaced),
+            "sale_no": b.sale_no,
+            "customer_id": b.customer_id,
+            "hash": body_hash,
+            "doc": text(b),
+        },
+    )
+    touched(tx, b)
+
+
+def put_booking(tx: Tx, b: Booking) -> Booking:
+    """Writes a changed booking under the next version and returns it."""
+    b = msgspec.structs.replace(b, version=b.version + 1)
+    n = tx.run(
+        "UPDATE bookings SET status = :status, displaced = :displaced, sale_no = :sale_no, customer_id = :customer_id, doc = :doc"
+        " WHERE id = :id",
+        {"id": b.id, "status": b.status, "displaced": int(b.displaced), "sale_no": b.sale_no, "customer_id": b.customer_id, "doc": text(b)},
+    )
+    assert n == 1, b.id
+    touched(tx, b)
+    return b
+
+
+def touched(tx: Tx, b: Booking) -> None:
+    """What listeners must look at again once this is durable."""
+    tx.tell("booking", b.id)
+    tx.tell("resource", b.resource_id)
+
+
+def bookings_where(tx: Tx, where: str, params: dict) -> list[Booking]:
+    """`where` is a constant of this package's callers, never built from input."""
+    return [_booking(r[0]) for r in tx.all(f"SELECT doc FROM bookings WHERE {where}", params)]
+
+
+def bookings_of_order(tx: Tx, order_id: str) -> list[Booking]:
+    return bookings_where(tx, "order_id = :o ORDER BY first, id", {"o": order_id})
+
+
+def bookings_between(tx: Tx, site_id: str, start: int, end: int) -> list[Booking]:
+    """Every booking of the site that touches `[start, end)`, whatever its status; a booking lasts at most a day."""
+    return bookings_where(
+        tx,
+        "site_id = :s AND first >= :low AND first < :end AND past > :start ORDER BY first, id",
+        {"s": site_id, "low": start - 200, "start": start, "end": end},
+    )
+
+
+def bookings_of_customer(tx: Tx, customer_id: str, from_slot: int = 0) -> list[Booking]:
+    return bookings_where(tx, "customer_id = :c AND first >= :f ORDER BY first, id", {"c": customer_id, "f": from_slot})
+
+
+# ---- orders
+def order(tx: Tx, order_id: str) -> Order | None:
+    row = tx.one("SELECT doc FROM orders WHERE id = :id", {"id": order_id})
+    return _order(row[0]) if row else None
+
+
+def order_by_reference(tx: Tx, reference: str) -> list[Order]:
+    return [_order(r[0]) for r in tx.all("SELECT doc FROM orders WHERE reference = :r", {"r": reference})]
+
+
+def add_order(tx: Tx, o: Order) -> None:
+    """The first to write it wins: an order never changes."""
+    tx.run(
+        "INSERT INTO orders (id, site_id, reference, customer_id, created_at, doc) VALUES (:id, :site, :ref, :c, :at, :doc)"
+        " ON CONFLICT (id) DO NOTHING",
+        {"id": o.id, "site": o.site_id, "ref": o.reference, "c": o.customer_id, "at": o.created_at, "doc": text(o)},
+    )
+
+
+REFERENCE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+
+
+def reference_of(order_id: str) -> str:
+    """Seven letters that people can read out (no 0/O, 1/I/L): derived from the id, so that both sides and a retry say the same."""
+    n = int.from_bytes(hashlib.sha256(order_id.encode()).digest()[:8], "big")
+    out = []
+    for _ in range(7):
+        n, r = divmod(n, len(REFERENCE_LETTERS))
+        out.append(REFERENCE_LETTERS[r])
+    return "".join(out)
+
+
+# ---- holds
+def hold(tx: Tx, hold_id: str) -> Hold | None:
+    row = tx.one("SELECT doc FROM holds WHERE id = :id", {"id": hold_id})
+    return _hold(row[0]) if row else None
+
+
+def put_hold(tx: Tx, h: Hold) -> Hold:
+    tx.run(
+        "INSERT INTO holds (id, site_id, resource_id, status, expires_at, doc) VALUES (:id, :s, :r, :st, :e, :doc)"
+        " ON CONFLICT (id) DO UPDATE SET status = excluded.status, expires_at = excluded.expires_at, doc = excluded.doc",
+        {"id": h.id, "s": h.site_id, "r": h.resource_id, "st": h.status, "e": h.expires_at, "doc": text(h)},
+    )
+    tx.tell("hold", h.id)
+    tx.tell("resource", h.resource_id)
+    return h
+
+
+def holds_expired(tx: Tx, now: int) -> list[Hold]:
+    return [_hold(r[0]) for r in tx.all("SELECT doc FROM holds WHERE status = 'held' AND expires_at <= :now", {"now": now})]
+
+
+# ---- blocks
+def block(tx: Tx, block_id: str) -> Block | None:
+    row = tx.one("SELECT doc FROM blocks WHERE id = :id", {"id": block_id})
+    return _block(row[0]) if row else None
+
+
+def put_block(tx: Tx, b: Block) -> Block:
+    tx.run(
+        "INSERT INTO blocks (id, site_id, resource_id, first, past, status, version, doc) VALUES (:id, :s, :r, :f, :p, :st, :v, :doc)"
+        " ON CONFLICT (id) DO UPDATE SET first = excluded.first, past = excluded.past, status = excluded.status,"
+        " version = excluded.version, doc = excluded.doc",
+        {"id": b.id, "s": b.site_id, "r": b.resource_id, "f": b.start, "p": b.end, "st": b.status, "v": b.version, "doc": text(b)},
+    )
+    tx.tell("resource", b.resource_id)
+    tx.tell("block", b.id)
+    return b
+
+
+def blocks_over(tx: Tx, resource_id: str, start: int, end: int) -> list[Block]:
+    """Active blocks of the resource that touch `[start, end)`."""
+    return [
+        _block(r[0])
+        for r in tx.all(
+            "SELECT doc FROM blocks WHERE resource_id = :r AND status = 'active' AND first < :e AND past > :s ORDER BY first, id",
+            {"r": resource_id, "s": start, "e": end},
+        )
+    ]
+
+
+def blocks_between(tx: Tx, site_id: str, start: int, end: int) -> list[Block]:
+    return [
+        _block(r[0])
+        for r in tx.all(
+            "SELECT doc FROM blocks WHERE site_id = :s AND first < :e AND past > :b ORDER BY first, id",
+            {"s": site_id, "b": start, "e": end},
+        )
+    ]
+
+
+# ---- attendance
+def attendance(tx: Tx, booking_id: str) -> Attendance | None:
+    row = tx.one("SELECT doc FROM attendance WHERE booking_id = :id", {"id": booking_id})
+    return _attendance(row[0]) if row else None
+
+
+def attendance_between(tx: Tx, site_id: str, start: int, end: int) -> dict[str, Attendance]:
+    rows = tx.all(
+        "SELECT a.doc FROM attendance a JOIN bookings b ON b.id = a.booking_id"
+        " WHERE b.site_id = :s AND b.first >= :low AND b.first < :e AND b.past > :b",
+        {"s": site_id, "low": start - 200, "b": start, "e": end},
+    )
+    found = (_attendance(r[0]) for r in rows)
+    return {a.booking_id: a for a in found}
+
+
+def put_attendance(tx: Tx, a: Attendance) -> Attendance:
+    tx.run(
+        "INSERT INTO attendance (booking_id, site_id, state, seat, version, doc) VALUES (:id, :s, :st, :seat, :v, :doc)"
+        " ON CONFLICT (booking_id) DO UPDATE SET state = excluded.state, seat = excluded.seat, version = excluded.version, doc = excluded.doc",
+        {"id": a.booking_id, "s": a.site_id, "st": a.state, "seat": a.seat, "v": a.version, "doc": text(a)},
+    )
+    tx.tell("booking", a.booking_id)
+    return a
+
+
+# ---- documents (own-6)
+def document(tx: Tx, kind: str, doc_id: str) -> tuple[int, str] | None:
+    row = tx.one("SELECT version, body FROM documents WHERE kind = :k AND id = :id", {"k": kind, "id": doc_id})
+    return (row[0], row[1]) if row else None
+
+
+def put_document(tx: Tx, kind: str, doc_id: str, site_id: str, version: int, body: str) -> None:
+    tx.run(
+        "INSERT INTO documents (kind, id, site_id, version, body) VALUES (:k, :id, :s, :v, :b)"
+        " ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, body = excluded.body, site_id = excluded.site_id",
+        {"k": kind, "id": doc_id, "s": site_id, "v": version, "b": body},
+    )
+    tx.tell("document", f"{kind}/{doc_id}")
+
+
+def resource(tx: Tx, resource_id: str) -> Resource | None:
+    found = document(tx, "resource", resource_id)
+    return _resource(found[1]) if found else None
+
+
+def resources(tx: Tx, site_id: str = "") -> list[Resource]:
+    rows = (
+        tx.all("SELECT body FROM documents WHERE kind = 'resource' AND site_id = :s", {"s": site_id})
+        if site_id
+        else tx.all("SELECT body FROM documents WHERE kind = 'resource'")
+    )
+    return sorted((_resource(r[0]) for r in rows), key=lambda r: (r.id.partition(".")[0], r.kind != "simulator", r.number, r.id))
+
+
+def facility(tx: Tx, site_id: str) -> Facility | None:
+    found = document(tx, "facility", site_id)
+    return _facility(found[1]) if found else None
+
+
+def facilities(tx: Tx) -> list[Facility]:
+    return sorted((_facility(r[0]) for r in tx.all("SELECT body FROM documents WHERE kind = 'facility'")), key=lambda f: f.name)
+
+
+# ---- customers
+def customer(tx: Tx, customer_id: str) -> Customer | None:
+    """By id, through merges: an alias leads to whoever it is now."""
+    row = tx.one("SELECT doc FROM customers WHERE id = :id", {"id": alias(tx, customer_id)})
+    return _customer(row[0]) if row else None
+
+
+def alias(tx: Tx, customer_id: str) -> str:
+    """Follows `CustomerMerged` to its end (own-6); a ring, which cannot be made here, would end at its start."""
+    seen = {customer_id}
+    while row := tx.one("SELECT new_id FROM aliases WHERE old_id = :id", {"id": customer_id}):
+        customer_id = row[0]
+        if customer_id in seen:
+            break
+        seen.add(customer_id)
+    return customer_id
+
+
+def put_customer(tx: Tx, c: Customer) -> None:
+    tx.run(
+        "INSERT INTO customers (id, phone, email, version, doc) VALUES (:id, :p, :e, :v, :doc)"
+        " ON CONFLICT (id) DO UPDATE SET phone = excluded.phone, email = excluded.email, version = excluded.version, doc = excluded.doc",
+        {"id": c.id, "p": phone_key(c.phone), "e": c.email.casefold(), "v": c.version, "doc": text(c)},
+    )
+
+
+def customers_by_contact(tx: Tx, *, phone: str = "", email: str = "") -> list[Customer]:
+    rows = []
+    if email:
+        rows += tx.all("SELECT doc FROM customers WHERE email = :e", {"e": email.casefold()})
+    if phone:
+        rows += tx.all("SELECT doc FROM customers WHERE phone = :p", {"p": phone_key(phone)})
+    return list({c.id: c for c in (_customer(r[0]) for r in rows)}.values())
+
+
+def phone_key(phone: str) -> str:
+    """Phones are compared by their last ten digits (North American plan)."""
+    digits = "".join(ch for ch in phone if ch.isdigit())
+    return digits[-10:] if len(digits) >= 7 else ""
+
+
+# ---- asks, conflicts, journal
+def put_ask(tx: Tx, kind: str, site_id: str, ask_id: str, booking_id: str, at: int) -> None:
+    tx.run(
+        "INSERT INTO asks (id, kind, site_id, booking_id, state, at) VALUES (:id, :k, :s, :b, 'waiting', :at)"
+        " ON CONFLICT (id) DO UPDATE SET state = 'waiting', code = '', detail = '', at = excluded.at",
+        {"id": ask_id, "k": kind, "s": site_id, "b": booking_id, "at": at},
+    )
+    tx.tell("booking", booking_id)
+
+
+def ask(tx: Tx, ask_id: str) -> tuple[str, str, str, str] | None:
+    """`(state, code, detail, booking_id)` of something asked of the other side."""
+    return tx.one("SELECT state, code, detail, booking_id FROM asks WHERE id = :id", {"id": ask_id})
+
+
+def end_ask(tx: Tx, ask_id: str, state: str, code: str = "", detail: str = "") -> None:
+    tx.run("UPDATE asks SET state = :st, code = :c, detail = :d WHERE id = :id", {"id": ask_id, "st": state, "c": code, "d": detail})
+
+
+def asks_waiting(tx: Tx, kind: str, booking_id: str) -> list[str]:
+    return [
+        r[0] for r in tx.all("SELECT id FROM asks WHERE kind = :k AND booking_id = :b AND state = 'waiting'", {"k": kind, "b": booking_id})
+    ]
+
+
+def put_conflict(tx: Tx, site_id: str, booking_id: str, against: str, why: str, at: int) -> None:
+    """One open row per pair: the same conflict met again changes nothing."""
+    tx.run(
+        "INSERT INTO conflicts (id, site_id, booking_id, against, why, state, at) VALUES (:id, :s, :b, :a, :w, 'open', :at)"
+        " ON CONFLICT (id) DO UPDATE SET state = 'open', why = excluded.why",
+        {"id": f"{booking_id}|{against}", "s": site_id, "b": booking_id, "a": against, "w": why, "at": at},
+    )
+    tx.tell("conflict", site_id)
+
+
+def end_conflicts(tx: Tx, booking_id: str) -> None:
+    tx.run("UPDATE conflicts SET state = 'ended' WHERE booking_id = :b AND state = 'open'", {"b": booking_id})
+
+
+def conflicts_open(tx: Tx, site_id: str) -> list[tuple[str, str, str, int]]:
+    """`(booking_id, against, why, at)` of the site's conflict queue."""
+    return tx.all(
+        "SELECT booking_id, against, why, at FROM conflicts WHERE site_id = :s AND state = 'open' ORDER BY at, id", {"s": site_id}
+    )
+
+
+def journal(tx: Tx, at: int, site_id: str, actor: str, what: str, ref: str, reason: str = "") -> None:
+    tx.run(
+        "INSERT INTO journal (at, site_id, actor, what, ref, reason) VALUES (:at, :s, :a, :w, :r, :why)",
+        {"at": at, "s": site_id, "a": actor, "w": what, "r": ref, "why": reason},
+    )
+
+
+def journal_of(tx: Tx, site_id: str, limit: int = 100) -> list[tuple[int, str, str, str, str]]:
+    return tx.all(
+        "SELECT at, actor, what, ref, reason FROM journal WHERE site_id = :s ORDER BY no DESC LIMIT :n", {"s": site_id, "n": limit}
+    )

@@ -1,0 +1,223 @@
+"""Outbox, inbox position and chain of each site's two streams (protocol stream-1, -2, -3, -7).
+
+Every sale, release and append of a site locks its row here first (terr-1); the number of a message comes from that row, never from a
+sequence, so committed rows have no holes.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import Broken, refuse
+from ..messages import Message, Position, Row, chain_next, chain_start, encode, must_understand
+from ..runtime.database import Tx
+from .desk import Desk
+
+
+class Stream(msgspec.Struct, kw_only=True):
+    """The stream row of one site, as this side keeps it."""
+
+    site_id: str
+    epoch: str
+    hub_id: str
+    box_id: str
+    term: int
+    peer_box_id: str
+    peer_term: int
+    peer_schema: int
+    sent_no: int
+    sent_chain: str
+    acked_no: int
+    acked_chain: str
+    applied_no: int
+    applied_chain: str
+    stopped: str
+    fenced: str
+    closed: int
+    floor: int
+    sale_no: int
+    heard_at: int
+    unknown_count: int
+
+
+_COLUMNS = ", ".join(Stream.__struct_fields__)
+
+
+def read(tx: Tx, site_id: str) -> Stream | None:
+    row = tx.one(f"SELECT {_COLUMNS} FROM streams WHERE site_id = :s", {"s": site_id})
+    return Stream(**dict(zip(Stream.__struct_fields__, row, strict=True))) if row else None
+
+
+def lock(tx: Tx, site_id: str) -> Stream:
+    """The site's stream row, locked for this transaction. Everything that sells, releases or appends comes through here."""
+    memo = tx.memo.get(site_id)
+    if memo is not None:
+        return memo
+    row = tx.one(f"SELECT {_COLUMNS} FROM streams WHERE site_id = :s{tx.for_update}", {"s": site_id})
+    if row is None:
+        raise refuse("facility_not_found", "This facility is not known here.")
+    stream = tx.memo[site_id] = Stream(**dict(zip(Stream.__struct_fields__, row, strict=True)))
+    return stream
+
+
+def sites(tx: Tx) -> list[str]:
+    return [r[0] for r in tx.all("SELECT site_id FROM streams ORDER BY site_id")]
+
+
+def open_site(tx: Tx, site_id: str, *, epoch: str = "", hub_id: str = "", box_id: str = "", term: int = 1) -> Stream:
+    """Enters a site into the books. The epoch of a new site is its own; a hub learns it from the first answered hello (`adopt_epoch`)."""
+    chain = chain_start(epoch) if epoch else ""
+    tx.run(
+        "INSERT INTO streams (site_id, epoch, hub_id, box_id, term, sent_chain, acked_chain, applied_chain)"
+        " VALUES (:s, :e, :h, :b, :t, :c, :c, :c) ON CONFLICT (site_id) DO NOTHING",
+        {"s": site_id, "e": epoch, "h": hub_id, "b": box_id, "t": term, "c": chain},
+    )
+    return lock(tx, site_id)
+
+
+def adopt_epoch(tx: Tx, site_id: str, epoch: str) -> None:
+    """The hub has no epoch for this site yet and has sent nothing: both streams begin with the site's."""
+    stream = lock(tx, site_id)
+    if stream.epoch or stream.sent_no:
+        return
+    chain = chain_start(epoch)
+    tx.run(
+        "UPDATE streams SET epoch = :e, sent_chain = :c, acked_chain = :c, applied_chain = :c WHERE site_id = :s",
+        {"e": epoch, "c": chain, "s": site_id},
+    )
+    stream.epoch, stream.sent_chain, stream.acked_chain, stream.applied_chain = epoch, chain, chain, chain
+    tx.tell("stream", site_id)
+
+
+def append(tx: Tx, desk: Desk, site_id: str, message: Message) -> int:
+    """Writes the message to the outbox in the transaction of the change it tells of (stream-1). Returns its number."""
+    stream = lock(tx, site_id)
+    if not stream.epoch:
+        raise refuse("site_unreachable", "This facility has not been heard from yet.")
+    body = encode(message)
+    no = stream.sent_no + 1
+    chain = chain_next(stream.sent_chain, no, body)
+    tx.run(
+        "INSERT INTO outbox (site_id, epoch, no, type, must, body, chain, at) VALUES (:s, :e, :n, :t, :m, :b, :c, :at)",
+        {
+            "s": site_id,
+            "e": stream.epoch,
+            "n": no,
+            "t": type(message).__name__,
+            "m": int(must_understand(message)),
+            "b": body.decode(),
+            "c": chain,
+            "at": desk.now(),
+        },
+    )
+    tx.run("UPDATE streams SET sent_no = :n, sent_chain = :c WHERE site_id = :s", {"n": no, "c": chain, "s": site_id})
+    stream.sent_no, stream.sent_chain = no, chain
+    tx.tell("outbox", site_id)
+    return no
+
+
+def next_sale_no(tx: Tx, site_id: str) -> int:
+    """pass-1: greater than every sale number this side has issued or applied for the site."""
+    stream = lock(tx, site_id)
+    stream.sale_no += 1
+    tx.run("UPDATE streams SET sale_no = :n WHERE site_id = :s", {"n": stream.sale_no, "s": site_id})
+    return stream.sale_no
+
+
+def heard_sale_no(tx: Tx, desk: Desk, site_id: str, sale_no: int) -> None:
+    stream = lock(tx, site_id)
+    if sale_no > stream.sale_no and desk.guard("sale_number_heard"):
+        stream.sale_no = sale_no
+        tx.run("UPDATE streams SET sale_no = :n WHERE site_id = :s", {"n": sale_no, "s": site_id})
+
+
+def rows_after(tx: Tx, stream: Stream, after: int, limit: int) -> tuple[str, list[Row]]:
+    """The chain before the first row, and up to `limit` rows above `after`."""
+    rows = tx.all(
+        "SELECT no, body, must FROM outbox WHERE site_id = :s AND epoch = :e AND no > :n ORDER BY no LIMIT :l",
+        {"s": stream.site_id, "e": stream.epoch, "n": after, "l": limit},
+    )
+    return chain_at(tx, stream, after) or "", [Row(no, msgspec.Raw(body.encode()), bool(must)) for no, body, must in rows]
+
+
+def chain_at(tx: Tx, stream: Stream, no: int) -> str | None:
+    """The chain of what we sent, at `no`; None where that row is no longer (or not yet) kept."""
+    if no == stream.acked_no:
+        return stream.acked_chain
+    if no == stream.sent_no:
+        return stream.sent_chain
+    row = tx.one(
+        "SELECT chain FROM outbox WHERE site_id = :s AND epoch = :e AND no = :n", {"s": stream.site_id, "e": stream.epoch, "n": no}
+    )
+    return row[0] if row else None
+
+
+def acknowledge(tx: Tx, desk: Desk, stream: Stream, at: Position) -> bool:
+    """The peer has applied our stream up to `at` (stream-3). Keeps the position and lets the rows go. True where it moved.
+
+    Raises Broken where the peer claims more than was sent or its chain is another (stream-7): one of us is a rolled-back copy.
+    """
+    if at.no <= stream.acked_no:
+        if at.no == stream.acked_no and at.chain != stream.acked_chain and desk.guard("chain_continues"):
+            raise Broken(f"chain differs at our row {at.no}")
+        return False
+    if at.no > stream.sent_no:
+        raise Broken(f"peer has applied row {at.no}, we have sent {stream.sent_no}")
+    if chain_at(tx, stream, at.no) != at.chain and desk.guard("chain_continues"):
+        raise Broken(f"chain differs at our row {at.no}")
+    tx.run("UPDATE streams SET acked_no = :n, acked_chain = :c WHERE site_id = :s", {"n": at.no, "c": at.chain, "s": stream.site_id})
+    tx.run("DELETE FROM outbox WHERE site_id = :s AND epoch = :e AND no <= :n", {"s": stream.site_id, "e": stream.epoch, "n": at.no})
+    tx.run("UPDATE lines SET release_no = 0 WHERE site_id = :s AND release_no > 0 AND release_no <= :n", {"s": stream.site_id, "n": at.no})
+    stream.acked_no, stream.acked_chain = at.no, at.chain
+    return True
+
+
+def advance(tx: Tx, stream: Stream, no: int, chain: str) -> None:
+    """Our position in the peer's stream, in the transaction that applied the row (stream-2)."""
+    tx.run("UPDATE streams SET applied_no = :n, applied_chain = :c WHERE site_id = :s", {"n": no, "c": chain, "s": stream.site_id})
+    stream.applied_no, stream.applied_chain = no, chain
+
+
+def stop(tx: Tx, desk: Desk, site_id: str, why: str, no: int = 0, body: str = "") -> None:
+    """stream-6, stream-7: this stream stands here until a person or a repair; what stopped it is kept. Local selling goes on."""
+    stream = lock(tx, site_id)
+    stream.stopped = why
+    tx.run("UPDATE streams SET stopped = :w WHERE site_id = :s", {"w": why, "s": site_id})
+    if no:
+        keep(tx, desk, stream, no, body, why)
+    tx.tell("alarm", site_id)
+
+
+def start_again(tx: Tx, site_id: str) -> None:
+    """A person has mended what stopped the stream (an upgrade that knows the message): it goes on at the same row."""
+    stream = lock(tx, site_id)
+    stream.stopped = ""
+    tx.run("UPDATE streams SET stopped = '' WHERE site_id = :s", {"s": site_id})
+    tx.tell("stream", site_id)
+
+
+def keep(tx: Tx, desk: Desk, stream: Stream, no: int, body: str, why: str) -> None:
+    """Keeps a row that was not understood, and counts it."""
+    tx.run(
+        "INSERT INTO inbox (site_id, epoch, no, body, chain, why, at) VALUES (:s, :e, :n, :b, :c, :w, :at) ON CONFLICT DO NOTHING",
+        {"s": stream.site_id, "e": stream.epoch, "n": no, "b": body, "c": stream.applied_chain, "w": why, "at": desk.now()},
+    )
+    tx.run("UPDATE streams SET unknown_count = unknown_count + 1 WHERE site_id = :s", {"s": stream.site_id})
+
+
+def waiting(tx: Tx, site_id: str) -> tuple[int, int]:
+    """`(rows, since)`: how many messages wait for the peer, and when the oldest was written (0 where none waits)."""
+    row = tx.one("SELECT COUNT(*), COALESCE(MIN(at), 0) FROM outbox WHERE site_id = :s", {"s": site_id})
+    return (row[0], row[1]) if row else (0, 0)
+
+
+def heard(tx: Tx, site_id: str, hello, at: int) -> None:
+    """Who answered our nonce, and when: kept about once a minute, so that a restarted box knows how old its picture of the peer is."""
+    s = lock(tx, site_id)
+    if at - s.heard_at < 60 and (s.peer_box_id, s.peer_term, s.peer_schema) == (hello.box_id, hello.term, hello.schema):
+        return
+    tx.run(
+        "UPDATE streams SET heard_at = :at, peer_box_id = :b, peer_term = :t, peer_schema = :v WHERE site_id = :s",
+        {"at": at, "b": hello.box_id, "t": hello.term, "v": hello.schema, "s": site_id},
+    )
+    s.heard_at, s.peer_box_id, s.peer_term, s.peer_schema = at, hello.box_id, hello.term, hello.schema

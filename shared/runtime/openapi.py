@@ -1,0 +1,188 @@
+"""The API's description: OpenAPI 3.1 as JSON at `/api/openapi.json`, and as a page at `/api/docs`.
+
+What it is for: Litestar draws the schema from the handlers; this adds the refusals (one shape for all, `Problem`) and serves both forms.
+What it is not: a drawer of pages (`openapi_page`).
+Invariant: nothing in either form is loaded from elsewhere; every operation says which problems it answers with.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from litestar import Request, Router
+from litestar.enums import MediaType
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.routes import HTTPRoute
+
+from shared.runtime.openapi_page import render_page
+from shared.runtime.problems import BY_STATUS, PROBLEM_MEDIA, PROBLEM_TYPE_PREFIX
+
+OPT = "problems"
+_METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """One code of the catalogue: the status it comes with and a sentence on when."""
+
+    status: int
+    about: str
+
+
+def raises(*codes: str) -> dict[str, Any]:
+    """For a handler's `opt`: the problem codes of the catalogue it may answer with. `@post(…, opt=raises("slot_taken"))`."""
+    return {OPT: codes}
+
+
+class ApiDescription:
+    """`catalogue`: every problem code the API knows besides the ordinary ones. `css_url`: the address of `runtime/openapi.css`.
+
+    Hand `config` to Litestar. `security`: scheme name -> scheme; operations name theirs by `security=[{name: []}]`.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        version: str,
+        description: str,
+        *,
+        css_url: str,
+        catalogue: Mapping[str, ProblemKind] | None = None,
+        security: Mapping[str, SecurityScheme] | None = None,
+        tags: Sequence[Tag] = (),
+        path: str = "/api",
+    ) -> None:
+        self.catalogue = dict(catalogue or {})
+        self._css_url = css_url
+        self._finished: dict[str, Any] | None = None
+        self.config = OpenAPIConfig(
+            title=title,
+            version=version,
+            description=description,
+            path=path,
+            tags=list(tags) or None,
+            use_handler_docstrings=True,
+            components=Components(security_schemes=dict(security or {}) or None),
+            render_plugins=[_JsonPlugin(self), _PagePlugin(self)],
+        )
+
+    def finished(self, app: Any, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """The schema with the problems in it; made once, since routes do not change after start."""
+        if self._finished is None:
+            plain = json.loads(msgspec.json.encode(schema, enc_hook=str))
+            plain.setdefault("components", {}).setdefault("schemas", {})["Problem"] = problem_schema()
+            declared = _declared(app, self.catalogue)
+            for path, item in plain.get("paths", {}).items():
+                for method in _METHODS:
+                    if method in item:
+                        _add_problems(item[method], path, declared.get((path, method), ()), self.catalogue)
+            self._finished = plain
+        return self._finished
+
+    def page(self, app: Any, schema: Mapping[str, Any]) -> str:
+        return render_page(self.finished(app, schema), css_url=self._css_url, json_url=f"{self.config.path}/openapi.json")
+
+
+def problem_schema() -> dict[str, Any]:
+    """The JSON schema of a problem document. Further members are allowed, as RFC 9457 says."""
+    text = {"type": "string"}
+    return {
+        "title": "Problem",
+        "description": "Why a request was refused (RFC 9457). Programs go by `code`, people read `detail`.",
+        "type": "object",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": {**text, "description": f"`{PROBLEM_TYPE_PREFIX}` and the code."},
+            "title": {**text, "description": "The same for every problem of the code."},
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "code": {**text, "pattern": "^[a-z][a-z0-9_]+$", "description": "Stable; new ones may be added."},
+            "detail": {**text, "description": "A sentence about this one."},
+            "request_id": {**text, "description": "Name it when you report the problem."},
+            "violations": {
+                "type": "array",
+                "description": "Each thing that is wrong, with its place where there is one.",
+                "items": {"type": "object", "properties": {"message": text, "path": text, "code": text}},
+            },
+            "suggestions": {"type": "array", "description": "What would work instead.", "items": {}},
+        },
+    }
+
+
+def _declared(app: Any, catalogue: Mapping[str, ProblemKind]) -> dict[tuple[str, str], tuple[str, ...]]:
+    declared: dict[tuple[str, str], tuple[str, ...]] = {}
+    for route in app.routes:
+        if not isinstance(route, HTTPRoute):
+            continue
+        for handler in route.route_handlers:
+            codes = tuple(handler.opt.get(OPT, ()))
+            if unknown := [code for code in codes if code not in catalogue]:
+                raise LookupError(f"{handler} names the problem {unknown[0]!r}, which the catalogue does not know.")
+            for method in handler.http_methods:
+                declared[(route.path_format, method.lower())] = codes
+    return declared
+
+
+def _add_problems(operation: dict[str, Any], path: str, codes: Sequence[str], catalogue: Mapping[str, ProblemKind]) -> None:
+    told: dict[int, list[str]] = {status: [] for status in _usual_statuses(operation, path)}
+    for code in codes:
+        told.setdefault(catalogue[code].status, []).append(f"`{code}`: {catalogue[code].about}")
+    responses = operation.setdefault("responses", {})
+    for status, lines in sorted(told.items()):
+        responses[str(status)] = _response("\n".join([BY_STATUS[status][2] if status in BY_STATUS else "Refused.", *lines]))
+    responses["default"] = _response("Any other refusal.")
+    if codes:
+        operation["x-problem-codes"] = list(codes)
+
+
+def _usual_statuses(operation: Mapping[str, Any], path: str) -> list[int]:
+    statuses = [400, 429, 503]
+    if "{" in path:
+        statuses.append(404)
+    if "requestBody" in operation:
+        statuses += [413, 415]
+    if operation.get("security"):
+        statuses += [401, 403]
+    return statuses
+
+
+def _response(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {PROBLEM_MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+
+
+class _Plugin(OpenAPIRenderPlugin):
+    def __init__(self, description: ApiDescription, path: str, media_type: MediaType | str) -> None:
+        super().__init__(path=path, media_type=media_type, favicon="", style="")
+        self._description = description
+        self._rendered: bytes | None = None
+
+    def render(self, request: Request, openapi_schema: dict[str, Any]) -> bytes:
+        if self._rendered is None:
+            self._rendered = self._draw(request.app, openapi_schema)
+        return self._rendered
+
+    def receive_router(self, router: Router) -> None:
+        # Litestar adds a catch-all that answers HTML below the API's path; unknown addresses there are a problem document.
+        router.routes = [route for route in router.routes if "{path" not in route.path and route.path.strip("/") != router.path.strip("/")]
+
+    def _draw(self, app: Any, schema: dict[str, Any]) -> bytes:
+        raise NotImplementedError
+
+
+class _JsonPlugin(_Plugin):
+    def __init__(self, description: ApiDescription) -> None:
+        super().__init__(description, "/openapi.json", MediaType.JSON)
+
+    def _draw(self, app: Any, schema: dict[str, Any]) -> bytes:
+        return msgspec.json.encode(self._description.finished(app, schema))
+
+
+class _PagePlugin(_Plugin):
+    def __init__(self, description: ApiDescription) -> None:
+        super().__init__(description, "/docs", MediaType.HTML)
+
+    def _draw(self, app: Any, schema: dict[str, Any]) -> bytes:
+        return self._description.page(app, schema).encode()

@@ -1,0 +1,224 @@
+"""An OpenAPI 3.1 document as one HTML page: no script, no style but our own sheet, readable on a phone.
+
+Pure: a dictionary goes in, text comes out. Invariant: everything from the document is escaped.
+"""
+
+import html
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+_METHODS = ("get", "post", "put", "patch", "delete")
+_EXAMPLE_DEPTH_MAX = 6
+_FORMAT_EXAMPLES = {
+    "date": "2027-05-14",
+    "date-time": "2027-05-14T18:30:00Z",
+    "time": "18:30:00",
+    "uuid": "3f1c6f0a-7d55-4c7e-9a55-0d6f6a1b2c3d",
+    "email": "testa@example.test",
+}
+_LIMIT_SIGNS = {
+    "minimum": "≥",
+    "maximum": "≤",
+    "exclusiveMinimum": ">",
+    "exclusiveMaximum": "<",
+    "minLength": "length ≥",
+    "maxLength": "length ≤",
+}
+
+Schema = Mapping[str, Any]
+
+
+def render_page(document: Schema, *, css_url: str, json_url: str) -> str:
+    """The whole page."""
+    groups = _by_tag(document)
+    info = document.get("info", {})
+    schemas = document.get("components", {}).get("schemas", {})
+    nav = "".join(_nav_group(tag, operations) for tag, operations in groups.items())
+    body = "".join(_tag_section(document, tag, operations) for tag, operations in groups.items())
+    shapes = "".join(_schema_section(name, schema) for name, schema in sorted(schemas.items()))
+    title = _e(info.get("title", "API"))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><title>{title}</title><link rel="stylesheet" href="{_e(css_url)}"></head><body>'
+        f'<a class="skip" href="#main">Skip to the operations</a><header><h1>{title} <small>{_e(info.get("version", ""))}</small></h1>'
+        f'{_paragraphs(info.get("description", ""))}<p><a href="{_e(json_url)}">OpenAPI document</a> · In the examples, <code>$BASE</code> '
+        f'is this server\'s address and <code>$KEY</code> your key.</p></header><nav aria-label="Operations">{nav}'
+        f'<p><a href="#shapes">Shapes</a></p></nav><main id="main">{body}'
+        f'<section id="shapes"><h2>Shapes</h2>{shapes}</section></main></body></html>'
+    )
+
+
+def _e(value: Any) -> str:
+    return html.escape(str(value), quote=True)
+
+
+def _inline(text: str) -> str:
+    """Escaped, with `code` between backticks."""
+    parts = _e(text).split("`")
+    return "".join(f"<code>{part}</code>" if number % 2 and number < len(parts) - 1 else part for number, part in enumerate(parts))
+
+
+def _paragraphs(text: str | None) -> str:
+    blocks = [block.strip() for block in (text or "").split("\n\n")]
+    return "".join(f"<p>{_inline(block)}</p>" for block in blocks if block)
+
+
+def _by_tag(document: Schema) -> dict[str, list[tuple[str, str, Schema]]]:
+    groups: dict[str, list[tuple[str, str, Schema]]] = {tag["name"]: [] for tag in document.get("tags") or []}
+    for path, item in sorted(document.get("paths", {}).items()):
+        for method in _METHODS:
+            if method in item:
+                tag = (item[method].get("tags") or ["Other"])[0]
+                groups.setdefault(tag, []).append((method, path, item[method]))
+    return {tag: operations for tag, operations in groups.items() if operations}
+
+
+def _anchor(method: str, path: str) -> str:
+    return _e(f"{method}-{path.strip('/').replace('/', '-').replace('{', '').replace('}', '')}")
+
+
+def _nav_group(tag: str, operations: list[tuple[str, str, Schema]]) -> str:
+    links = "".join(
+        f'<li><a href="#{_anchor(method, path)}"><span class="method {method}">{method.upper()}</span> {_e(path)}</a></li>'
+        for method, path, _ in operations
+    )
+    return f"<h2>{_e(tag)}</h2><ul>{links}</ul>"
+
+
+def _tag_section(document: Schema, tag: str, operations: list[tuple[str, str, Schema]]) -> str:
+    about = next((item.get("description", "") for item in document.get("tags") or [] if item["name"] == tag), "")
+    drawn = "".join(_operation(document, *operation) for operation in operations)
+    return f"<section><h2>{_e(tag)}</h2>{_paragraphs(about)}{drawn}</section>"
+
+
+def _operation(document: Schema, method: str, path: str, operation: Schema) -> str:
+    body = operation.get("requestBody", {}).get("content", {})
+    media = next(iter(body), "")
+    shape = body.get(media, {}).get("schema", {})
+    example = json.dumps(example_of(document, shape), indent=2) if media.endswith("json") else ""
+    summary = operation.get("summary") or operation.get("operationId", "")
+    return (
+        f'<article id="{_anchor(method, path)}"><h3><span class="method {method}">{method.upper()}</span> <code>{_e(path)}</code></h3>'
+        f"<p><strong>{_e(summary)}</strong>{' · needs a key' if operation.get('security') else ''}</p>"
+        f"{_paragraphs(operation.get('description'))}{_parameters(operation)}"
+        f"{f'<h4>Body</h4><p>{_e(media)}: {type_of(shape)}</p><pre>{_e(example)}</pre>' if media else ''}"
+        f"<h4>Answers</h4>{_responses(operation)}<h4>Example</h4><pre>{_e(curl_of(document, method, path, operation))}</pre></article>"
+    )
+
+
+def _parameters(operation: Schema) -> str:
+    rows = "".join(
+        f"<tr><td><code>{_e(item['name'])}</code>{'<em>required</em>' if item.get('required') else ''}</td><td>{_e(item['in'])}</td>"
+        f"<td>{type_of(item.get('schema', {}))}</td><td>{_inline(item.get('description') or '')}</td></tr>"
+        for item in operation.get("parameters") or []
+    )
+    head = "<tr><th>Name</th><th>In</th><th>Type</th><th>Meaning</th></tr>"
+    return f'<h4>Parameters</h4><div class="wide"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>' if rows else ""
+
+
+def _responses(operation: Schema) -> str:
+    drawn = []
+    for status, response in sorted(operation.get("responses", {}).items()):
+        shapes = [type_of(content.get("schema", {})) for content in response.get("content", {}).values()]
+        lines = [line for line in response.get("description", "").split("\n") if line]
+        told = "<br>".join(_inline(line) for line in lines)
+        kind = "good" if status.startswith(("2", "3")) else "bad"
+        drawn.append(f"<dt class={kind}>{_e(status)}</dt><dd>{told} {' · '.join(shapes)}</dd>")
+    return f"<dl>{''.join(drawn)}</dl>"
+
+
+def _schema_section(name: str, schema: Schema) -> str:
+    required = set(schema.get("required") or ())
+    rows = "".join(
+        f"<tr><td><code>{_e(field)}</code>{'<em>required</em>' if field in required else ''}</td><td>{type_of(shape)}</td>"
+        f"<td>{_inline(shape.get('description') or '')}</td></tr>"
+        for field, shape in (schema.get("properties") or {}).items()
+    )
+    head = "<tr><th>Field</th><th>Type</th><th>Meaning</th></tr>"
+    table = f'<div class="wide"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>' if rows else f"<p>{type_of(schema)}</p>"
+    return f'<article id="shape-{_e(name)}"><h3>{_e(name)}</h3>{_paragraphs(schema.get("description"))}{table}</article>'
+
+
+def type_of(schema: Schema) -> str:
+    """A schema in a few words of HTML; named shapes are links."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f'<a href="#shape-{_e(name)}">{_e(name)}</a>'
+    for key in ("oneOf", "anyOf", "allOf"):
+        if key in schema:
+            return " or ".join(type_of(item) for item in schema[key])
+    if "const" in schema:
+        return f"<code>{_e(json.dumps(schema['const']))}</code>"
+    if "enum" in schema:
+        return " | ".join(f"<code>{_e(json.dumps(item))}</code>" for item in schema["enum"])
+    kind = schema.get("type", "anything")
+    if isinstance(kind, list):
+        return " or ".join(type_of({**schema, "type": item}) for item in kind)
+    if kind == "array":
+        return f"list of {type_of(schema.get('items') or {})}"
+    return " ".join(part for part in (_e(kind), _e(schema.get("format", "")), _limits(schema)) if part)
+
+
+def _limits(schema: Schema) -> str:
+    told = [f"{_e(sign)} {_e(schema[name])}" for name, sign in _LIMIT_SIGNS.items() if name in schema]
+    return f"({', '.join(told)})" if told else ""
+
+
+def example_of(document: Schema, schema: Schema, depth: int = 0) -> Any:
+    """A value of the schema's shape, for people to start from."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return example_of(document, document.get("components", {}).get("schemas", {}).get(name, {}), depth + 1)
+    if depth > _EXAMPLE_DEPTH_MAX:
+        return None
+    if schema.get("examples"):
+        examples = schema["examples"]
+        first = examples[0] if isinstance(examples, list) else next(iter(examples.values()))
+        return first.get("value") if isinstance(first, dict) and "value" in first else first
+    for key in ("example", "default", "const"):
+        if key in schema:
+            return schema[key]
+    if "enum" in schema:
+        return schema["enum"][0]
+    for key in ("oneOf", "anyOf", "allOf"):
+        if key in schema:
+            chosen = next((item for item in schema[key] if item.get("type") != "null"), schema[key][0])
+            return example_of(document, chosen, depth + 1)
+    return _plain_example(document, schema, depth)
+
+
+def _plain_example(document: Schema, schema: Schema, depth: int) -> Any:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = next((item for item in kind if item != "null"), None)
+    if kind == "object" or "properties" in schema:
+        return {name: example_of(document, shape, depth + 1) for name, shape in (schema.get("properties") or {}).items()}
+    if kind == "array":
+        return [example_of(document, schema.get("items") or {}, depth + 1)]
+    if kind in ("integer", "number"):
+        return schema.get("minimum", 1)
+    if kind == "boolean":
+        return True
+    return _FORMAT_EXAMPLES.get(schema.get("format", ""), "text") if kind == "string" else None
+
+
+def curl_of(document: Schema, method: str, path: str, operation: Schema) -> str:
+    """A curl command for the operation, required query parameters filled in."""
+    asked = []
+    for item in operation.get("parameters") or []:
+        value = str(example_of(document, item.get("schema", {})))
+        if item["in"] == "path":
+            path = path.replace("{" + item["name"] + "}", value)
+        elif item["in"] == "query" and item.get("required"):
+            asked.append(f"{item['name']}={value}")
+    query = "?" + "&".join(asked) if asked else ""
+    lines = [f'curl -X {method.upper()} "$BASE{path}{query}"']
+    if operation.get("security"):
+        lines.append('-H "Authorization: Bearer $KEY"')
+    content = operation.get("requestBody", {}).get("content", {})
+    if media := next(iter(content), ""):
+        value = json.dumps(example_of(document, content[media].get("schema", {})))
+        lines += [f"-H {shlex.quote('Content-Type: ' + media)}", f"-d {shlex.quote(value)}"]
+    return " \\\n  ".join(lines)

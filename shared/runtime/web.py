@@ -1,0 +1,259 @@
+"""The web edge: the one ASGI layer around an app that every request passes.
+
+What it is for: request id, security headers, host check, body limit, rate limit, well-formed addresses, metrics, and a problem
+document for whatever gets past everything else.
+What it is not: authentication or CSRF (guards know the route) and it reads no body.
+Invariant: every answer carries the security headers and a request id; nothing here costs more than a few dictionary look-ups,
+because the availability and sales paths run through it.
+"""
+
+import ipaddress
+import itertools
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from shared.runtime.cookies import COOKIES_KEY
+from shared.runtime.log import REQUEST_ID
+from shared.runtime.metrics import HttpMeter
+from shared.runtime.problems import Problem, Problems, bad_request, of_status, too_many_requests
+from shared.runtime.ratelimit import RateLimiter, RateRule, rule_for
+
+BODY_MAX = 65_536  # bytes; no request of ours comes near it
+DRAIN_MAX = 1_048_576  # bytes of a refused body worth reading for the sake of keeping the connection
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}\Z")
+_logger = logging.getLogger("runtime.web")
+
+CSP = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_CSP_DATA = b"default-src 'none'; frame-ancestors 'none'"
+# What a handler may say itself; everything else comes from here.
+_OVERRIDABLE = frozenset({b"cache-control", b"content-security-policy", b"permissions-policy", b"referrer-policy"})
+
+
+@dataclass(frozen=True)
+class EdgeSettings:
+    """`tls`: served over TLS (turns HSTS on). `allowed_hosts`: names taken in Host, without port; empty takes any.
+
+    `trusted_proxies`: networks whose X-Forwarded-For is believed. `camera`: pages may use the camera. `rate_rules`: the first that
+    applies counts, per client address; `/static/` and `/health/` are best left out.
+    """
+
+    tls: bool = False
+    body_max: int = BODY_MAX
+    allowed_hosts: frozenset[str] = frozenset()
+    trusted_proxies: tuple[str, ...] = ()
+    camera: bool = False
+    rate_rules: tuple[RateRule, ...] = ()
+
+
+def security_headers(settings: EdgeSettings) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
+    """The constant headers of (pages, everything else)."""
+    camera = "camera=(self)" if settings.camera else "camera=()"
+    both = [
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"same-origin"),
+    ]
+    if settings.tls:
+        both.append((b"strict-transport-security", b"max-age=31536000"))
+    page = [
+        *both,
+        (b"content-security-policy", CSP.encode()),
+        (b"permissions-policy", f"{camera}, geolocation=(), microphone=(), payment=()".encode()),
+        (b"cross-origin-opener-policy", b"same-origin"),
+    ]
+    return page, [*both, (b"content-security-policy", _CSP_DATA)]
+
+
+class WebEdge:
+    """Wraps an ASGI app. `clock` is monotonic seconds; `meter` and `limiter` are the app's.
+
+    In the scope it leaves `clubos.request_id` and `clubos.client_ip`; from it it takes `clubos.cookies` (see `cookies.set_cookie`).
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        settings: EdgeSettings,
+        problems: Problems,
+        *,
+        meter: HttpMeter,
+        limiter: RateLimiter | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.app = app
+        self._problems = problems
+        self._meter = meter
+        self._limiter = limiter
+        self._clock = clock
+        self._rules = settings.rate_rules if limiter is not None else ()
+        self._body_max = settings.body_max
+        self._hosts = frozenset(host.lower().encode() for host in settings.allowed_hosts)
+        self._page_headers, self._data_headers = security_headers(settings)
+        self._proxies = tuple(ipaddress.ip_network(net) for net in settings.trusted_proxies)
+        self._ids = itertools.count(1)
+        self._id_prefix = secrets.token_hex(4)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = _Exchange(self, scope, receive, send)
+        try:
+            limited = exchange.admit()
+            await self.app(scope, exchange.receive_limited if limited else receive, exchange.send)
+        except Exception as error:
+            await exchange.fail(error)
+
+    def _request_id(self, sent: bytes | None) -> str:
+        if sent is not None and _SAFE_ID.match(text := sent.decode("latin-1")):
+            return text
+        return f"{self._id_prefix}-{next(self._ids):08x}"
+
+    def _client_ip(self, scope: Any, head: dict[bytes, bytes]) -> str:
+        client = scope.get("client")
+        address = client[0] if client else "local"
+        if self._proxies and b"x-forwarded-for" in head:
+            # Right to left: each hop that is ours vouches for the one before it; the first that is not is the client.
+            for hop in reversed(head[b"x-forwarded-for"].decode("latin-1").split(",")):
+                if not _within(address, self._proxies):
+                    break
+                address = hop.strip()
+        return address
+
+    def _check_host(self, head: dict[bytes, bytes]) -> None:
+        host = head.get(b"host", b"").lower()
+        name = host.rpartition(b"]")[0] + b"]" if host.startswith(b"[") else host.partition(b":")[0]
+        if name not in self._hosts:
+            raise bad_request("This server is not known by the name asked for.", code="bad_host")
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    __slots__ = ("edge", "headers", "inner_receive", "inner_send", "left", "route", "scope", "started", "status")
+
+    def __init__(self, edge: WebEdge, scope: Any, receive: Any, send: Any) -> None:
+        self.edge = edge
+        self.scope = scope
+        self.inner_receive = receive
+        self.inner_send = send
+        self.started = edge._clock()
+        self.status = 0
+        self.left = edge._body_max
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def admit(self) -> bool:
+        """Judge what the head shows; True if the body must be counted as it comes. Raises Problem."""
+        edge, scope = self.edge, self.scope
+        head = dict(scope["headers"])
+        scope["clubos.request_id"] = request_id = edge._request_id(head.get(b"x-request-id"))
+        REQUEST_ID.set(request_id)
+        scope["clubos.client_ip"] = address = edge._client_ip(scope, head)
+        method, path = scope["method"], scope["path"]
+        if edge._rules and (rule := rule_for(edge._rules, method, path)) is not None:
+            remaining, reset_s, retry_after_s = edge._limiter.take(rule, rate_key(address))
+            self.headers = (rule.limit_header, (b"ratelimit-remaining", b"%d" % remaining), (b"ratelimit-reset", b"%d" % reset_s))
+            if retry_after_s:
+                raise too_many_requests(retry_after_s)
+        if edge._hosts:
+            edge._check_host(head)
+        query = scope["query_string"]
+        if b"%" in scope.get("raw_path", b"%") or b"%" in query or not query.isascii():
+            _check_address(path, query)
+        if method == "GET":
+            return False
+        length = head.get(b"content-length")
+        if length is None:
+            return b"transfer-encoding" in head
+        if not length.isdigit() or int(length[:19]) > edge._body_max:
+            raise self._too_large(close=int(length[:19] if length.isdigit() else 0) > DRAIN_MAX)
+        return False
+
+    def _too_large(self, *, close: bool) -> Problem:
+        headers = {"connection": "close"} if close else {}
+        return of_status(413, f"The body is larger than the {self.edge._body_max} bytes this server takes.", headers=headers)
+
+    async def receive_limited(self) -> Any:
+        """Receive a body of unannounced length, up to the limit."""
+        message = await self.inner_receive()
+        if message["type"] == "http.request":
+            self.left -= len(message.get("body", b""))
+            if self.left < 0:
+                raise self._too_large(close=True)
+        return message
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._finish_head(message)
+        await self.inner_send(message)
+
+    def _finish_head(self, message: Any) -> None:
+        edge, scope = self.edge, self.scope
+        self.status = status = message["status"]
+        headers = list(message["headers"])
+        constant, own = edge._data_headers, None
+        for name, value in headers:
+            if name == b"content-type":
+                if value.startswith(b"text/html"):
+                    constant = edge._page_headers
+            elif name in _OVERRIDABLE:
+                own = {name} if own is None else own | {name}
+        headers += constant if own is None else [pair for pair in constant if pair[0] not in own]
+        headers += self.headers
+        headers.append((b"x-request-id", scope["clubos.request_id"].encode()))
+        if COOKIES_KEY in scope:
+            headers += [(b"set-cookie", cookie) for cookie in scope[COOKIES_KEY]]
+        message["headers"] = headers
+        edge._meter.observe(scope.get("path_template", "unmatched"), scope["method"], status, edge._clock() - self.started)
+
+    async def fail(self, error: Exception) -> None:
+        """Answer what nobody answered; once an answer has started, only note it: the server then cuts the connection."""
+        if self.status:
+            _logger.error("http.broken_answer", exc_info=error, extra={"fields": {"route": self.scope.get("path_template", "")}})
+            return
+        status, headers, body = self.edge._problems.answer(error, self.scope)
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        pairs.append((b"content-length", b"%d" % len(body)))
+        await self.send({"type": "http.response.start", "status": status, "headers": pairs})
+        await self.inner_send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _check_address(path: str, query: bytes) -> None:
+    # The server decodes the path with replacement characters: one of those means bytes that were no UTF-8.
+    if "\x00" in path or "\ufffd" in path:
+        raise bad_request("The address is not valid UTF-8 text or holds a NUL character.", code="bad_address")
+    try:
+        text = unquote_to_bytes(query).decode("utf-8")
+    except UnicodeDecodeError:
+        raise bad_request("The query is not valid UTF-8 text.", code="bad_address") from None
+    if "\x00" in text or not query.isascii():
+        raise bad_request("The query holds a character that must not be in an address.", code="bad_address")
+
+
+@lru_cache(4096)
+def rate_key(address: str) -> str:
+    """What one client is counted under: the address, or for IPv6 its /64, since one client has all of it."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
+
+
+def _within(address: str, networks: tuple[Any, ...]) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in net for net in networks)

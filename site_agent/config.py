@@ -1,0 +1,216 @@
+"""The settings of one facility's box: a TOML file, read strictly, and the values that follow from it.
+
+Not here: what the hub says (profiles) or what people do at the screens (the database). Invariant: a `SiteConfig` that was read is
+complete: every resource belongs to the site, every file it names is found relative to the config file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from shared import profiles, territory
+from shared.model import RESOURCE_PATTERN, SITE_PATTERN, Facility, Resource
+from shared.policy import Profile
+from shared.runtime import config
+from shared.runtime.config import ConfigError
+from shared.slots import day_span
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+#: any day will do to see whether a zone is known
+EPOCH_DAY = date(2026, 1, 1)
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the settings: what is not known is refused by name."""
+
+
+class SiteSettings(Strict):
+    """The facility itself. `word` is what a bay is called on its screens ("Box"); `door_ids` open for every booking here."""
+
+    id: Annotated[str, msgspec.Meta(pattern=SITE_PATTERN)]
+    name: Text
+    zone: str = "America/Halifax"
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")] = "CAD"
+    word: Text = "Box"
+    address: str = ""
+    support_phone: str = ""
+    support_hours: str = ""
+    door_ids: tuple[str, ...] = ()
+
+
+class ResourceSettings(Strict):
+    """One bay. `release_ahead_h` empty: the default of terr-8 by its place in the list."""
+
+    id: Annotated[str, msgspec.Meta(pattern=RESOURCE_PATTERN)]
+    name: Text
+    kind: Literal["simulator", "room", "equipment"] = "simulator"
+    make: str = ""
+    number: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
+    features: tuple[str, ...] = ()
+    capacity: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
+    hourly_cents: Annotated[int, msgspec.Meta(ge=0)] = 0
+    door_ids: tuple[str, ...] = ()
+    machine_id: str = ""
+    active: bool = True
+    release_ahead_h: Annotated[float, msgspec.Meta(gt=0, le=72)] | None = None
+
+
+class HttpSettings(Strict):
+    """Where the screens are served. With `tls_cert` and `tls_key` (PEM) over TLS."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    tls_cert: str = ""
+    tls_key: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+
+
+class MqttSettings(Strict):
+    """The broker. `tls` without `ca_file` trusts the machine's own authorities."""
+
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1883
+    username: str = ""
+    password_file: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
+
+
+class DoorSettings(Strict):
+    """The door controller: its address, the file with our token, and the certificate it must show."""
+
+    kind: Literal["unifi"]
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 12445
+    token_file: str = ""
+    fingerprint: str = ""
+    certificate_file: str = ""
+
+
+class SiteConfig(Strict):
+    """Everything one agent is told. Paths are relative to the config file."""
+
+    data_dir: str
+    site: SiteSettings
+    resource: Annotated[tuple[ResourceSettings, ...], msgspec.Meta(min_length=1, max_length=200)]
+    hub_id: str = ""
+    profile: str = "business"
+    staff_file: str = ""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    http: HttpSettings = HttpSettings()
+    mqtt: MqttSettings | None = None
+    doors: DoorSettings | None = None
+
+
+class StaffEntry(Strict):
+    """One bootstrap account; the hash is argon2's own text form."""
+
+    user: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._@-]{1,63}$")]
+    name: Text
+    role: Literal["admin", "staff", "viewer", "cleaner", "contractor"] = "staff"
+    password_hash: Annotated[str, msgspec.Meta(pattern=r"^\$argon2id\$")]
+
+
+class StaffFile(Strict):
+    staff: tuple[StaffEntry, ...] = ()
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A config with what was found beside it: resolved paths, secrets, the fallback profile and the first accounts."""
+
+    file: Path
+    data_dir: Path
+    config: SiteConfig
+    facility: Facility
+    resources: tuple[Resource, ...]
+    profile: Profile
+    staff: tuple[StaffEntry, ...]
+
+    def __repr__(self) -> str:
+        return f"Loaded({str(self.file)!r})"
+
+    def path(self, name: str) -> Path:
+        return config.resolve(name, self.file)
+
+    def secret(self, file: str, key: str) -> str:
+        return config.secret("", file, self.file.parent, key=key)
+
+
+def load(file: str | Path) -> Loaded:
+    """The config at `file` with everything it names. Raises ConfigError with the file and the key that is wrong."""
+    file = Path(file).absolute()
+    found = config.load(file, SiteConfig)
+    _check(file, found)
+    staff: tuple[StaffEntry, ...] = ()
+    if found.staff_file:
+        staff = config.load(config.resolve(found.staff_file, file), StaffFile).staff
+    return Loaded(
+        file=file, data_dir=config.resolve(found.data_dir, file), config=found, facility=facility_of(found), resources=resources_of(found),
+        profile=_profile(file, found.profile), staff=staff,
+    )  # fmt: skip
+
+
+def _check(file: Path, found: SiteConfig) -> None:
+    try:
+        day_span(found.site.zone, EPOCH_DAY)
+    except ValueError as error:
+        raise ConfigError(f"{file}: the setting 'site.zone' is wrong: {error}") from None
+    ids = [one.id for one in found.resource]
+    for index, one in enumerate(found.resource):
+        if one.id.partition(".")[0] != found.site.id:
+            raise ConfigError(f"{file}: the setting 'resource[{index}].id' is wrong: {one.id!r} must begin with {found.site.id + '.'!r}.")
+        if ids.count(one.id) > 1:
+            raise ConfigError(f"{file}: the setting 'resource[{index}].id' is wrong: {one.id!r} is given twice.")
+    if bool(found.http.tls_cert) != bool(found.http.tls_key):
+        raise ConfigError(f"{file}: the settings 'http.tls_cert' and 'http.tls_key' go together.")
+    if found.doors and bool(found.doors.fingerprint) == bool(found.doors.certificate_file):
+        raise ConfigError(f"{file}: the door controller needs 'doors.fingerprint' or 'doors.certificate_file': one of the two.")
+
+
+def facility_of(found: SiteConfig) -> Facility:
+    """The facility's document as the config states it (version 1; `documents` counts on)."""
+    site = found.site
+    return Facility(
+        id=site.id, name=site.name, zone=site.zone, currency=site.currency, word=site.word, address=site.address,
+        support_phone=site.support_phone, support_hours=site.support_hours, door_ids=site.door_ids,
+    )  # fmt: skip
+
+
+def resources_of(found: SiteConfig) -> tuple[Resource, ...]:
+    """The bays' documents; `release_ahead_s` by place in the list where the config does not say (terr-8)."""
+    bays = [one for one in found.resource if one.active]
+    out = []
+    for one in found.resource:
+        place = bays.index(one) if one in bays else 0
+        ahead_s = int(one.release_ahead_h * 3600) if one.release_ahead_h else territory.release_ahead_s(place, len(bays))
+        out.append(
+            Resource(
+                id=one.id, name=one.name, kind=one.kind, make=one.make, number=one.number, features=one.features, capacity=one.capacity,
+                hourly_cents=one.hourly_cents, door_ids=one.door_ids, machine_id=one.machine_id, active=one.active,
+                release_ahead_s=ahead_s,
+            )  # fmt: skip
+        )
+    return tuple(out)
+
+
+def _profile(file: Path, name: str) -> Profile:
+    """A profile that comes with the product, or a TOML file of one's own."""
+    if name in profiles.NAMES:
+        return profiles.profile(name)
+    path = config.resolve(name, file)
+    try:
+        return profiles.from_toml(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        names = " or ".join(profiles.NAMES)
+        raise ConfigError(f"{file}: the setting 'profile' is wrong: there is no profile {name!r}; give {names}, or a file.") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None

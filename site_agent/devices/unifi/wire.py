@@ -1,0 +1,261 @@
+"""HTTP to the UniFi Access developer API: envelope, errors, the kept connection.
+
+Not for: bookings. Invariants: nothing is sent over an unpinned connection; a call is made once and never repeated here; success is
+2xx and code SUCCESS, nothing else; the token appears in no error and no log.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from site_agent.devices.unifi.objects import Door, Envelope, LogHit, LogPage, Visitor
+from site_agent.devices.unifi.pinning import certificate_changed, pinned_context
+
+PREFIX = "/api/v1/developer"
+BACK_OFF_MAX_S = 60
+CONNECTIONS_MAX = 4
+KEEP_ALIVE_S = 60.0
+CONNECT_TIMEOUT_S = 2.0
+READ_TIMEOUT_S = 5.0
+
+Kind = Literal["away", "busy", "broken", "credential", "certificate", "unknown_thing", "refused"]
+_CREDENTIAL_CODES = {"CODE_AUTH_FAILED", "CODE_ACCESS_TOKEN_INVALID", "CODE_UNAUTHORIZED"}
+_UNKNOWN_CODES = {"CODE_NOT_EXISTS", "CODE_RESOURCE_NOT_FOUND", "CODE_DEVICE_DEVICE_NOT_FOUND"}
+_PASSING_CODES = {"CODE_SYSTEM_ERROR", "CODE_DEVICE_DEVICE_OFFLINE", "CODE_DEVICE_DEVICE_BUSY"}
+# Sent and perhaps carried out, whatever came back: a gateway that gave up waiting says nothing about the box behind it.
+_ACTED_STATUSES = {500, 502, 504}
+T = TypeVar("T")
+
+
+class WireError(Exception):
+    """A call that did not succeed.
+
+    kind: away (no or no usable answer), busy (429), broken (5xx or the box's own failure), credential (401, 403), certificate (another
+    one than pinned), unknown_thing, refused. `may_have_acted` is true where the box may have done it nevertheless. `code` is the box's.
+    """
+
+    def __init__(
+        self, kind: Kind, text: str, *, code: str = "", status: int = 0, may_have_acted: bool = False, retry_after_s: int = 0
+    ) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.code = code
+        self.status = status
+        self.may_have_acted = may_have_acted
+        self.retry_after_s = retry_after_s
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same call may succeed later without a person."""
+        return self.kind in ("away", "busy", "broken")
+
+    @property
+    def about_controller(self) -> bool:
+        """Whether the controller as a whole is meant, rather than one call or one device of it."""
+        return self.kind in ("away", "credential", "certificate") or (self.kind == "broken" and not self.code.startswith("CODE_DEVICE_"))
+
+
+class Wire:
+    """The API of one controller. Unlocks travel on a connection of their own, so that they never queue behind housekeeping.
+
+    `on_heard(error | None)` is called after every call, for whoever watches whether the controller is there.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        token: str,
+        fingerprint: str,
+        *,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        on_heard: Callable[[WireError | None], None] = lambda error: None,
+    ) -> None:
+        bare_host = f"[{host}]" if ":" in host else host
+        self._base = f"https://{bare_host}:{port}{PREFIX}"
+        timeout = httpx.Timeout(read_timeout_s, connect=connect_timeout_s, pool=read_timeout_s)
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._steady, self._urgent = (_client(fingerprint, timeout, headers) for _ in range(2))
+        self._on_heard = on_heard
+        self._failures = 0
+
+    async def close(self) -> None:
+        await self._steady.aclose()
+        await self._urgent.aclose()
+
+    async def warm(self) -> None:
+        """Opens both connections if they are not open, by reading the doors on each."""
+        await asyncio.gather(self._call("GET", "/doors"), self._call("GET", "/doors", urgent=True))
+
+    async def list_doors(self) -> list[Door]:
+        return _as(list[Door], (await self._call("GET", "/doors")).data)
+
+    async def unlock_door(self, door_id: str, actor_id: str, actor_name: str, extra: dict[str, Any]) -> None:
+        """One pulse. The actor's two fields go together; `extra` comes back in webhooks."""
+        body = {"actor_id": actor_id, "actor_name": actor_name, "extra": extra}
+        await self._call("PUT", f"/doors/{_id(door_id)}/unlock", body, urgent=True)
+
+    async def create_visitor(self, fields: dict[str, Any]) -> Visitor:
+        return _as(Visitor, (await self._call("POST", "/visitors", fields)).data)
+
+    async def update_visitor(self, visitor_id: str, fields: dict[str, Any]) -> Visitor | None:
+        """Changes what is given; None where the box answers a success without the visitor."""
+        data = (await self._call("PUT", f"/visitors/{_id(visitor_id)}", fields)).data
+        return _as(Visitor, data) if isinstance(data, dict) else None
+
+    async def get_visitor(self, visitor_id: str) -> Visitor:
+        return _as(Visitor, (await self._call("GET", f"/visitors/{_id(visitor_id)}")).data)
+
+    async def list_visitors(self, page_num: int, page_size: int, *, keyword: str = "", status: int | None = None) -> list[Visitor]:
+        """One page, from 1. A keyword (prefix of first or last name) makes the box ignore the status."""
+        query: dict[str, str | int] = {"page_num": page_num, "page_size": page_size}
+        if keyword:
+            query["keyword"] = keyword
+        elif status is not None:
+            query["status"] = status
+        return _as(list[Visitor], (await self._call("GET", "/visitors", query=query)).data or [])
+
+    async def delete_visitor(self, visitor_id: str, *, force: bool) -> None:
+        """Cancels (the record stays), or with `force` deletes."""
+        await self._call("DELETE", f"/visitors/{_id(visitor_id)}", query={"is_force": "true"} if force else None)
+
+    async def assign_pin(self, visitor_id: str, pin: str) -> None:
+        await self._call("PUT", f"/visitors/{_id(visitor_id)}/pin_codes", {"pin_code": pin})
+
+    async def unassign_pin(self, visitor_id: str) -> None:
+        await self._call("DELETE", f"/visitors/{_id(visitor_id)}/pin_codes")
+
+    async def search_log(
+        self, page_num: int, page_size: int, *, since: int, until: int | None = None, actor_id: str = ""
+    ) -> tuple[list[LogHit], int]:
+        """One page of door openings (unix seconds, newest first) and how many there are in all."""
+        body: dict[str, Any] = {"topic": "door_openings", "since": since}
+        if until is not None:
+            body["until"] = until
+        if actor_id:
+            body["actor_id"] = actor_id
+        answer = await self._call("POST", "/system/logs", body, query={"page_num": page_num, "page_size": page_size})
+        return _as(LogPage, answer.data).hits or [], answer.total
+
+    async def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, query: dict[str, Any] | None = None, urgent: bool = False
+    ) -> Envelope:
+        try:
+            envelope = await self._exchange(self._urgent if urgent else self._steady, method, path, body, query)
+        except WireError as error:
+            self._failures = self._failures + 1 if error.passing else 0
+            error.retry_after_s = error.retry_after_s or min(BACK_OFF_MAX_S, 1 << min(self._failures - 1, 6)) if error.passing else 0
+            self._on_heard(error)
+            raise
+        self._failures = 0
+        self._on_heard(None)
+        return envelope
+
+    async def _exchange(
+        self, client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None, query: dict[str, Any] | None
+    ) -> Envelope:
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            response = await client.request(method, self._base + path, content=content, headers=headers, params=query)
+        except httpx.HTTPError as error:
+            raise _no_answer(error) from None
+        return _judge(response)
+
+
+def _client(fingerprint: str, timeout: httpx.Timeout, headers: dict[str, str]) -> httpx.AsyncClient:
+    transport = httpx.AsyncHTTPTransport(
+        verify=pinned_context(fingerprint),
+        limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=KEEP_ALIVE_S),
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+    )
+    # trust_env off: a proxy named in the environment would be handed the token.
+    return httpx.AsyncClient(transport=transport, timeout=timeout, headers=headers, trust_env=False, follow_redirects=False)
+
+
+def _no_answer(error: httpx.HTTPError) -> WireError:
+    changed = certificate_changed(error)
+    if changed is not None:
+        return WireError("certificate", f"The controller shows another certificate than the pinned one (SHA-256 {changed.seen}).")
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return WireError("away", "The controller cannot be reached.")
+    return WireError("away", "The controller did not answer.", may_have_acted=True)
+
+
+def _judge(response: httpx.Response) -> Envelope:
+    """The envelope of a success, or the WireError of anything else."""
+    status = response.status_code
+    try:
+        envelope = msgspec.json.decode(response.content, type=Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        envelope = None
+    code = envelope.code if envelope else ""
+    if envelope is not None and 200 <= status < 300 and code == "SUCCESS":
+        return envelope
+    kind = _kind(status, code)
+    raise WireError(
+        kind,
+        _sentence(kind, status, code),
+        code=code,
+        status=status,
+        may_have_acted=_may_have_acted(status, code, envelope is not None),
+        retry_after_s=_retry_after(response.headers.get("retry-after", "")),
+    )
+
+
+def _may_have_acted(status: int, code: str, is_envelope: bool) -> bool:
+    if 200 <= status < 300:
+        return code == "CODE_SYSTEM_ERROR" or not is_envelope
+    return status in _ACTED_STATUSES
+
+
+def _kind(status: int, code: str) -> Kind:
+    if status == 429:
+        return "busy"
+    if code in _CREDENTIAL_CODES or status in (401, 403):
+        return "credential"
+    if status >= 500 or code in _PASSING_CODES:
+        return "broken"
+    if code in _UNKNOWN_CODES or (status == 404 and code):
+        return "unknown_thing"
+    if not code and status < 400:
+        return "away"
+    return "refused"
+
+
+_SENTENCES: dict[Kind, str] = {
+    "away": "The controller's address answered something that is not its API",
+    "busy": "The controller asks for fewer requests",
+    "broken": "The controller could not carry it out",
+    "credential": "The controller does not accept the token, or the token lacks a permission",
+    "certificate": "The controller shows another certificate",
+    "unknown_thing": "The controller does not know what was asked for",
+    "refused": "The controller refused",
+}
+
+
+def _sentence(kind: Kind, status: int, code: str) -> str:
+    return f"{_SENTENCES[kind]} (HTTP {status}{', ' + code if code else ''})."
+
+
+def _retry_after(value: str) -> int:
+    return min(BACK_OFF_MAX_S, int(value)) if value.isascii() and value.isdigit() and len(value) < 6 else 0
+
+
+def _as(kind: type[T], data: Any) -> T:
+    try:
+        return msgspec.convert(data, kind, strict=False)
+    except msgspec.ValidationError as error:
+        # It answered SUCCESS, so it was carried out; only its telling is beyond us.
+        raise WireError("away", f"The controller's answer cannot be read: {error}.", may_have_acted=True) from error
+
+
+def _id(value: str) -> str:
+    """An id as one path segment: an id from outside must not become another path."""
+    return quote(value, safe="")

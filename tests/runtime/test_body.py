@@ -1,0 +1,78 @@
+"""Forms and JSON bodies: strict, and sentences when they do not fit."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.runtime.body import FORM_FIELDS_MAX, decode_form, decode_json, parse_form
+from shared.runtime.problems import Problem
+from tests.runtime.demo_app import Demo, NoteForm
+
+KEY = {"authorization": "Bearer k"}
+
+
+@pytest.mark.parametrize(
+    ("form", "field", "words"),
+    [
+        ("text=", "text", "length"),
+        ("", "", "text"),
+        ("text=a&count=x", "count", "int"),
+        ("text=a&count=97", "count", "<= 96"),
+        ("text=a&text=b", "text", "twice"),
+        ("text=a&admin=1", "admin", "Unknown"),
+    ],
+)
+def test_a_form_that_does_not_fit_names_its_field(form, field, words):
+    with pytest.raises(Problem) as refused:
+        decode_form(parse_form(form.encode()), NoteForm)
+    assert refused.value.status == 400 and refused.value.violations[0].path == field
+    assert words in refused.value.violations[0].message or words in refused.value.detail
+
+
+def test_empty_optional_fields_fall_to_their_default():
+    assert decode_form(parse_form(b"text=a&count=&csrf_token=z"), NoteForm) == NoteForm("a", 1, [])
+
+
+def test_plus_and_percent_are_read_as_browsers_write_them():
+    assert parse_form(b"a+b=c%2Bd%20%C3%A9&x").pairs == [("a b", "c+d é"), ("x", "")]
+
+
+@pytest.mark.parametrize("raw", [b"a=%ff", b"a=%00", b"\xff=1", b"&".join([b"a=1"] * (FORM_FIELDS_MAX + 1))])
+def test_a_hostile_form_is_a_400(raw):
+    with pytest.raises(Problem) as refused:
+        parse_form(raw)
+    assert refused.value.status == 400
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_form_or_a_400(raw):
+    try:
+        form = parse_form(raw)
+    except Problem as problem:
+        assert problem.status == 400
+    else:
+        assert all("\x00" not in name + value for name, value in form.pairs)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: msgspec.json.encode({"text": text})))
+def test_any_bytes_are_a_body_or_a_400(raw):
+    try:
+        assert "\x00" not in decode_json(raw, msgspec.json.Decoder(NoteForm)).text
+    except Problem as problem:
+        assert problem.status == 400
+
+
+def test_large_numbers_pass_up_to_what_a_database_holds():
+    decoder = msgspec.json.Decoder(dict[str, int])
+    assert decode_json(b'{"a": -999999999999999999}', decoder) == {"a": -(10**18) + 1}
+    with pytest.raises(Problem, match="too large"):
+        decode_json(b'{"a": 99999999999999999999}', decoder)
+
+
+async def test_a_form_of_another_kind_is_a_415():
+    async with Demo().client(headers=KEY) as client:
+        answer = await client.post("/notes", json={"text": "a"})
+        assert answer.status_code == 415
+        answer = await client.post("/notes", files={"text": b"a"})
+        assert answer.status_code == 415 and "x-www-form-urlencoded" in answer.json()["detail"]

@@ -1,0 +1,102 @@
+"""The API's description: true, complete about refusals, and browsable with nothing from elsewhere."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from litestar import Litestar, get
+
+from shared.runtime.openapi import ApiDescription, raises
+from shared.runtime.openapi_page import curl_of, example_of, render_page, type_of
+from tests.runtime.demo_app import Demo
+
+
+async def described() -> dict:
+    async with Demo().client() as client:
+        answer = await client.get("/api/openapi.json")
+        assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"
+        return answer.json()
+
+
+async def test_every_operation_says_how_it_refuses():
+    document = await described()
+    assert document["openapi"].startswith("3.1")
+    assert "/api/v1/boom" not in document["paths"] and "/api/openapi.json" not in document["paths"]
+    for item in document["paths"].values():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                if not status.startswith("2"):
+                    assert response["content"]["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
+            assert {"400", "429", "503", "default"} <= set(operation["responses"])
+    read = document["paths"]["/api/v1/things/{thing_id}"]["get"]
+    assert "`thing_gone`: The thing is no longer there." in read["responses"]["409"]["description"] and read["x-problem-codes"] == ["thing_gone"]
+    assert "404" in read["responses"]
+    assert {"401", "403", "413", "415"} <= set(document["paths"]["/api/v1/things"]["post"]["responses"])
+    assert document["components"]["schemas"]["Problem"]["required"] == ["type", "title", "status", "code", "detail"]
+
+
+async def test_a_code_that_the_catalogue_does_not_know_is_a_mistake_of_ours():
+    @get("/api/x", opt=raises("never_heard_of"), sync_to_thread=False)
+    def odd() -> None: ...
+
+    app = Litestar([odd], openapi_config=ApiDescription("A", "1", "", css_url="/c").config)
+    with pytest.raises(LookupError, match="never_heard_of"):
+        ApiDescription("A", "1", "", css_url="/c").finished(app, app.openapi_schema.to_schema())
+
+
+class Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+async def test_the_page_needs_no_script_and_nothing_from_elsewhere():
+    async with Demo().client() as client:
+        answer = await client.get("/api/docs")
+        seen = Links()
+        seen.feed(answer.text)
+        assert answer.headers["content-type"].startswith("text/html") and "<b>things</b>" not in answer.text
+        names = {tag for tag, _ in seen.tags}
+        assert not names & {"script", "style", "img", "iframe"} and not any("style" in attrs for _, attrs in seen.tags)
+        addresses = [attrs[key] for _, attrs in seen.tags for key in ("href", "src", "action") if key in attrs]
+        assert addresses and all(address.startswith(("/", "#")) and not address.startswith("//") for address in addresses)
+        ids = {attrs["id"] for _, attrs in seen.tags if "id" in attrs}
+        assert {address[1:] for address in addresses if address.startswith("#")} <= ids
+        sheet = next(attrs["href"] for tag, attrs in seen.tags if tag == "link")
+        style = await client.get(sheet)
+    assert style.status_code == 200 and style.headers["content-type"].startswith("text/css") and "immutable" in style.headers["cache-control"]
+    assert not re.search(r"url\(|@import|https?:", style.text)
+
+
+async def test_the_page_tells_operations_shapes_codes_and_examples():
+    async with Demo().client() as client:
+        text = (await client.get("/api/docs")).text
+    for part in ("/api/v1/things/{thing_id}", "thing_gone", 'href="#shape-Thing"', "It may be <code>gone</code>.", "$BASE/api/v1/things", "needs a key"):
+        assert part in text
+    assert "Authorization: Bearer $KEY" in text.replace("&quot;", '"')
+
+
+def test_examples_and_types_follow_the_schema():
+    document = {"components": {"schemas": {"Loop": {"type": "object", "properties": {"next": {"$ref": "#/components/schemas/Loop"}}}}}}
+    assert example_of(document, {"$ref": "#/components/schemas/Loop"})["next"] is not None
+    assert example_of({}, {"type": ["null", "integer"], "minimum": 3}) == 3
+    assert example_of({}, {"anyOf": [{"type": "null"}, {"enum": ["a", "b"]}]}) == "a"
+    assert example_of({}, {"type": "array", "items": {"type": "string", "format": "date"}}) == ["2027-05-14"]
+    assert type_of({"type": "array", "items": {"$ref": "#/x/A<"}}) == 'list of <a href="#shape-A&lt;">A&lt;</a>'
+    assert "≥ 1" in type_of({"type": "integer", "minimum": 1})
+
+
+def test_nothing_in_a_document_can_break_out_of_the_page():
+    bad = '"><script>x</script>'
+    operation = {"summary": bad, "description": bad, "tags": [bad], "parameters": [{"name": bad, "in": "query", "schema": {"enum": [bad]}}]}
+    operation |= {"responses": {"200": {"description": bad}}}
+    page = render_page({"info": {"title": bad}, "paths": {f"/{bad}": {"get": operation}}}, css_url=bad, json_url=bad)
+    assert "<script" not in page
+
+
+def test_the_curl_example_is_safe_to_paste():
+    operation = {"requestBody": {"content": {"application/json": {"schema": {"example": "it's `here`"}}}}}
+    assert curl_of({}, "post", "/a", operation).endswith("-d '\"it'\"'\"'s `here`\"'")
