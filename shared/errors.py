@@ -123,6 +123,13 @@ STATUS: dict[str, int] = {
     "quote_invalid": 422,
     "quote_expired": 422,
     "rules_violated": 422,
+    "outside_hours": 422,
+    "code_unknown": 422,
+    "code_not_yet_valid": 422,
+    "code_expired": 422,
+    "code_not_here": 422,
+    "code_not_for_customer": 422,
+    "code_used_up": 422,
     "too_many_requests": 429,
     "too_many_tries": 429,
 }

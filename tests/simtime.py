@@ -29,6 +29,10 @@ class LoopClock:
     def __init__(self, loop: asyncio.AbstractEventLoop, start_at: float, skew_s: float = 0.0):
         self._loop, self._start, self.skew_s = loop, start_at, skew_s
 
+    def forward(self, seconds: float) -> None:
+        """The wall clock jumps, the loop's own time does not."""
+        self._start += seconds
+
     def now(self) -> float:
         return self._start + self._loop.time() + self.skew_s
 

@@ -81,6 +81,7 @@ def sold(tx: Tx, desk: Desk, x: m.Sold, origin: From) -> None:
         sales.remember_customer(tx, desk, x.customer)
     for b in x.bookings:
         settle.take_in(tx, desk, b)
+        settle.end_moved(tx, b.id, "done")
 
 
 def replaced(tx: Tx, desk: Desk, x: m.Replaced, origin: From) -> None:
@@ -94,6 +95,9 @@ def replaced(tx: Tx, desk: Desk, x: m.Replaced, origin: From) -> None:
         never = replace(x.booking, status="cancelled", reason="already_checked_in")
         if records.booking(tx, never.id) is None:
             records.add_booking(tx, never)
+        else:  # we had asked for this move
+            records.put_booking(tx, never)
+            settle.end_moved(tx, never.id, "refused", "already_checked_in", "The guest has checked in already.")
         streams.append(
             tx,
             desk,

@@ -34,6 +34,8 @@ def attend(tx: Tx, desk: Desk, booking_id: str, state: str, *, by: str) -> Atten
         raise refuse("illegal_move", f"This booking is {b.status}, so nobody can be checked in or out on it.")
     if state not in LEGAL[a.state]:
         raise refuse("illegal_move", f"A visit that is {a.state.replace('_', ' ') or 'not begun'} cannot become {state.replace('_', ' ')}.")
+    if state == "checked_in" and b.withdrawn:
+        raise refuse("already_cancelled", "This booking has been given up; its owner is being told.")
     if state == "checked_in" and b.displaced and not a.seat:
         raise refuse("displaced", "This bay is not free for you: please see the other times and bays offered, or call for help.")
     return _write(tx, desk, replace(a, state=state, at=desk.now(), by=by))

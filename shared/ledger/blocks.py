@@ -131,7 +131,7 @@ def mark(tx: Tx, desk: Desk, booking: Booking, displaced: bool, against: list[st
 def apply_displaced(tx: Tx, desk: Desk, message: Displaced) -> None:
     """The peer lacks the slot, or has it again. Each side marks what it hears; the mark clears only when both have the slot."""
     booking = records.booking(tx, message.booking_id)
-    if booking is None or booking.displaced == message.displaced:
+    if booking is None or booking.displaced == message.displaced or booking.status not in ("confirmed", "cancelling"):
         return
     if not message.displaced and claims.lacking(tx, booking.resource_id, booking.claimed, booking.id):
         return

@@ -32,7 +32,7 @@ def take(tx: Tx, desk: Desk, resource_id: str, interval: Interval, kind: str, re
     got = _insert(tx, resource_id, range(interval.start, interval.end), kind, ref)
     if got == len(interval):
         return
-    if _end_expired(tx, desk, resource_id, interval):
+    if _end_expired(tx, desk, resource_id, interval, ref):
         got += _insert(tx, resource_id, range(interval.start, interval.end), kind, ref)
     if got < len(interval) and desk.guard("claim_is_exclusive"):
         raise refuse("slot_taken", "This time has just been taken.")
@@ -145,14 +145,14 @@ def first_untold(tx: Tx, resource_id: str, from_slot: int) -> int | None:
     return row[0] if row else None
 
 
-def _end_expired(tx: Tx, desk: Desk, resource_id: str, interval: Interval) -> bool:
-    """Ends the holds in the way whose time is over on our clock. True where there was one."""
+def _end_expired(tx: Tx, desk: Desk, resource_id: str, interval: Interval, ref: str) -> bool:
+    """Ends the holds in the way of `ref` whose time is over on our clock. True where there was one."""
     from . import holds
 
     ended = False
-    for ref in {ref for _, kind, ref in holders(tx, resource_id, interval) if kind == "hold"}:
-        hold = records.hold(tx, ref)
+    for other in dict.fromkeys(other for _, kind, other in holders(tx, resource_id, interval) if kind == "hold" and other != ref):
+        hold = records.hold(tx, other)
         if hold is None or (hold.status == "held" and hold.expires_at <= desk.now()):
-            holds.end(tx, desk, ref)
+            holds.end(tx, desk, other)
             ended = True
     return ended

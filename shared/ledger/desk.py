@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from ..errors import Refusal
 from ..model import Side
 
 #: guard -> (protocol rule, what goes wrong without it)
@@ -28,6 +29,7 @@ GUARDS: dict[str, tuple[str, str]] = {
     "same_body": ("terr-6", "another body rides on a decided id"),
     "not_mine_is_no_answer": ("terr-6", "a side decides what it is not entitled to"),
     "ask_only_when_up": ("terr-7", "a side asks into a cut and keeps the customer waiting"),
+    "owner_judges_hours": ("terr-6", "a request is sold outside the opening hours the owner keeps"),
     "answer_by": ("terr-9", "a request stuck in a cut becomes a surprise sale"),
     "pending_is_claimed": ("terr-10", "a group's own part is sold while the other side decides"),
     "applied_once": ("stream-2", "a repeated row is applied again"),
@@ -71,7 +73,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """Handed to every function of the ledger."""
 
-    __slots__ = ("box_id", "chance", "clock", "limits", "new_id", "side", "term", "without")
+    __slots__ = ("box_id", "chance", "clock", "judge_hours", "limits", "new_id", "side", "term", "without")
 
     def __init__(
         self,
@@ -91,6 +93,8 @@ class Desk:
         self.box_id, self.term = box_id, term
         self.limits = limits or Limits()
         self.without = without
+        #: what the owner judges besides slots and blocks (terr-6): `(tx, booking) -> Refusal | None`; `frontdesk.Houses` sets it
+        self.judge_hours: Callable[..., Refusal | None] = lambda tx, booking: None
 
     def now(self) -> int:
         return int(self.clock())

@@ -46,7 +46,8 @@ class House(Frozen):
 class Houses:
     """The houses of this process, read once and again after a document changed. `fallback` serves until the hub has stated a profile."""
 
-    def __init__(self, db, fallback: Profile):
+    def __init__(self, db, fallback: Profile, desk: Desk):
+        desk.judge_hours = self._judge_hours
         self._houses: dict[str, House] = {}
         self._fallback = fallback
         db.listen(self._changed)
@@ -61,6 +62,11 @@ class Houses:
         if house is None:
             house = self._houses[site_id] = self._read(tx, site_id)
         return house
+
+    def _judge_hours(self, tx: Tx, b: Booking) -> Refusal | None:
+        house = self.of(tx, b.site_id)
+        closed = rules.within_hours(house.resource(b.resource_id), Interval(b.start, b.end), house.facility, house.profile.policy.hours)
+        return Refusal(closed.code, closed.detail, violations=(closed,)) if closed else None
 
     def _read(self, tx: Tx, site_id: str) -> House:
         facility = records.facility(tx, site_id)

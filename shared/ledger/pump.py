@@ -59,7 +59,7 @@ class Pump:
         self.out_topic, self.in_topic = (topics.down, topics.up) if hub else (topics.up, topics.down)
         self.hello_out, self.hello_in = (topics.hello_hub, topics.hello_site) if hub else (topics.hello_site, topics.hello_hub)
         self.state_out, self.state_in = (topics.state_hub, topics.state_site) if hub else (topics.state_site, topics.state_hub)
-        self._nonces: dict[str, tuple[float, float]] = {}
+        self._nonces: dict[str, tuple[float, float, int]] = {}
         self._inbound: list[Batch] = []
         self._draining: asyncio.Task | None = None
         self._resumed = False
@@ -94,8 +94,9 @@ class Pump:
             await asyncio.gather(self._draining, return_exceptions=True)
 
     def fresh(self) -> bool:
-        """stream-4: the link is up while the last reply to my own nonce is young."""
-        return self._last_reply is not None and self.clock.monotonic() - self._last_reply < self.desk.limits.link_silence_s
+        """stream-4: the link is up while the last reply to my own nonce is young. A peer whose stream stands cannot answer: it counts as dark."""
+        young = self._last_reply is not None and self.clock.monotonic() - self._last_reply < self.desk.limits.link_silence_s
+        return young and not (self.peer is not None and self.peer.stopped)
 
     def may_release(self) -> bool:
         """clock-1: beyond a minute of skew the hub stops releasing."""
@@ -125,7 +126,8 @@ class Pump:
     def hello(self) -> None:
         """Asks the peer for a sign of life and for its positions."""
         nonce = self.desk.new_id()
-        self._nonces[nonce] = (self.clock.monotonic(), self.clock.now())
+        applied_no = self.db.read(lambda tx: streams.read(tx, self.site_id)).applied_no
+        self._nonces[nonce] = (self.clock.monotonic(), self.clock.now(), applied_no)
         while len(self._nonces) > NONCES_MAX:
             self._nonces.pop(next(iter(self._nonces)))
         self.transport.publish(self.hello_out, msgspec.json.encode(self._hello(nonce=nonce)))
@@ -175,24 +177,27 @@ class Pump:
         self._last_reply, self.heard_at, self.peer = now, int(self.clock.now()), hello
         if not was_fresh:
             log.info("link up", extra={"site_id": self.site_id, "skew_s": round(self.skew_s, 3)})
-        asyncio.get_running_loop().create_task(self._resume(hello))
+        asyncio.get_running_loop().create_task(self._resume(hello, asked[2] if asked else 0))
 
-    async def _resume(self, hello: Hello) -> None:
-        """The peer's positions, answered to my nonce: where to go on sending; what it has acknowledged is let go."""
+    async def _resume(self, hello: Hello, applied_no: int) -> None:
+        """The peer's positions, answered to my nonce: where to go on sending; what it has acknowledged is let go.
+
+        `applied_no` is where I stood when I asked. Rows may have overtaken the answer since, so no later position is held against it.
+        """
 
         def run(tx: Tx) -> bool:
             s = streams.lock(tx, self.site_id)
             if not s.epoch and hello.epoch and self.desk.side == "hub":
                 streams.adopt_epoch(tx, self.site_id, hello.epoch)
-            if not s.epoch or not hello.epoch or s.stopped:
+            if not s.epoch or not hello.epoch or s.closed:
                 return False
             if hello.epoch != s.epoch:
                 streams.stop(tx, self.desk, self.site_id, "the two sides keep different epochs: repair needed")
                 return False
             try:
                 streams.acknowledge(tx, self.desk, s, hello.applied)
-                if hello.sent.no < s.applied_no:
-                    raise Broken(f"peer has sent {hello.sent.no} rows, we have applied {s.applied_no}")
+                if hello.sent.no < applied_no:
+                    raise Broken(f"peer has sent {hello.sent.no} rows, we have applied {applied_no}")
             except Broken as e:
                 streams.stop(tx, self.desk, self.site_id, e.detail)
                 return False
@@ -224,7 +229,7 @@ class Pump:
             def read(tx: Tx):
                 s = streams.read(tx, self.site_id)
                 self._cursor = max(self._cursor, s.acked_no)
-                if s.stopped or self._cursor - s.acked_no >= window or self._cursor >= s.sent_no:
+                if s.closed or self._cursor - s.acked_no >= window or self._cursor >= s.sent_no:
                     return s, "", []
                 return s, *streams.rows_after(tx, s, self._cursor, self.desk.limits.batch_max)
 
@@ -305,11 +310,12 @@ class Pump:
         out = Applied()
         for batch in batches:
             s = streams.lock(tx, self.site_id)
-            if batch.epoch != s.epoch or s.stopped:
+            if batch.epoch != s.epoch or s.closed:
                 continue
             try:
                 streams.acknowledge(tx, self.desk, s, batch.applied)
-                self._rows(tx, batch, out, link_fresh)
+                if not s.stopped:
+                    self._rows(tx, batch, out, link_fresh)
             except Broken as e:
                 streams.stop(tx, self.desk, self.site_id, e.detail)
             out.stopped = streams.lock(tx, self.site_id).stopped

@@ -104,6 +104,11 @@ def order(tx: Tx, order_id: str) -> Order | None:
     return _order(row[0]) if row else None
 
 
+def order_of(tx: Tx, b: Booking) -> Order:
+    """The booking's order as the stream of the booking's facility tells it: an order may have come from another one (own-4)."""
+    return msgspec.structs.replace(order(tx, b.order_id), site_id=b.site_id)
+
+
 def order_by_reference(tx: Tx, reference: str) -> list[Order]:
     return [_order(r[0]) for r in tx.all("SELECT doc FROM orders WHERE reference = :r", {"r": reference})]
 

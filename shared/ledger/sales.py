@@ -190,7 +190,9 @@ def give_up(tx: Tx, desk: Desk, b: Booking, *, by: str, reason: str, replaced_by
     if a is not None and a.state in ("checked_in", "completed") and desk.guard("checked_in_stays"):
         raise refuse("already_checked_in", "The guest has checked in already.")
     status = "cancelled" if desk.side == "site" else "cancelling"
-    b = records.put_booking(tx, replace(b, status=status, reason=reason, replaced_by=replaced_by, displaced=False))
+    # while it may still come back (own-3) it keeps its mark: it lacks the slots then as now
+    displaced = b.displaced and status == "cancelling"
+    b = records.put_booking(tx, replace(b, status=status, reason=reason, replaced_by=replaced_by, displaced=displaced))
     records.end_conflicts(tx, b.id)
     streams.append(tx, desk, b.site_id, Cancelled(booking_id=b.id, by=by, reason=reason))
     if desk.side == "site" or not desk.guard("free_on_answer"):
@@ -200,8 +202,10 @@ def give_up(tx: Tx, desk: Desk, b: Booking, *, by: str, reason: str, replaced_by
 
 
 def _withdraw_order(tx: Tx, desk: Desk, b: Booking) -> Booking:
-    """terr-9: what has been asked is withdrawn, all parts of it; the owner frees without fee and answers."""
-    parts = [p for p in records.bookings_of_order(tx, b.order_id) if p.status in ("requested", "pending") and not p.withdrawn]
+    """terr-9: what has been asked is withdrawn, all parts asked with it; the owner frees without fee and answers."""
+    open_parts = [p for p in records.bookings_of_order(tx, b.order_id) if p.status in ("requested", "pending") and not p.withdrawn]
+    # a move is a question of its own: giving it up touches no other change in the same order
+    parts = [p for p in open_parts if p.id == b.id or not (p.replaces or b.replaces)]
     for part in parts:
         if part.status == "requested":
             part = records.put_booking(tx, replace(part, withdrawn=True))
@@ -213,15 +217,15 @@ def _withdraw_order(tx: Tx, desk: Desk, b: Booking) -> Booking:
 
 
 def drop_moves_from(tx: Tx, desk: Desk, old: Booking) -> None:
-    """own-4: the customer cancels the old one while its move is under way: the new one is withdrawn."""
+    """own-4: the customer cancels the old one while its move is under way: the new one is withdrawn, or given up where we have sold it
+    already and the owner of the old one has not heard of it yet."""
     if not desk.guard("withdraw_dead_move"):
         return
     for new_id in records.asks_waiting(tx, "move", old.id) + records.asks_waiting(tx, "moved", old.id):
-        new = records.booking(tx, new_id)
         records.end_ask(tx, new_id, "refused", "already_cancelled", "The booking was cancelled meanwhile.")
-        if new is not None and not new.withdrawn:
-            new = records.put_booking(tx, replace(new, withdrawn=True))
-            streams.append(tx, desk, new.site_id, Withdraw(booking_id=new.id))
+    for new in records.bookings_of_order(tx, old.order_id):
+        if new.replaces == old.id:
+            take_back(tx, desk, new)
 
 
 # ---- move
@@ -232,6 +236,8 @@ def move(tx: Tx, desk: Desk, old_id: str, wish: Wish) -> Booking:
     `cancel` do.
     """
     (new,) = wish.bookings
+    # an order that came from another facility speaks here of this one: a stream carries nothing else
+    wish = replace(wish, order=replace(wish.order, site_id=new.site_id))
     old = records.booking(tx, old_id)
     if old is None:
         raise refuse("booking_not_found", "This booking is not known.")
@@ -346,7 +352,7 @@ def _move_far(tx: Tx, desk: Desk, old: Booking, wish: Wish) -> Booking:
     """To another facility: the hub alone knows both, so it takes the new first and then gives up the old, or asks its owner to."""
     if desk.side != "hub":
         raise refuse("hub_unreachable", "A move to another facility is done by the booking centre. Please use the booking page.")
-    (new,) = place(tx, desk, replace(wish, order=replace(wish.order, site_id=wish.bookings[0].site_id)))
+    (new,) = place(tx, desk, wish)
     if new.status == "confirmed":
         finish_move(tx, desk, old, new)
     else:

@@ -37,6 +37,9 @@ def decide_booking(tx: Tx, desk: Desk, m: BookingRequest, *, link_fresh: bool) -
     decided = [b for i in ids if (b := records.booking(tx, i)) is not None and b.status not in ("requested", "pending")]
     if decided and desk.guard("decided_once"):
         return _again(tx, desk, m.order, decided)
+    if any((mine := records.booking(tx, i)) is not None and mine.withdrawn for i in ids):
+        # our own customer's move, run by the other side, and given up here before it asked
+        return decline(tx, desk, m.order, m.bookings, Refusal("withdrawn", "Withdrawn by the customer."))
     verdicts = []
     for b in m.bookings:
         verdict = lines.verdict(tx, desk, b.resource_id, b.claimed)
@@ -53,6 +56,10 @@ def decide_booking(tx: Tx, desk: Desk, m: BookingRequest, *, link_fresh: bool) -
     records.add_order(tx, m.order)
 
     def sell() -> list[Booking]:
+        for b in m.bookings:
+            closed = desk.judge_hours(tx, b) if desk.guard("owner_judges_hours") else None
+            if closed is not None:
+                raise Refused(closed)
         return [sales.confirm(tx, desk, replace(b, withdrawn=False), m.hold_id, "") for b in m.bookings]
 
     sold = holds.try_or(sell, lambda refusal: refusal, tx)
@@ -175,10 +182,10 @@ def confirmed(tx: Tx, desk: Desk, m: BookingConfirmed) -> None:
         if heard.withdrawn:
             continue
         _go_on_moving(tx, desk, heard)
-    order = records.order(tx, m.order_id)
     pending = [p for p in records.bookings_of_order(tx, m.order_id) if p.status == "pending"]
-    if order is None or not pending:
+    if not pending:
         return
+    order = records.order_of(tx, pending[0])
     sold = []
     for part in pending:
         claims.hand_over(tx, part.id, "booking", part.id)
@@ -262,7 +269,7 @@ def cancel_done(tx: Tx, desk: Desk, m: CancelDone) -> None:
     b = records.booking(tx, m.booking_id)
     if b is None or b.status != "cancelling":
         return
-    records.put_booking(tx, replace(b, status="cancelled"))
+    records.put_booking(tx, replace(b, status="cancelled", displaced=False))
     pins.retire(tx, desk, b) if not b.replaced_by else None
     claims.free(tx, desk, b.id)
     records.end_ask(tx, f"cancel|{b.id}", "done")
@@ -279,8 +286,10 @@ def cancel_refused(tx: Tx, desk: Desk, m: CancelRefused) -> None:
     new = records.booking(tx, b.replaced_by) if b.replaced_by else None
     if b.status == "cancelling":
         b = records.put_booking(tx, replace(b, status="confirmed", replaced_by="", reason=""))
-    elif b.replaced_by:
-        b = records.put_booking(tx, replace(b, replaced_by=""))
+        if b.displaced:
+            records.put_conflict(tx, b.site_id, b.id, "", "slots", desk.now())
+    elif b.replaced_by or b.withdrawn:
+        b = records.put_booking(tx, replace(b, replaced_by="", withdrawn=False))
     if new is None:
         return
     if desk.side == "hub" and new.seller == "hub" and new.site_id == b.site_id:
@@ -301,11 +310,9 @@ def _undo_replacement(tx: Tx, desk: Desk, old: Booking, new: Booking) -> None:
 def not_mine(tx: Tx, desk: Desk, m: NotMine, site_id: str, *, link_fresh: bool) -> None:
     """The other side is not entitled. If we are now, we decide the same id; it has not (terr-6)."""
     if m.asked == "booking":
-        for booking_id in m.ids:
-            b = records.booking(tx, booking_id)
-            if b is not None and b.status == "requested":
-                _decide_ourselves(tx, desk, b)
-                return
+        asked = [b for i in m.ids if (b := records.booking(tx, i)) is not None and b.status == "requested"]
+        if asked:
+            _decide_ourselves(tx, desk, asked)
     elif m.asked in ("cancel", "withdraw"):
         b = records.booking(tx, m.ids[0])
         if b is not None and b.status == "confirmed" and lines.owns(tx, desk, b.resource_id, b.start):
@@ -318,16 +325,14 @@ def not_mine(tx: Tx, desk: Desk, m: NotMine, site_id: str, *, link_fresh: bool) 
         _move_ourselves(tx, desk, *m.ids, link_fresh=link_fresh)
 
 
-def _decide_ourselves(tx: Tx, desk: Desk, b: Booking) -> None:
-    """The whole order again, from our own rows: nobody has decided it."""
-    order = records.order(tx, b.order_id)
-    parts = [p for p in records.bookings_of_order(tx, b.order_id) if p.status in ("requested", "pending")]
-    requested = tuple(p for p in parts if p.status == "requested")
+def _decide_ourselves(tx: Tx, desk: Desk, requested: list[Booking]) -> None:
+    """What we asked for together, again, from our own rows: nobody has decided it."""
+    order = records.order_of(tx, requested[0])
 
     def sell() -> list[Booking]:
-        if b.withdrawn:
+        if any(p.withdrawn for p in requested):
             raise Refused(Refusal("withdrawn", "Withdrawn by the customer."))
-        if desk.now() > b.answer_by and desk.guard("answer_by"):
+        if desk.now() > requested[0].answer_by and desk.guard("answer_by"):
             raise Refused(Refusal("answer_late", "It could not be decided in time."))
         for p in requested:
             if lines.verdict(tx, desk, p.resource_id, p.claimed) != "mine":
@@ -336,9 +341,10 @@ def _decide_ourselves(tx: Tx, desk: Desk, b: Booking) -> None:
 
     sold = holds.try_or(sell, lambda refusal: refusal, tx)
     if isinstance(sold, Refusal):
-        declined(
-            tx, desk, BookingDeclined(order_id=order.id, booking_ids=tuple(p.id for p in requested), code=sold.code, detail=sold.detail)
-        )
+        no = BookingDeclined(order_id=order.id, booking_ids=tuple(p.id for p in requested), code=sold.code, detail=sold.detail)
+        declined(tx, desk, no)
+        # the other side may wait for the same id: it asked for the move that we run
+        streams.append(tx, desk, order.site_id, no)
         return
     streams.append(tx, desk, order.site_id, Sold(order=order, bookings=tuple(sold), customer=records.customer(tx, order.customer_id)))
     confirmed(tx, desk, BookingConfirmed(order_id=order.id, bookings=tuple(sold)))
@@ -348,7 +354,7 @@ def _move_ourselves(tx: Tx, desk: Desk, new_id: str, old_id: str, *, link_fresh:
     new, old = records.booking(tx, new_id), records.booking(tx, old_id)
     if new is None or old is None or new.status != "requested":
         return
-    order = records.order(tx, new.order_id)
+    order = records.order_of(tx, new)
     records.end_ask(tx, new.id, "done")
 
     def run() -> Booking:

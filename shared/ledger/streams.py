@@ -179,10 +179,12 @@ def advance(tx: Tx, stream: Stream, no: int, chain: str) -> None:
 
 
 def stop(tx: Tx, desk: Desk, site_id: str, why: str, no: int = 0, body: str = "") -> None:
-    """stream-6, stream-7: this stream stands here until a person or a repair; what stopped it is kept. Local selling goes on."""
+    """stream-6: the stream coming in stands here until a person or an upgrade; what stopped it (`no`, `body`) is kept. stream-7: without a
+    row to name, the two copies do not fit and the one going out is closed too, until a repair. Local selling goes on.
+    """
     stream = lock(tx, site_id)
-    stream.stopped = why
-    tx.run("UPDATE streams SET stopped = :w WHERE site_id = :s", {"w": why, "s": site_id})
+    stream.stopped, stream.closed = why, int(not no) or stream.closed
+    tx.run("UPDATE streams SET stopped = :w, closed = :c WHERE site_id = :s", {"w": why, "c": stream.closed, "s": site_id})
     if no:
         keep(tx, desk, stream, no, body, why)
     tx.tell("alarm", site_id)

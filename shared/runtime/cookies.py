@@ -18,9 +18,7 @@ def cookie_name(name: str, *, tls: bool) -> str:
     return f"__Host-{name}" if tls else name
 
 
-def make_cookie(
-    name: str, value: str, *, tls: bool, max_age_s: int | None = None, same_site: Literal["Lax", "Strict"] = "Lax"
-) -> bytes:
+def make_cookie(name: str, value: str, *, tls: bool, max_age_s: int | None = None, same_site: Literal["Lax", "Strict"] = "Lax") -> bytes:
     """A Set-Cookie value. `max_age_s` None: until the browser closes; 0: forget it now."""
     if not _NAME.match(name) or not _VALUE.match(value):
         raise ValueError(f"The cookie {name[:64]!r} has a name or value that a cookie cannot carry.")

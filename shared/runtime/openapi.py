@@ -8,7 +8,7 @@ Invariant: nothing in either form is loaded from elsewhere; every operation says
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from litestar import Request, Router
@@ -51,6 +51,7 @@ class ApiDescription:
         description: str,
         *,
         css_url: str,
+        icon_url: str = "data:,",
         catalogue: Mapping[str, ProblemKind] | None = None,
         security: Mapping[str, SecurityScheme] | None = None,
         tags: Sequence[Tag] = (),
@@ -58,6 +59,7 @@ class ApiDescription:
     ) -> None:
         self.catalogue = dict(catalogue or {})
         self._css_url = css_url
+        self._icon_url = icon_url
         self._finished: dict[str, Any] | None = None
         self.config = OpenAPIConfig(
             title=title,
@@ -74,6 +76,8 @@ class ApiDescription:
         """The schema with the problems in it; made once, since routes do not change after start."""
         if self._finished is None:
             plain = json.loads(msgspec.json.encode(schema, enc_hook=str))
+            _use_exact_shapes(app, plain)
+            _forbid_nul(plain)
             plain.setdefault("components", {}).setdefault("schemas", {})["Problem"] = problem_schema()
             declared = _declared(app, self.catalogue)
             for path, item in plain.get("paths", {}).items():
@@ -84,7 +88,8 @@ class ApiDescription:
         return self._finished
 
     def page(self, app: Any, schema: Mapping[str, Any]) -> str:
-        return render_page(self.finished(app, schema), css_url=self._css_url, json_url=f"{self.config.path}/openapi.json")
+        json_url = f"{self.config.path}/openapi.json"
+        return render_page(self.finished(app, schema), css_url=self._css_url, json_url=json_url, icon_url=self._icon_url)
 
 
 def problem_schema() -> dict[str, Any]:
@@ -110,6 +115,48 @@ def problem_schema() -> dict[str, Any]:
             "suggestions": {"type": "array", "description": "What would work instead.", "items": {}},
         },
     }
+
+
+def _use_exact_shapes(app: Any, document: dict[str, Any]) -> None:
+    """Put msgspec's own schema in the place of Litestar's, which drops constraints on items of lists and mappings."""
+    by_name: dict[str, set[type]] = {}
+    for struct in _structs_in(app):
+        by_name.setdefault(struct.__name__, set()).add(struct)
+    shapes = document.setdefault("components", {}).setdefault("schemas", {})
+    known = [struct for name, structs in by_name.items() if len(structs) == 1 and name in shapes for struct in structs]
+    _, exact = msgspec.json.schema_components(known, ref_template="#/components/schemas/{name}")
+    for name, shape in exact.items():
+        if name in by_name or name not in shapes:
+            shapes[name] = shape
+
+
+def _forbid_nul(schema: Any) -> None:
+    """Say of every free text that it holds no NUL, as the body's decoder demands."""
+    if isinstance(schema, list):
+        for item in schema:
+            _forbid_nul(item)
+    elif isinstance(schema, dict):
+        if schema.get("type") == "string" and not schema.keys() & {"format", "enum", "const", "pattern", "contentEncoding"}:
+            schema["pattern"] = "^[^\\u0000]*$"
+        for item in schema.values():
+            _forbid_nul(item)
+
+
+def _structs_in(app: Any) -> set[type]:
+    found: set[type] = set()
+    waiting: list[Any] = []
+    for route in app.routes:
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+            if handler.resolve_include_in_schema():
+                fields = [handler.parsed_fn_signature.return_type, handler.parsed_fn_signature.parameters.get("data")]
+                waiting += [field.annotation for field in fields if field is not None]
+    while waiting:
+        kind = waiting.pop()
+        waiting.extend(get_args(kind))
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in found:
+            found.add(kind)
+            waiting.extend(field.type for field in msgspec.structs.fields(kind))
+    return found
 
 
 def _declared(app: Any, catalogue: Mapping[str, ProblemKind]) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -30,8 +30,8 @@ _LIMIT_SIGNS = {
 Schema = Mapping[str, Any]
 
 
-def render_page(document: Schema, *, css_url: str, json_url: str) -> str:
-    """The whole page."""
+def render_page(document: Schema, *, css_url: str, json_url: str, icon_url: str = "data:,") -> str:
+    """The whole page. The default icon is an empty one: without any, browsers ask for /favicon.ico."""
     groups = _by_tag(document)
     info = document.get("info", {})
     schemas = document.get("components", {}).get("schemas", {})
@@ -41,7 +41,8 @@ def render_page(document: Schema, *, css_url: str, json_url: str) -> str:
     title = _e(info.get("title", "API"))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><title>{title}</title><link rel="stylesheet" href="{_e(css_url)}"></head><body>'
+        f'<meta name="color-scheme" content="light dark"><title>{title}</title>'
+        f'<link rel="icon" href="{_e(icon_url)}"><link rel="stylesheet" href="{_e(css_url)}"></head><body>'
         f'<a class="skip" href="#main">Skip to the operations</a><header><h1>{title} <small>{_e(info.get("version", ""))}</small></h1>'
         f'{_paragraphs(info.get("description", ""))}<p><a href="{_e(json_url)}">OpenAPI document</a> · In the examples, <code>$BASE</code> '
         f'is this server\'s address and <code>$KEY</code> your key.</p></header><nav aria-label="Operations">{nav}'

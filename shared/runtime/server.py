@@ -24,6 +24,7 @@ from shared.runtime.problems import PROBLEM_MEDIA, of_status
 BACKLOG = 1024
 HEAD_MAX = 65_536  # bytes of request line and headers
 HEAD_WAIT_S = 15.0  # seconds a client may take to send them
+LINGER_S = 1.0  # seconds a refused client gets to read why
 STREAM_END_S = 1  # seconds open streams get to end by themselves
 
 
@@ -34,6 +35,7 @@ class ListenError(Exception):
 class _Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with limits on the request's head, which it has none for, and with problem documents for bad HTTP."""
 
+    _refused = False
     _unfinished = 0
     _watch: asyncio.TimerHandle | None = None
     scope: Any = None
@@ -47,6 +49,8 @@ class _Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         super().data_received(data)
         scope = self.scope
         if scope is not None and "method" in scope:
@@ -71,7 +75,13 @@ class _Protocol(HttpToolsProtocol):
             "x-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        self._refused = True
+        # Closed at once with bytes unread, the kernel would reset the connection and the answer with it.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self.transport.close)
+        else:
+            self.transport.close()
 
     def _head_late(self) -> None:
         self._watch = None
@@ -211,6 +221,7 @@ def notify(state: str) -> bool:
     if not address or address[0] not in "/@":
         return False
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)  # a reader that has fallen behind must not stop the event loop
         sock.connect("\0" + address[1:] if address[0] == "@" else address)
         sock.send(state.encode())
         return True

@@ -91,9 +91,7 @@ class Sessions:
     async def start(self, kind: str, subject: str) -> str:
         """A new session; the answer is the cookie value. Always new at sign-in, so a planted one is worth nothing."""
         token, now = new_token(), int(self._now())
-        row = Session(
-            key_hash=hash_token(token), kind=kind, subject=subject, created_at=now, seen_at=now, ends_at=now + self._absolute_s
-        )
+        row = Session(key_hash=hash_token(token), kind=kind, subject=subject, created_at=now, seen_at=now, ends_at=now + self._absolute_s)
         await self._store.create(row)
         return token
 

@@ -7,6 +7,7 @@ Invariant: every answer carries the security headers and a request id; nothing h
 because the availability and sales paths run through it.
 """
 
+import asyncio
 import ipaddress
 import itertools
 import logging
@@ -61,13 +62,14 @@ def security_headers(settings: EdgeSettings) -> tuple[list[tuple[bytes, bytes]],
     both = [
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"same-origin"),
     ]
     if settings.tls:
         both.append((b"strict-transport-security", b"max-age=31536000"))
     page = [
         *both,
         (b"content-security-policy", CSP.encode()),
+        # Not "no-referrer": browsers would then send "Origin: null" with our own forms.
+        (b"referrer-policy", b"same-origin"),
         (b"permissions-policy", f"{camera}, geolocation=(), microphone=(), payment=()".encode()),
         (b"cross-origin-opener-policy", b"same-origin"),
     ]
@@ -111,6 +113,10 @@ class WebEdge:
         try:
             limited = exchange.admit()
             await self.app(scope, exchange.receive_limited if limited else receive, exchange.send)
+        except asyncio.CancelledError:
+            # The server cancels what is still streaming when it stops: end the stream well, so that the browser comes back for more.
+            if not await exchange.end():
+                raise
         except Exception as error:
             await exchange.fail(error)
 
@@ -215,6 +221,16 @@ class _Exchange:
             headers += [(b"set-cookie", cookie) for cookie in scope[COOKIES_KEY]]
         message["headers"] = headers
         edge._meter.observe(scope.get("path_template", "unmatched"), scope["method"], status, edge._clock() - self.started)
+
+    async def end(self) -> bool:
+        """End an answer that has started and is still open; False if there is none such."""
+        if not self.status:
+            return False
+        try:
+            await self.inner_send({"type": "http.response.body", "body": b"", "more_body": False})
+        except RuntimeError:  # it announced a length and is short of it, or was complete
+            return False
+        return True
 
     async def fail(self, error: Exception) -> None:
         """Answer what nobody answered; once an answer has started, only note it: the server then cuts the connection."""

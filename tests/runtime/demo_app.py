@@ -60,9 +60,7 @@ def hello() -> dict[str, str]:
 
 
 @get("/api/v1/things/{thing_id:uuid}", sync_to_thread=False, opt=raises("thing_gone"), tags=["Things"])
-def read_thing(
-    thing_id: FromPath[UUID], on: FromQuery[date | None] = None, count: Annotated[int, QueryParameter(ge=1, le=96)] = 1
-) -> Made:
+def read_thing(thing_id: FromPath[UUID], on: FromQuery[date | None] = None, count: Annotated[int, QueryParameter(ge=1, le=96)] = 1) -> Made:
     """Read one thing.
 
     It may be `gone`.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.runtime.body import FORM_FIELDS_MAX, decode_form, decode_json, parse_form
 from shared.runtime.problems import Problem
-from tests.runtime.demo_app import Demo, NoteForm
+from tests.runtime.demo_app import Demo, NoteForm, Thing
 
 KEY = {"authorization": "Bearer k"}
 
@@ -61,6 +61,17 @@ def test_any_bytes_are_a_body_or_a_400(raw):
         assert "\x00" not in decode_json(raw, msgspec.json.Decoder(NoteForm)).text
     except Problem as problem:
         assert problem.status == 400
+
+
+def test_a_whole_number_may_be_written_with_a_point_and_no_other_coercion_happens():
+    decoder = msgspec.json.Decoder(Thing)
+    raw = b'{"id":"3f1c6f0a-7d55-4c7e-9a55-0d6f6a1b2c3d","slots":[%s],"guest":{"name":"Testa"},"on":"2027-05-14"}'
+    assert decode_json(raw % b"26.0, 2e1, 3", decoder) == decode_json(raw % b"26, 20, 3", decoder)
+    for wrong in (b"26.5", b"26.0, 97", b'26.0, "1"', b"1e300", b"26.0, true", b"26.0, " + b"9" * 5000):
+        with pytest.raises(Problem):
+            decode_json(raw % wrong, decoder)
+    with pytest.raises(Problem, match="twice"):
+        decode_json(raw.replace(b'{"id"', b'{"slots":[1],"id"') % b"26.0", decoder)
 
 
 def test_large_numbers_pass_up_to_what_a_database_holds():

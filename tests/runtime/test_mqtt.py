@@ -309,7 +309,7 @@ async def test_what_is_published_is_on_the_socket_before_publish_returns(mosquit
         assert not site._connection.client.want_write()
 
 
-async def serve_silence(answer=b""):
+async def serve_silence(answer=b"", **settings):
     """A listener on a free port that accepts and answers `answer` or nothing at all."""
     accepted = []
 
@@ -319,7 +319,7 @@ async def serve_silence(answer=b""):
             await reader.read(100)
             writer.write(answer)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, **settings)
     return server, server.sockets[0].getsockname()[1], accepted
 
 
@@ -484,6 +484,20 @@ async def test_over_tls_the_brokers_certificate_is_checked(tmp_path, caplog):
         await until(lambda: "certificate verify failed" in caplog.text)
         assert not fooled.connected
         await fooled.stop()
+
+
+async def test_several_messages_in_one_tls_record_are_all_heard(tmp_path):
+    """What TLS has decrypted and not handed out makes no socket readable; the rest would wait for the next message."""
+    made = self_signed(tmp_path, "broker")
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(made.cert_path, made.key_path)
+    packets = b"".join(b"\x30\x05\x00\x01a" + b"%02d" % number for number in range(20))
+    server, port, _ = await serve_silence(b"\x20\x02\x00\x00" + packets, ssl=served)
+    transport = MqttTransport("127.0.0.1", port, "bedford-box1", tls=TlsSettings(ca_file=str(made.cert_path)), patience=HASTY)
+    ears = Listener(transport, "a")
+    async with connected(transport):
+        await until(lambda: ears.payloads("a") == [b"%02d" % number for number in range(20)])
+    server.close()
 
 
 @pytest.mark.parametrize("settings", [{"ca_file": "no-such-file.pem"}, {"cert_file": "only-half.pem"}])

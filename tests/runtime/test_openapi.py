@@ -29,10 +29,28 @@ async def test_every_operation_says_how_it_refuses():
                     assert response["content"]["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
             assert {"400", "429", "503", "default"} <= set(operation["responses"])
     read = document["paths"]["/api/v1/things/{thing_id}"]["get"]
-    assert "`thing_gone`: The thing is no longer there." in read["responses"]["409"]["description"] and read["x-problem-codes"] == ["thing_gone"]
+    assert "`thing_gone`: The thing is no longer there." in read["responses"]["409"]["description"] and read["x-problem-codes"] == [
+        "thing_gone"
+    ]
     assert "404" in read["responses"]
     assert {"401", "403", "413", "415"} <= set(document["paths"]["/api/v1/things"]["post"]["responses"])
     assert document["components"]["schemas"]["Problem"]["required"] == ["type", "title", "status", "code", "detail"]
+
+
+async def test_shapes_are_exact_down_to_the_items_of_a_list():
+    shapes = (await described())["components"]["schemas"]
+    assert shapes["Thing"]["properties"]["slots"]["items"] == {"type": "integer", "minimum": 1, "maximum": 96, "description": "How many."}
+    assert shapes["Thing"]["additionalProperties"] is False and shapes["Thing"]["properties"]["guest"] == {
+        "$ref": "#/components/schemas/Guest"
+    }
+
+
+async def test_free_text_is_said_to_hold_no_nul_and_other_strings_are_left_alone():
+    document = await described()
+    guest = document["components"]["schemas"]["Guest"]["properties"]
+    assert guest["name"] == {"type": "string", "minLength": 1, "maxLength": 80, "pattern": "^[^\\u0000]*$"}
+    assert "pattern" not in document["components"]["schemas"]["Thing"]["properties"]["id"]
+    assert document["components"]["schemas"]["Problem"]["properties"]["code"]["pattern"] == "^[a-z][a-z0-9_]+$"
 
 
 async def test_a_code_that_the_catalogue_does_not_know_is_a_mistake_of_ours():
@@ -62,19 +80,28 @@ async def test_the_page_needs_no_script_and_nothing_from_elsewhere():
         names = {tag for tag, _ in seen.tags}
         assert not names & {"script", "style", "img", "iframe"} and not any("style" in attrs for _, attrs in seen.tags)
         addresses = [attrs[key] for _, attrs in seen.tags for key in ("href", "src", "action") if key in attrs]
-        assert addresses and all(address.startswith(("/", "#")) and not address.startswith("//") for address in addresses)
+        assert addresses and all(address.startswith(("/", "#", "data:,")) and not address.startswith("//") for address in addresses)
         ids = {attrs["id"] for _, attrs in seen.tags if "id" in attrs}
         assert {address[1:] for address in addresses if address.startswith("#")} <= ids
-        sheet = next(attrs["href"] for tag, attrs in seen.tags if tag == "link")
+        sheet = next(attrs["href"] for tag, attrs in seen.tags if tag == "link" and attrs["rel"] == "stylesheet")
         style = await client.get(sheet)
-    assert style.status_code == 200 and style.headers["content-type"].startswith("text/css") and "immutable" in style.headers["cache-control"]
+    assert (
+        style.status_code == 200 and style.headers["content-type"].startswith("text/css") and "immutable" in style.headers["cache-control"]
+    )
     assert not re.search(r"url\(|@import|https?:", style.text)
 
 
 async def test_the_page_tells_operations_shapes_codes_and_examples():
     async with Demo().client() as client:
         text = (await client.get("/api/docs")).text
-    for part in ("/api/v1/things/{thing_id}", "thing_gone", 'href="#shape-Thing"', "It may be <code>gone</code>.", "$BASE/api/v1/things", "needs a key"):
+    for part in (
+        "/api/v1/things/{thing_id}",
+        "thing_gone",
+        'href="#shape-Thing"',
+        "It may be <code>gone</code>.",
+        "$BASE/api/v1/things",
+        "needs a key",
+    ):
         assert part in text
     assert "Authorization: Bearer $KEY" in text.replace("&quot;", '"')
 

@@ -89,7 +89,9 @@ async def test_a_key_given_twice_is_named():
         assert "'slots' twice" in problem_of(await client.post("/api/v1/things", content=raw, headers=JSON), 400, "bad_request")["detail"]
 
 
-@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", "", "application/json; charset=utf-16", "multipart/form-data"])
+@pytest.mark.parametrize(
+    "media", ["text/plain", "application/x-www-form-urlencoded", "", "application/json; charset=utf-16", "multipart/form-data"]
+)
 async def test_a_body_of_another_kind_is_a_415(media):
     async with Demo().client() as client:
         problem_of(await client.post("/api/v1/things", content=GOOD, headers={"content-type": media}), 415, "unsupported_media_type")
@@ -101,7 +103,9 @@ async def test_a_charset_that_is_utf_8_is_taken():
         assert answer.status_code == 201
 
 
-@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/nothing", "/api/v1/things/7", "/api/v1/things/%2e%2e", "/api", "/static/runtime/../web.py"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/nothing", "/api/nothing", "/api/v1/things/7", "/api/v1/things/%2e%2e", "/api", "/static/runtime/../web.py"]
+)
 async def test_an_unknown_address_is_a_404(path):
     async with Demo().client() as client:
         problem_of(await client.get(path), 404, "not_found")

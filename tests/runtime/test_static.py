@@ -17,7 +17,9 @@ async def test_a_file_is_served_with_a_tag_and_kept_by_its_hash():
         assert wrong.status_code == 200 and wrong.headers["cache-control"] == "no-cache"
 
 
-@pytest.mark.parametrize("name", ["runtime/nothing.css", "runtime/../web.py", "runtime/%2e%2e/web.py", "..%2f..%2fetc/passwd", "runtime", ""])
+@pytest.mark.parametrize(
+    "name", ["runtime/nothing.css", "runtime/../web.py", "runtime/%2e%2e/web.py", "..%2f..%2fetc/passwd", "runtime", ""]
+)
 async def test_nothing_else_is_served(name):
     async with Demo().client() as client:
         assert (await client.get(f"/static/{name}")).status_code == 404

@@ -102,7 +102,9 @@ async def test_the_rate_is_limited_by_class_and_address_and_says_so():
         assert left == ["2", "1", "0"]
         answer = await client.get("/api/v1/hello")
         assert answer.status_code == 429 and answer.json()["code"] == "too_many_requests"
-        assert answer.headers["ratelimit-limit"] == "3" and answer.headers["retry-after"] == "10" and answer.headers["ratelimit-reset"] == "30"
+        assert (
+            answer.headers["ratelimit-limit"] == "3" and answer.headers["retry-after"] == "10" and answer.headers["ratelimit-reset"] == "30"
+        )
         assert "ratelimit-limit" not in (await client.get("/health/live")).headers
         assert (await client.post("/notes")).headers["ratelimit-limit"] == "2"
         demo.clock.forward(10)

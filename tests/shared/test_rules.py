@@ -101,8 +101,18 @@ def test_all_broken_rules_are_named_at_once():
 # The edges, both sides of each
 
 
-@pytest.mark.parametrize(("minutes", "expected"), [(45, ["duration_too_short"]), (60, []), (75, ["duration_step"]), (90, []), (360, []),
-                                                   (375, ["duration_step", "duration_too_long"]), (390, ["duration_too_long"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("minutes", "expected"),
+    [
+        (45, ["duration_too_short"]),
+        (60, []),
+        (75, ["duration_step"]),
+        (90, []),
+        (360, []),
+        (375, ["duration_step", "duration_too_long"]),
+        (390, ["duration_too_long"]),
+    ],
+)
 def test_lengths(minutes, expected):
     assert codes(asked(Interval(TOMORROW.start, TOMORROW.start + minutes // 15))) == expected
 
@@ -264,7 +274,7 @@ def test_a_taken_slot_is_answered_with_the_neighbours_at_the_same_time():
 
 def test_where_one_box_is_all_there_is_the_nearest_times_are_named():
     free = [(BOX, (span("07-02T12:00", "07-02T18:00"), span("07-02T19:30", "07-02T23:00")))]
-    assert ways(asked(), free) == [(3, "2 Jul 2026, 17:00"), (3, "2 Jul 2026, 19:30"), (3, "2 Jul 2026, 16:30")]
+    assert ways(asked(), free) == [(3, "2 Jul 2026, 17:00"), (3, "2 Jul 2026, 16:30"), (3, "2 Jul 2026, 19:30")]
 
 
 def test_a_suggestion_is_priced_for_its_own_time():
@@ -339,7 +349,7 @@ def test_where_no_other_slot_helps_none_is_suggested(request_, facts):
     st.sampled_from(["web", "kiosk"]),
     st.sampled_from([POLICY, EVENINGS, replace(POLICY, buffer_min=30)]),
 )
-def test_every_suggestion_is_free_with_its_buffer_and_breaks_no_rule_and_nearer_ones_come_first(ahead, length, runs, channel, policy):
+def test_every_suggestion_is_free_with_its_buffer_and_breaks_no_rule(ahead, length, runs, channel, policy):
     now = slots.slot_of(NOW_AT)
     request = asked(Interval(now + ahead, now + ahead + length), channel=channel)
     free = [(box, [Interval(now + at, now + at + n) for number, at, n in runs if number == index]) for index, box in enumerate(BOXES)]
@@ -352,6 +362,28 @@ def test_every_suggestion_is_free_with_its_buffer_and_breaks_no_rule_and_nearer_
         need = Interval(interval.start, interval.end + rules.buffer_slots(policy))
         assert any(run.start <= need.start and need.end <= run.end for run in dict((b.id, r) for b, r in free)[box.id])
         assert one.total_cents == price_of(box, interval).total_cents
+
+
+@given(
+    st.integers(8, 6 * 96),
+    st.integers(1, 26),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 800), st.integers(4, 60)), max_size=6, unique_by=lambda run: run[0]),
+    st.sampled_from([POLICY, EVENINGS, replace(POLICY, buffer_min=30)]),
+)
+def test_the_suggestions_are_those_that_trying_everything_would_find_first(ahead, length, runs, policy):
+    now = slots.slot_of(NOW_AT)
+    request = asked(Interval(now + ahead, now + ahead + length))
+    wide = min(max(4, length + length % 2), 24)
+    free = {BOXES[index]: Interval(now + at, now + at + n) for index, at, n in runs}
+    every = []
+    for box, run in free.items():
+        for start in range(run.start, run.end - wide - rules.buffer_slots(policy) + 1):
+            if not check(replace(request, resource=box, interval=Interval(start, start + wide)), FACTS, policy):
+                distance = abs(start - request.interval.start)
+                every.append((distance, box is not BOX, abs(box.number - BOX.number), box.id, start))
+    found = suggest(request, FACTS, policy, [(box, (run,)) for box, run in free.items()], price_of)
+    near = [one for one in sorted(every) if one[0] <= rules.SUGGEST_REACH_SLOTS]
+    assert [(one.resource_id, one.start_at // 900) for one in found] == [one[3:] for one in near[:3]]
 
 
 # The refusal

@@ -18,7 +18,7 @@ from deploy.emulators.unifi.http import Request, Response
 
 PREFIX = "/_emulator"
 _STATIC = Path(__file__).parent / "static"
-_STATIC_KINDS = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
+_STATIC_KINDS = {"icon.svg": "image/svg+xml", "page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
 _PAGE_HEADERS = (
     (b"content-security-policy", b"default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"),
     (b"cache-control", b"no-store"),

@@ -21,7 +21,7 @@ def render(box: Controller) -> str:
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Door controller (emulated)</title><link rel="stylesheet" href="/_emulator/page.css">
+<title>Door controller (emulated)</title><link rel="stylesheet" href="/_emulator/page.css"><link rel="icon" href="/_emulator/icon.svg">
 <noscript><meta http-equiv="refresh" content="3"></noscript></head><body>
 <header><h1>Door controller <small>emulated</small></h1><p id="link" role="status"></p></header>
 <section aria-labelledby="reader-title" class="card"><h2 id="reader-title">Stand at a reader</h2>
@@ -53,7 +53,7 @@ def _doors(box: Controller) -> str:
             f'<li class="door {mood}"><strong>{escape(door.spec.name)}</strong><span>{escape(door.spec.floor)}</span>'
             f"<b>{word}</b><span>{escape(', '.join(notes))}</span><code>{escape(door.id)}</code></li>"
         )
-    return f'<section aria-label="Doors"><h2>Doors</h2><ul class="doors">{"".join(rows)}</ul></section>'
+    return f'<section><h2>Doors</h2><ul class="doors">{"".join(rows)}</ul></section>'
 
 
 def _unlocks(box: Controller) -> str:
@@ -98,11 +98,11 @@ def _log(box: Controller) -> str:
 
 def _table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]], empty: str) -> str:
     if not rows:
-        return f'<section aria-label="{title}"><h2>{title}</h2><p class="empty">{empty}</p></section>'
+        return f'<section><h2>{title}</h2><p class="empty">{empty}</p></section>'
     head = "".join(f'<th scope="col">{escape(word)}</th>' for word in heads)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return (
-        f'<section aria-label="{title}"><h2>{title}</h2><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
+        f'<section><h2>{title}</h2><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
     )
 

@@ -160,7 +160,7 @@ class VisitorBook:
 
     def create(self, body: VisitorBody, now: float, known_resources: set[str]) -> Visitor:
         for field in _REQUIRED:
-            if getattr(body, field) is msgspec.UNSET or getattr(body, field) == "":
+            if getattr(body, field) is msgspec.UNSET:
                 raise ApiError("CODE_PARAMS_INVALID", f"{field} is required.")
         visitor = Visitor(id=str(uuid.UUID(int=self._rng.getrandbits(128), version=4)), made_ms=int(now * 1000))
         self._fill(visitor, body, known_resources)
@@ -256,6 +256,8 @@ class VisitorBook:
 def _check(body: VisitorBody, known_resources: set[str]) -> None:
     for field in _TEXTS:
         value = getattr(body, field)
+        if value == "" and field in _REQUIRED:
+            raise ApiError("CODE_PARAMS_INVALID", f"{field} must not be empty.")
         if value is not msgspec.UNSET and len(value) > TEXT_MAX:
             raise ApiError("CODE_PARAMS_INVALID", f"{field} is longer than {TEXT_MAX} characters.")
     for field in ("start_time", "end_time"):

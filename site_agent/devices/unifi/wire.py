@@ -5,6 +5,7 @@ Not for: bookings. Invariants: nothing is sent over an unpinned connection; a ca
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
@@ -29,6 +30,7 @@ _UNKNOWN_CODES = {"CODE_NOT_EXISTS", "CODE_RESOURCE_NOT_FOUND", "CODE_DEVICE_DEV
 _PASSING_CODES = {"CODE_SYSTEM_ERROR", "CODE_DEVICE_DEVICE_OFFLINE", "CODE_DEVICE_DEVICE_BUSY"}
 # Sent and perhaps carried out, whatever came back: a gateway that gave up waiting says nothing about the box behind it.
 _ACTED_STATUSES = {500, 502, 504}
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}|[0-9a-fA-F:]{2,39}")
 T = TypeVar("T")
 
 
@@ -63,6 +65,7 @@ class WireError(Exception):
 class Wire:
     """The API of one controller. Unlocks travel on a connection of their own, so that they never queue behind housekeeping.
 
+    ValueError (with a sentence) when host, port, token or fingerprint cannot be right.
     `on_heard(error | None)` is called after every call, for whoever watches whether the controller is there.
     """
 
@@ -77,6 +80,7 @@ class Wire:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         on_heard: Callable[[WireError | None], None] = lambda error: None,
     ) -> None:
+        _check_address(host, port, token)
         bare_host = f"[{host}]" if ":" in host else host
         self._base = f"https://{bare_host}:{port}{PREFIX}"
         timeout = httpx.Timeout(read_timeout_s, connect=connect_timeout_s, pool=read_timeout_s)
@@ -167,6 +171,13 @@ class Wire:
         except httpx.HTTPError as error:
             raise _no_answer(error) from None
         return _judge(response)
+
+
+def _check_address(host: str, port: int, token: str) -> None:
+    if not token or not all("!" <= letter <= "~" for letter in token):
+        raise ValueError("The door controller's token is empty or has characters that no token has.")
+    if not _HOST.fullmatch(host) or not 1 <= port <= 65535:
+        raise ValueError("The door controller's host or port is not an address.")
 
 
 def _client(fingerprint: str, timeout: httpx.Timeout, headers: dict[str, str]) -> httpx.AsyncClient:

@@ -8,12 +8,11 @@ import pytest
 
 from deploy.emulators.unifi.controller import AGENT_SCOPES
 from deploy.emulators.unifi.doors import DoorSpec
+from deploy.emulators.unifi.envelope import Style
 from deploy.emulators.unifi_access import UnifiAccessEmulator
 from shared.runtime.clock import ManualClock
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
-
-NOON = 1_800_000_000
-TOKEN = "testing-token-7d1f"
+from tests.site_agent.devices.unifi_words import NOON, TOKEN
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +53,9 @@ async def connect(clock) -> AsyncIterator[Callable[..., UnifiDoors]]:
             return doors
 
         yield build
+
+
+@pytest.fixture(params=["200", "4xx"])
+def style(request) -> Style:
+    """Business errors as HTTP 200 with a code, and as 4xx."""
+    return Style(business_errors=request.param)

@@ -9,9 +9,8 @@ import pytest
 from deploy.emulators.tls import self_signed
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
 from site_agent.devices.unifi.pinning import FingerprintError, fetch_fingerprint, fingerprint_of_pem, normal_fingerprint
-from site_agent.ports import Actor, DoorsRefused, DoorsUnavailable
-
-GUEST = Actor("booking-1", "Booking 1")
+from site_agent.ports import DoorsRefused, DoorsUnavailable
+from tests.site_agent.devices.unifi_words import GUEST, until
 
 
 class Impostor:
@@ -139,9 +138,3 @@ def test_settings_need_one_way_of_knowing_the_controller(tmp_path):
 
 def test_settings_do_not_show_the_token():
     assert "telltale" not in repr(UnifiSettings(host="127.0.0.1", token="telltale", fingerprint="ab" * 32))
-
-
-async def until(condition, deadline_s: float = 5.0) -> None:
-    async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -109,3 +109,18 @@ async def test_an_id_from_outside_stays_one_segment_of_the_path(wire, given, sen
     route = respx.route().respond(json={"code": "SUCCESS", "data": "success"})
     await wire.unlock_door(given, "a", "A", {})
     assert route.calls.last.request.url.raw_path == f"/api/v1/developer/doors/{sent}/unlock".encode()
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "token", "sentence"),
+    [
+        ("127.0.0.1", 1, "", "token"),
+        ("127.0.0.1", 1, "a\nb", "token"),
+        ("127.0.0.1", 1, "tök", "token"),
+        ("a b", 1, "t", "address"),
+        ("box", 99999, "t", "address"),
+    ],
+)
+def test_an_address_or_token_that_cannot_be_right_is_refused_at_once(host, port, token, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Wire(host, port, token, "ab" * 32)

@@ -1,0 +1,153 @@
+"""The hub's configuration file as structs. Every key is read by somebody; an unknown one refuses to start (`shared.runtime.config`).
+
+    hub_id = "hub-1"
+    data_dir = "data"
+    profile = "business"                 # one that comes with the product, or the path of a .toml
+
+    [http]
+    host = "127.0.0.1"
+    port = 8080
+
+    [mqtt]
+    host = "127.0.0.1"
+    username = "hub"
+    password_file = "broker.password"
+
+    [[sites]]
+    id = "bedford"
+    name = "Bedford"
+
+Paths are relative to the file. Invariant: what `load` returns is complete and sound; everything else is a ConfigError with a sentence.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+
+import msgspec
+
+from shared import profiles
+from shared.model import ID_PATTERN, SITE_PATTERN
+from shared.policy import Profile
+from shared.runtime import config as files
+from shared.runtime.config import ConfigError
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every table in the file."""
+
+
+class Http(Section, frozen=True, kw_only=True):
+    """`behind_tls`: a proxy in front speaks TLS (turns HSTS and secure cookies on). `trusted_proxies`: networks whose X-Forwarded-For counts.
+
+    `allowed_hosts`: names taken in Host; empty takes any. `public_url` is what links to the booking pages begin with.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str = ""
+    behind_tls: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+
+
+class Mqtt(Section, frozen=True, kw_only=True):
+    """The broker between hub and sites. `tls` alone believes the machine's authorities; `ca_file` another one."""
+
+    host: str
+    port: int = 1883
+    username: str = ""
+    password_file: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
+
+
+class Site(Section, frozen=True, kw_only=True):
+    """A site that is enrolled here: only its stream is listened to. `name` is shown until the site has stated its own."""
+
+    id: str
+    name: str
+
+
+class Rates(Section, frozen=True, kw_only=True):
+    """Z2, requests per minute: per client address on pages and API, and per API key."""
+
+    per_address: int = 600
+    per_key: int = 6000
+
+
+class HubConfig(Section, frozen=True, kw_only=True):
+    hub_id: str
+    data_dir: str
+    sites: tuple[Site, ...]
+    http: Http = Http()
+    mqtt: Mqtt | None = None
+    rates: Rates = Rates()
+    profile: str = "business"
+    log_level: str = "INFO"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The file as the app uses it: paths resolved, the secret read, the profile decoded."""
+
+    hub: HubConfig
+    data_dir: Path
+    profile: Profile
+    mqtt_password: str = ""
+    mqtt_files: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Config({self.hub.hub_id})"
+
+
+def load(path: str | Path) -> Config:
+    """Reads and checks the file. Raises ConfigError with one sentence that names the key."""
+    hub = files.load(path, HubConfig)
+    check(hub, str(path))
+    base = Path(path).absolute().parent
+    mqtt = hub.mqtt or Mqtt(host="none")
+    return Config(
+        hub=hub,
+        data_dir=files.resolve(hub.data_dir, path),
+        profile=_profile(hub.profile, path),
+        mqtt_password=files.secret("", mqtt.password_file, base, key="mqtt.password"),
+        mqtt_files={k: str(files.resolve(v, path)) for k in ("ca_file", "cert_file", "key_file") if (v := getattr(mqtt, k))},
+    )
+
+
+def check(hub: HubConfig, where: str) -> None:
+    """What types alone cannot say. Raises ConfigError."""
+    if not re.fullmatch(ID_PATTERN, hub.hub_id) and not re.fullmatch(SITE_PATTERN, hub.hub_id):
+        raise ConfigError(f"{where}: the setting 'hub_id' is wrong: use small letters, digits and '-'.")
+    ids = [site.id for site in hub.sites]
+    for site_id in ids:
+        if not re.fullmatch(SITE_PATTERN, site_id):
+            raise ConfigError(f"{where}: the setting 'sites.id' is wrong: {site_id!r} is no site id (small letters, digits and '-').")
+        if ids.count(site_id) > 1:
+            raise ConfigError(f"{where}: the site {site_id!r} is named twice.")
+    for name, port in (("http.port", hub.http.port), ("mqtt.port", hub.mqtt.port if hub.mqtt else 1)):
+        if not 0 <= port <= 65_535:
+            raise ConfigError(f"{where}: the setting {name!r} is wrong: {port} is no port.")
+    for network in hub.http.trusted_proxies:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise ConfigError(f"{where}: the setting 'http.trusted_proxies' is wrong: {network!r} is no network.") from None
+    if hub.rates.per_address < 1 or hub.rates.per_key < 1:
+        raise ConfigError(f"{where}: the settings under 'rates' must be at least 1.")
+    if hub.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ConfigError(f"{where}: the setting 'log_level' is wrong: use DEBUG, INFO, WARNING or ERROR.")
+
+
+def _profile(name: str, path: str | Path) -> Profile:
+    try:
+        if not name.endswith(".toml"):
+            return profiles.profile(name)
+        return profiles.from_toml(files.resolve(name, path).read_text("utf-8"))
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{path}: the setting 'profile' is wrong: {error}") from None

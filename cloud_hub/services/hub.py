@@ -1,0 +1,49 @@
+"""Everything the hub's pages and API are handed: the services, built once by `app` and never changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.ledger.availability import DayCache
+from shared.ledger.desk import Desk
+from shared.ledger.frontdesk import Houses
+from shared.runtime.clock import Clock
+from shared.runtime.database import Database, InlineWriter
+from shared.runtime.metrics import Metrics
+
+from ..config import Config
+from ..store.board import Board
+from .api_keys import ApiKeys
+from .blocks import Blocks
+from .booking import Bookings
+from .changes import Changes
+from .customer_links import CustomerLinks
+from .holds import Holds
+from .keys import Keys
+from .link import Links
+from .passes import Passes
+from .sites import Sites
+from .waiting import Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    config: Config
+    clock: Clock
+    db: Database | InlineWriter
+    desk: Desk
+    houses: Houses
+    board: Board
+    days: DayCache
+    waiting: Waiting
+    keys: Keys
+    api_keys: ApiKeys
+    links: Links
+    sites: Sites
+    bookings: Bookings
+    changes: Changes
+    holds: Holds
+    blocks: Blocks
+    passes: Passes
+    customer_links: CustomerLinks
+    metrics: Metrics

@@ -1,0 +1,29 @@
+"""The hub's own tables beside the ledger's, in numbered migrations. A step that has run on somebody's box is never edited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.ledger import schema as ledger
+from shared.runtime.database import migrate
+
+TABLES = (
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE api_keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, token_hash TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL, revoked_at INTEGER NOT NULL DEFAULT 0)",
+    "CREATE TABLE key_acks (site_id TEXT NOT NULL, key_id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (site_id, key_id))",
+)
+
+
+def m001_hub(db) -> None:
+    """API keys, which of our signing keys each site has acknowledged, and what this box calls itself."""
+    for statement in TABLES:
+        db.execute(statement)
+
+
+STEPS = (m001_hub,)
+
+
+def prepare(path: Path | str) -> list[str]:
+    """Brings the file to today's tables, the ledger's first. Returns the names of the steps applied."""
+    return ledger.prepare(path) + migrate(path, "hub", STEPS)

@@ -1,0 +1,72 @@
+"""wrk on the other core: requests a second, and the percentiles of their time. Its scripts are written here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What wrk saw: answers a second, p50 and p95 in ms, answers that were not 2xx or 3xx, and socket errors."""
+
+    per_s: float
+    p50_ms: float
+    p95_ms: float
+    refused: int
+    errors: int
+    answers: int
+
+
+def available() -> bool:
+    return shutil.which("wrk") is not None
+
+
+#: every request is another booking: its own id, its own guest, its own hour; `bench_offset` keeps rounds apart
+BOOKINGS_LUA = """
+local n = %(offset)d
+local bays = %(bays)d
+local first = %(first_at)d
+local key = "%(key)s"
+request = function()
+  local i = n
+  n = n + 1
+  local at = first + 3600 * math.floor(i / bays)
+  local stop = at + 3600
+  local body = string.format('%(body)s', i, i %% bays + 1, os.date("!%%Y-%%m-%%dT%%H:%%M:%%SZ", at), os.date("!%%Y-%%m-%%dT%%H:%%M:%%SZ", stop), i)
+  return wrk.format("POST", nil, {["Content-Type"] = "application/json", ["Authorization"] = "Bearer " .. key}, body)
+end
+"""
+
+PERCENTILES_LUA = """
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format("RESULT %d %d %f %f %d %d\\n", summary.requests, summary.duration, latency:percentile(50), latency:percentile(95),
+    e.status, e.connect + e.read + e.write + e.timeout))
+end
+"""
+
+
+def run(url: str, *, connections: int, seconds: float, folder: Path, script: str = "", headers: dict[str, str] | None = None, core: int = 1) -> Load:
+    """One run of wrk with one thread, pinned to `core` where the machine has it."""
+    lua = folder / "load.lua"
+    lua.write_text(script + PERCENTILES_LUA)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(lua)]
+    for name, value in (headers or {}).items():
+        command += ["-H", f"{name}: {value}"]
+    pinned = {core} if core in os.sched_getaffinity(0) else os.sched_getaffinity(0)
+    out = subprocess.run(
+        [*command, url], capture_output=True, text=True, check=True, timeout=seconds + 60, preexec_fn=lambda: os.sched_setaffinity(0, pinned)
+    ).stdout
+    found = re.search(r"RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+) (\d+)", out)
+    if found is None:
+        raise RuntimeError(f"wrk said nothing that we can read:\n{out}")
+    answers, micro, p50, p95, refused, errors = found.groups()
+    return Load(
+        per_s=int(answers) / (int(micro) / 1e6), p50_ms=float(p50) / 1000, p95_ms=float(p95) / 1000, refused=int(refused), errors=int(errors),
+        answers=int(answers),
+    )

@@ -1,0 +1,122 @@
+"""The demo's control: what the check and the person at the terminal may do to a running demo, over HTTP on this machine only.
+
+    POST /broker   {"do": "stop" | "start" | "kill"}   cut and heal the link; with `Authorization: Bearer <token>`
+                   -> {"broker": "running" | "stopped"}
+    GET  /kiosk/{site_id}                              opens a site's kiosk, paired: makes a pairing code and goes to the site with it
+
+Address and token stand in `build/demo-control.json`: {"url", "token", "pid", "pids": {name: pid}}. Not for: anything of a real
+installation. Invariant: without the token nothing is changed but a screen of the demo paired for whoever sits at this machine.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+
+from deploy.broker import Broker, BrokerError
+from shared.runtime import server
+
+BODY_MAX = 1_000
+
+
+class BrokerBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to be done to the broker; what is so already is no error."""
+
+    do: Literal["stop", "start", "kill"]
+
+
+class Control:
+    """An ASGI app of two paths. `kiosk_link(site_id)` answers the address that pairs a screen, or None for a site that is not here."""
+
+    def __init__(self, broker: Broker, kiosk_link: Callable[[str], Awaitable[str | None]]) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self.broker_wanted = True
+        self._broker = broker
+        self._kiosk_link = kiosk_link
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["method"] == "POST" and scope["path"] == "/broker":
+            await _answer(send, *await self._post_broker(scope, receive))
+        elif scope["method"] in ("GET", "HEAD") and scope["path"].startswith("/kiosk/"):
+            await self._get_kiosk(scope, send)
+        else:
+            await _answer(send, 404, {"detail": "The demo's control has /broker and /kiosk/{site_id}."})
+
+    async def _post_broker(self, scope: dict[str, Any], receive: Callable) -> tuple[int, dict[str, str]]:
+        given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        if not secrets.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+            return 401, {"detail": "The demo's control needs the token of its file."}
+        try:
+            body = msgspec.json.decode(await _body(receive), type=BrokerBody)
+        except msgspec.MsgspecError as error:
+            return 400, {"detail": f"This is no order for the broker: {error}."}
+        try:
+            async with self._one_at_a_time:
+                await self._do(body.do)
+        except BrokerError as error:
+            return 409, {"detail": str(error)}
+        return 200, {"broker": "running" if self._broker.running else "stopped"}
+
+    async def _do(self, what: str) -> None:
+        # said first, so that nobody takes the broker's end for an accident
+        self.broker_wanted = what == "start"
+        if what == "start" and not self._broker.running:
+            await asyncio.to_thread(self._broker.start)
+        elif what == "stop":
+            await asyncio.to_thread(self._broker.stop)
+        elif what == "kill":
+            await asyncio.to_thread(self._broker.kill)
+
+    async def _get_kiosk(self, scope: dict[str, Any], send: Callable) -> None:
+        link = await self._kiosk_link(scope["path"].removeprefix("/kiosk/"))
+        if link is None:
+            await _answer(send, 404, {"detail": "The demo has no such site."})
+            return
+        headers = [(b"location", link.encode()), (b"cache-control", b"no-store"), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+
+class Serving:
+    """The control while it serves, on a free port."""
+
+    def __init__(self, control: Control) -> None:
+        self._sock = server.listen("127.0.0.1", 0)
+        self._stop = asyncio.Event()
+        self.url = f"http://127.0.0.1:{self._sock.getsockname()[1]}"
+        self._task = asyncio.create_task(server.serve(control, self._sock, stop=self._stop, signals=False))
+
+    async def stop(self) -> None:
+        self._stop.set()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def _lifespan(receive: Callable, send: Callable) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def _body(receive: Callable) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > BODY_MAX or message["type"] != "http.request" or not message.get("more_body"):
+            return body[: BODY_MAX + 1]
+
+
+async def _answer(send: Callable, status: int, value: dict[str, str]) -> None:
+    body = msgspec.json.encode(value)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,417 @@
+"""What people do with bookings at the site: see the day, price, hold, book, move, extend, cancel, block, override, settle conflicts.
+
+One method, one transaction; where the hub must be asked, the answer is waited for up to `ask_wait_s` and then comes later. Rules, price
+and territory are judged in `ledger.frontdesk`, here only who may ask. Invariant: no method calls a device or waits inside a transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import date
+from typing import Literal, TypeVar
+
+import msgspec
+
+from shared import conflicts, slots
+from shared.errors import Refusal, Refused, refuse
+from shared.ledger import attendance, blocks, frontdesk, holds, lines, records, sales
+from shared.ledger.availability import DayCache, Kept
+from shared.ledger.desk import Desk
+from shared.ledger.frontdesk import House, Houses, Part, Wanted
+from shared.model import Block, Booking, Channel, Customer, Frozen, Hold, Interval
+from shared.runtime.database import Database, InlineWriter, Tx
+from shared.territory import may_sell
+from site_agent.services import views
+from site_agent.services.link import Link
+from site_agent.services.people import Asker
+from site_agent.services.views import BlockView, BookingView, HoldView
+from site_agent.services.waiting import Waiting
+
+T = TypeVar("T")
+
+#: what an override is told of before it is made (terr-5)
+OVERRIDE_WARNING = (
+    "The booking centre sells this time. If the web has sold it already, or sells it before it hears of this, that booking has the bay"
+    " and this guest must be moved. Please make sure that you can offer them another bay."
+)
+REASON_MIN = 4
+#: a kiosk may look again at what it has sold itself, for so long
+KIOSK_LOOKS_S = 1800
+#: ways out are looked for from now to so far behind a booking's start
+WAYS_REACH_SLOTS = 3 * 96
+#: with these refusals another time or bay may help
+_HELPED_BY_WAYS = frozenset(
+    {"slot_taken", "hub_unreachable", "straddles_line", "slot_being_released", "rules_violated", "declined", "answer_late", "hold_ended"}
+)
+
+
+class Ask(Frozen):
+    """What is wanted, as the edge decoded it: one bay, an interval in slots, who, and under which client-made id."""
+
+    booking_id: str
+    resource_id: str
+    start: int
+    end: int
+    name: str = ""
+    phone: str = ""
+    email: str = ""
+    customer_id: str = ""
+    guests: int = 1
+    code: str = ""
+    quote: str = ""
+    hold_id: str = ""
+    notes: str = ""
+    override_reason: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A booking as it stands; `state` is `done`, or `asked` while the hub's answer is awaited. `refund_cents` after a cancellation."""
+
+    booking: BookingView
+    state: Literal["done", "asked"]
+    refund_cents: int = 0
+    refund_rule: str = ""
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """One entry of the conflict queue with its ranked ways out; `reseat_from_at` (unix seconds): when the site may reseat alone."""
+
+    booking: BookingView
+    against: str
+    why: str
+    at: str
+    reseat_from: str
+    ways: tuple[Way, ...]
+
+
+class Way(msgspec.Struct, frozen=True):
+    """A place for a displaced booking. `here` when this site may give it now."""
+
+    kind: str
+    resource_id: str
+    bay: str
+    start: str
+    end: str
+    clock: str
+    seller: str
+    here: bool
+
+
+class BookingDesk:
+    """The site's bookings for its web and its jobs."""
+
+    def __init__(
+        self, db: Database | InlineWriter, desk: Desk, houses: Houses, site_id: str, link: Link, monotonic: Callable[[], float]
+    ):
+        self._db, self._desk, self._houses, self.site_id, self._link = db, desk, houses, site_id, link
+        self._waiting = Waiting(db)
+        self._days = DayCache(db, desk, houses, link.up_and_heard, monotonic)
+
+    # ---- reading
+    def house(self) -> House:
+        return self._db.read(lambda tx: self._houses.of(tx, self.site_id))
+
+    def availability(self, on: date) -> Kept:
+        """The day's bytes with their ETag."""
+        return self._days.get(self.site_id, on)
+
+    def read(self, booking_id: str, asker: Asker) -> BookingView:
+        """Refuses `booking_not_found`, also for a kiosk that did not sell it."""
+
+        def look(tx: Tx) -> BookingView:
+            b = records.booking(tx, booking_id)
+            if b is None or not self._may_see(b, asker):
+                raise refuse("booking_not_found", "This booking is not known.")
+            return self._view(tx, b, full=True)
+
+        return self._db.read(look)
+
+    def _may_see(self, b: Booking, asker: Asker) -> bool:
+        if asker.may("view"):
+            return True
+        return asker.kind == "kiosk" and b.channel == "kiosk" and b.reason != "seen_at_door" and self._desk.now() - b.created_at < KIOSK_LOOKS_S
+
+    def of_day(self, on: date, asker: Asker) -> list[BookingView]:
+        """Every booking that touches the local day; a kiosk sees initials only."""
+
+        def look(tx: Tx) -> list[BookingView]:
+            house = self._houses.of(tx, self.site_id)
+            span = slots.day_span(house.facility.zone, on)
+            found = records.bookings_between(tx, self.site_id, span.start, span.end)
+            full = asker.may("view")
+            return [views.booking(tx, self._desk, house, b, full=full) for b in found]
+
+        return self._db.read(look)
+
+    def blocks_of_day(self, on: date) -> list[BlockView]:
+        def look(tx: Tx) -> list[BlockView]:
+            house = self._houses.of(tx, self.site_id)
+            span = slots.day_span(house.facility.zone, on)
+            return [views.block(house, b) for b in records.blocks_between(tx, self.site_id, span.start, span.end)]
+
+        return self._db.read(look)
+
+    def _view(self, tx: Tx, b: Booking, *, full: bool) -> BookingView:
+        return views.booking(tx, self._desk, self._houses.of(tx, self.site_id), b, full=full, key=self._link.key())
+
+    # ---- price and hold
+    def quote(self, ask: Ask, asker: Asker) -> frontdesk.Quoted:
+        """The price with the promise to keep it, and what stands against the booking. Changes nothing."""
+
+        def look(tx: Tx) -> frontdesk.Quoted:
+            known = records.customers_by_contact(tx, phone=ask.phone, email=ask.email)
+            wanted = self._wanted(ask, asker, known[0] if known else Customer(id="", name=ask.name))
+            return frontdesk.quote(tx, self._desk, self._houses.of(tx, self.site_id), wanted, key=self._link.key_for_the_hub() or self._link.key())
+
+        return self._db.read(look)
+
+    async def hold(self, hold_id: str, resource_id: str, interval: Interval) -> HoldView:
+        """Keeps the slots while the form is filled (B6); far ones are asked of the hub."""
+        frontdesk.sound_interval(interval.start, interval.end)
+        wanted = Hold(id=hold_id, site_id=self.site_id, resource_id=resource_id, start=interval.start, end=interval.end)
+
+        def run(tx: Tx) -> Hold:
+            self._houses.of(tx, self.site_id).resource(resource_id)
+            return holds.hold(tx, self._desk, wanted, link_up=self._link.up())
+
+        held = await self._with_ways(run, Ask(booking_id=hold_id, resource_id=resource_id, start=interval.start, end=interval.end), None)
+        if held.status == "asked":
+            held = await self._settled("hold", hold_id, records.hold, lambda h: h is None or h.status != "asked")
+        if held is None or held.status == "declined":
+            raise refuse("slot_taken", "This time has just been taken.")
+        return views.hold(self.house(), held)
+
+    async def prolong(self, hold_id: str) -> HoldView:
+        """The one extension. Refuses `hold_not_found`, `hold_ended`."""
+        held = await self._db.write(lambda tx: holds.prolong(tx, self._desk, hold_id))
+        return views.hold(self.house(), held)
+
+    async def drop(self, hold_id: str) -> None:
+        """The guest went away; unknown or ended holds change nothing."""
+        await self._db.write(lambda tx: holds.drop(tx, self._desk, hold_id))
+
+    # ---- book
+    async def book(self, ask: Ask, asker: Asker) -> Outcome:
+        """Sells it, or asks the hub. The same id and body again give the same answer. Refuses what `frontdesk.book` refuses, with ways out."""
+        if ask.override_reason:
+            asker.needs("override")
+            _reason(ask.override_reason, "an override")
+        body_hash = hashlib.sha256(msgspec.json.encode(ask)).hexdigest()
+
+        def run(tx: Tx) -> Booking:
+            house = self._houses.of(tx, self.site_id)
+            customer = frontdesk.customer_of(
+                tx, self._desk, name=ask.name, phone=ask.phone, email=ask.email, customer_id=ask.customer_id
+            )
+            wanted = self._wanted(ask, asker, customer)
+            if ask.override_reason:
+                wanted = self._override(tx, house, wanted, ask, asker)
+            (sold,) = frontdesk.book(
+                tx, self._desk, house, wanted, ring=self._link.ring, link_up=self._link.up(), body_hash=body_hash
+            )
+            return sold
+
+        return await self._answer(await self._with_ways(run, ask, asker), ask, asker)
+
+    def _override(self, tx: Tx, house: House, wanted: Wanted, ask: Ask, asker: Asker) -> Wanted:
+        """terr-5, where the line makes it one: slots of the site's own are simply sold."""
+        house.resource(ask.resource_id)
+        line = frontdesk.locked_line(tx, self.site_id, ask.resource_id)
+        if may_sell("site", Interval(ask.start, ask.end), line) == "mine":
+            return wanted
+        if records.booking(tx, ask.booking_id) is None:
+            records.journal(tx, self._desk.now(), self.site_id, asker.id, "override", ask.booking_id, ask.override_reason)
+        return msgspec.structs.replace(wanted, override=True)
+
+    async def reschedule(self, old_id: str, ask: Ask, asker: Asker) -> Outcome:
+        """Another time or bay for a booking, by the same rules (B7)."""
+
+        def run(tx: Tx) -> Booking:
+            house, old = self._houses.of(tx, self.site_id), self._known(tx, old_id)
+            customer = records.customer(tx, old.customer_id) or Customer(id=old.customer_id, name=old.shown_name)
+            wanted = msgspec.structs.replace(self._wanted(ask, asker, customer), order_id=old.order_id)
+            return frontdesk.reschedule(tx, self._desk, house, old_id, wanted, ring=self._link.ring, link_up=self._link.up())
+
+        return await self._answer(await self._with_ways(run, ask, asker), ask, asker)
+
+    async def extend(self, old_id: str, new_id: str, minutes: int, asker: Asker) -> Outcome:
+        """B16: the same bay for longer, as a new booking of the whole time under `new_id`."""
+
+        def run(tx: Tx) -> Booking:
+            house = self._houses.of(tx, self.site_id)
+            self._known(tx, old_id)
+            return frontdesk.extend(
+                tx, self._desk, house, old_id, new_id, minutes, channel=_channel(asker), link_up=self._link.up()
+            )
+
+        sold = await self._db.write(run)
+        return await self._answer(sold, None, asker)
+
+    async def cancel(self, booking_id: str, reason: str, asker: Asker) -> Outcome:
+        """Ends a booking of the site at once; of the hub's it is asked, and answered when the hub was heard."""
+
+        def run(tx: Tx) -> tuple[Booking, str, int, str]:
+            house, b = self._houses.of(tx, self.site_id), self._known(tx, booking_id)
+            refund = frontdesk.refund_of(tx, self._desk, house, b)
+            b, state = sales.cancel(tx, self._desk, booking_id, by=asker.id, reason=reason)
+            records.journal(tx, self._desk.now(), self.site_id, asker.id, "cancel", b.id, reason)
+            return b, state, refund.cents, refund.rule
+
+        b, state, cents, rule = await self._db.write(run)
+        if state == "asked" and self._link.up():
+            b = await self._settled("booking", b.id, records.booking, lambda now: now.status == "cancelled" or self._cancel_refused(now.id))
+            refused = self._db.read(lambda tx: records.ask(tx, f"cancel|{b.id}"))
+            if b.status != "cancelled" and refused is not None and refused[0] == "refused":
+                raise Refused(Refusal(refused[1], refused[2] or "The booking centre did not cancel this booking."))
+        done = b.status == "cancelled"
+        view = self._db.read(lambda tx: self._view(tx, b, full=True))
+        return Outcome(view, "done" if done else "asked", cents if done else 0, rule if done else "")
+
+    def _cancel_refused(self, booking_id: str) -> bool:
+        found = self._db.read(lambda tx: records.ask(tx, f"cancel|{booking_id}"))
+        return found is not None and found[0] == "refused"
+
+    # ---- blocks
+    async def block(self, wanted: Block, asker: Asker) -> BlockView:
+        """Takes a bay out of sale (B11). Bookings there are displaced and come up in the conflict queue."""
+        frontdesk_span(wanted.start, wanted.end)
+        wanted = msgspec.structs.replace(wanted, site_id=self.site_id, by=asker.id)
+
+        def run(tx: Tx) -> Block:
+            self._houses.of(tx, self.site_id).resource(wanted.resource_id)
+            made = blocks.block(tx, self._desk, wanted)
+            records.journal(tx, self._desk.now(), self.site_id, asker.id, "block", wanted.id, wanted.reason)
+            return made
+
+        made = await self._db.write(run)
+        return views.block(self.house(), made)
+
+    async def unblock(self, block_id: str, asker: Asker) -> BlockView:
+        def run(tx: Tx) -> Block:
+            ended = blocks.unblock(tx, self._desk, block_id)
+            records.journal(tx, self._desk.now(), self.site_id, asker.id, "unblock", block_id)
+            return ended
+
+        ended = await self._db.write(run)
+        return views.block(self.house(), ended)
+
+    # ---- conflicts
+    def conflicts(self) -> list[Conflict]:
+        """The open conflicts with ways out (B12)."""
+        return self._db.read(self._conflicts)
+
+    def _conflicts(self, tx: Tx) -> list[Conflict]:
+        house, out = self._houses.of(tx, self.site_id), []
+        for booking_id, against, why, at in records.conflicts_open(tx, self.site_id):
+            b = records.booking(tx, booking_id)
+            if b is None or b.ends_at <= self._desk.now():
+                continue
+            from_at = b.starts_at - self._desk.limits.displace_local_min * 60
+            out.append(
+                Conflict(
+                    self._view(tx, b, full=True), against, why, views.iso(at), views.iso(from_at),
+                    tuple(self._way(house, b, way, from_at) for way in ways_of(tx, self._desk, house, b)),
+                )  # fmt: skip
+            )
+        return out
+
+    def _way(self, house: House, b: Booking, way: conflicts.WayOut, from_at: int) -> Way:
+        here = way.kind == "same_time" and way.seller == "site" and self._desk.now() >= from_at and (way.start, way.end) == (b.start, b.end)
+        return Way(
+            way.kind, way.resource_id, views.bay(house, way.resource_id), views.iso(way.start * 900), views.iso(way.end * 900),
+            views.clock(house.facility.zone, way.start, way.end), way.seller, here,
+        )  # fmt: skip
+
+    async def reseat(self, booking_id: str, resource_id: str, asker: Asker) -> BookingView:
+        """block-2: gives a displaced booking another bay of this site's, near its start."""
+
+        def run(tx: Tx) -> BookingView:
+            self._houses.of(tx, self.site_id).resource(resource_id)
+            attendance.reseat(tx, self._desk, booking_id, resource_id, by=asker.id)
+            records.journal(tx, self._desk.now(), self.site_id, asker.id, "reseat", booking_id, resource_id)
+            return self._view(tx, self._known(tx, booking_id), full=True)
+
+        return await self._db.write(run)
+
+    # ---- for the timer
+    async def expire(self) -> None:
+        """Ends holds and requests whose time is over, on our clock."""
+        await self._db.write(lambda tx: (holds.expire(tx, self._desk), sales.expire(tx, self._desk)))
+
+    # ---- within
+    def _known(self, tx: Tx, booking_id: str) -> Booking:
+        b = records.booking(tx, booking_id)
+        if b is None:
+            raise refuse("booking_not_found", "This booking is not known.")
+        return b
+
+    def _wanted(self, ask: Ask, asker: Asker, customer: Customer) -> Wanted:
+        part = Part(booking_id=ask.booking_id, resource_id=ask.resource_id, start=ask.start, end=ask.end, hold_id=ask.hold_id)
+        return Wanted(
+            site_id=self.site_id, parts=(part,), channel=_channel(asker), customer=customer, guests=ask.guests, code=ask.code, quote=ask.quote,
+            notes=ask.notes, shown_name=" ".join(ask.name.split()),
+        )  # fmt: skip
+
+    async def _with_ways(self, run: Callable[[Tx], T], ask: Ask, asker: Asker | None) -> T:
+        """The transaction; a refusal without alternatives gets them."""
+        try:
+            return await self._db.write(run)
+        except Refused as error:
+            raise Refused(self._helped(error.refusal, ask, asker)) from None
+
+    def _helped(self, refusal: Refusal, ask: Ask, asker: Asker | None) -> Refusal:
+        if refusal.suggestions or refusal.code not in _HELPED_BY_WAYS:
+            return refusal
+
+        def look(tx: Tx) -> Refusal:
+            house = self._houses.of(tx, self.site_id)
+            wanted = self._wanted(ask, asker or _ANYBODY, Customer(id="", name=""))
+            found = frontdesk.ways(tx, self._desk, house, wanted, link_up=self._link.up())
+            return msgspec.structs.replace(refusal, suggestions=found)
+
+        return self._db.read(look)
+
+    async def _answer(self, b: Booking, ask: Ask | None, asker: Asker) -> Outcome:
+        """A `requested` booking is waited for; a no of the other side becomes a refusal with ways out."""
+        if b.status in ("requested", "pending"):
+            b = await self._settled("booking", b.id, records.booking, lambda now: now.status not in ("requested", "pending"))
+        if b.status in ("declined", "expired") or (b.status == "cancelled" and b.reason == "withdrawn"):
+            refusal = Refusal("declined", "The booking centre could not sell this time: it has just been taken or may not be sold now.")
+            raise Refused(self._helped(refusal, ask, asker) if ask else refusal)
+        view = self._db.read(lambda tx: self._view(tx, b, full=True))
+        return Outcome(view, "asked" if b.status in ("requested", "pending") else "done")
+
+    async def _settled(self, topic: str, key: str, read: Callable, settled: Callable) -> T:
+        return await self._waiting.until(topic, key, lambda: self._db.read(lambda tx: read(tx, key)), settled, self._desk.limits.ask_wait_s)
+
+
+_ANYBODY = Asker("kiosk", "kiosk-", "", frozenset())
+
+
+def _channel(asker: Asker) -> Channel:
+    return "kiosk" if asker.kind == "kiosk" else "staff"
+
+
+def _reason(text: str, what: str) -> None:
+    if len(text.strip()) < REASON_MIN:
+        raise refuse("bad_request", f"Please give a reason for {what}, in a few words.")
+
+
+def frontdesk_span(start: int, end: int) -> None:
+    """A block may last longer than a booking, but is no lifetime: at most 60 days. Refuses `bad_interval`."""
+    frontdesk.sound_interval(start, min(end, start + 96))
+    if end <= start or end - start > 60 * 96:
+        raise refuse("bad_interval", "A block ends after it starts and lasts at most 60 days.")
+
+
+def ways_of(tx: Tx, desk: Desk, house: House, b: Booking) -> tuple[conflicts.WayOut, ...]:
+    """Where a displaced booking could go, out of what is open and unclaimed."""
+    now_slot = desk.now_slot()
+    reach = Interval(min(now_slot, b.start), max(b.end, now_slot) + WAYS_REACH_SLOTS)
+    zone, hours = house.facility.zone, house.profile.policy.hours
+    free = {}
+    for resource in house.resources.values():
+        runs = frontdesk.free_between(tx, resource.id, reach)
+        free[resource.id] = [part for run in runs for part in slots.open_between(hours, resource.id, zone, run)]
+    return conflicts.ways_out(b, tuple(house.resources.values()), free, now_slot, lines.lines_of(tx, house.facility.id))

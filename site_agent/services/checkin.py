@@ -1,0 +1,217 @@
+"""Check-in: by QR pass, by PIN, by staff. One transaction decides and records, then the doors are asked at once (K1, B15, pass-2).
+
+Not here: what a pass says (`passes`), how a door opens (`doors`). Invariant: a door is asked to open only after the commit that says who
+came in, and nobody waits for the controller longer than `ANSWER_WAIT_S`; wrong PINs run into a lock-out, per kiosk and per PIN.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared import passes, slots
+from shared.errors import Refusal, Refused, Suggestion, refuse
+from shared.ledger import attendance, claims, lines, pins, records
+from shared.ledger.desk import Desk
+from shared.ledger.frontdesk import House, Houses
+from shared.model import Booking, Interval
+from shared.pins import LENGTH_MAX, LENGTH_MIN
+from shared.runtime import log
+from shared.runtime.database import Database, InlineWriter, Tx
+from shared.runtime.passwords import LockOut
+from site_agent.ports import Actor
+from site_agent.services import views
+from site_agent.services.booking import ways_of
+from site_agent.services.doors import DoorDesk, Opened
+from site_agent.services.link import Link
+from site_agent.services.people import Asker
+from site_agent.services.views import BookingView
+
+_log = log.get("site_agent.checkin")
+
+#: wrong PINs at one kiosk, and of one PIN anywhere, within the window
+KIOSK_TRIES_MAX, PIN_TRIES_MAX, TRIES_WINDOW_S = 8, 5, 300
+
+
+class CheckedIn(msgspec.Struct, frozen=True):
+    """Who came in, and what the door did. `sentence` is for the guest; `again` is a re-entry; `door` is `opened`, `asked`, `failed`, `none`."""
+
+    booking: BookingView
+    bay: str
+    until: str
+    again: bool
+    door: str
+    sentence: str
+
+
+class _Came(msgspec.Struct, frozen=True):
+    booking: Booking
+    resource_id: str
+    again: bool
+    door_ids: tuple[str, ...]
+
+
+class CheckIn:
+    """Lets people in."""
+
+    def __init__(
+        self, db: Database | InlineWriter, desk: Desk, houses: Houses, site_id: str, link: Link, doors: DoorDesk
+    ):
+        self._db, self._desk, self._houses, self._site_id, self._link, self._doors = db, desk, houses, site_id, link, doors
+        self._kiosk_tries = LockOut(tries_max=KIOSK_TRIES_MAX, window_s=TRIES_WINDOW_S)
+        self._pin_tries = LockOut(tries_max=PIN_TRIES_MAX, window_s=TRIES_WINDOW_S)
+
+    async def by_text(self, text: str, asker: Asker) -> CheckedIn:
+        """What a guest typed or a scanner read: a pass, else a PIN. Refuses as `by_pass` and `by_pin`."""
+        text = "".join(text.split())
+        if text.upper().startswith(passes.PREFIX):
+            # A scanner with caps lock the wrong way round types small letters; the code itself knows only capitals.
+            return await self.by_pass(text.upper(), asker)
+        return await self.by_pin(text, asker)
+
+    async def by_pass(self, token: str, asker: Asker) -> CheckedIn:
+        """pass-2, D1. Refuses `pass_invalid`, `pass_other_site`, `pass_early`, `pass_expired`, `pass_not_seated`, `already_cancelled`,
+        `already_checked_in`, `declined`, `displaced`."""
+        facts = passes.read(token, self._link.ring, self._site_id)
+        if isinstance(facts, Refusal):
+            _log.info("checkin.refused", code=facts.code, kiosk=asker.id)
+            raise Refused(facts)
+        return await self._come_in(lambda tx: facts, asker)
+
+    async def by_pin(self, pin: str, asker: Asker) -> CheckedIn:
+        """pass-3. Refuses `pin_unknown`, `too_many_tries`, and what `by_pass` refuses of the booking."""
+        keys = (asker.id,)
+        now = self._desk.now()
+        wait_s = self._kiosk_tries.wait_s(keys, now) or self._pin_tries.wait_s((pin,), now)
+        if wait_s:
+            raise refuse(
+                "too_many_tries",
+                f"Too many wrong PINs. Please wait {_wait(wait_s)}, or hold the QR code of your booking to the scanner.",
+                retry_after_s=wait_s,
+            )
+        try:
+            if not (pin.isascii() and pin.isdigit() and LENGTH_MIN <= len(pin) <= LENGTH_MAX):
+                raise refuse("pin_unknown", f"A PIN has {LENGTH_MIN} digits. Please look at your confirmation and try again.")
+            return await self._come_in(lambda tx: self._facts_of_pin(tx, pin), asker)
+        except Refused as error:
+            if error.refusal.code == "pin_unknown":
+                self._kiosk_tries.failed(keys, now)
+                self._pin_tries.failed((pin,), now)
+            raise
+
+    def _facts_of_pin(self, tx: Tx, pin: str) -> passes.PassFacts:
+        b = pins.booking_by_pin(tx, self._site_id, pin)
+        if b is None:
+            raise refuse("pin_unknown", "No booking here has this PIN. Please look at your confirmation and try again.")
+        return passes.facts_of(b, "", self._desk.now())
+
+    async def by_staff(self, booking_id: str, asker: Asker, *, open_doors: bool = True) -> CheckedIn:
+        """Staff vouch for the guest: the window is theirs to judge, what the books say is not. Refuses as `attendance.attend` does."""
+
+        def run(tx: Tx) -> _Came:
+            b = records.booking(tx, booking_id)
+            if b is None:
+                raise refuse("booking_not_found", "This booking is not known.")
+            before = records.attendance(tx, b.id)
+            attendance.attend(tx, self._desk, b.id, "checked_in", by=asker.id)
+            return self._came(tx, b, before.seat if before and before.seat else b.resource_id, bool(before and before.state == "checked_in"), asker)
+
+        return await self._open(await self._db.write(run), asker, open_doors=open_doors)
+
+    async def attend(self, booking_id: str, state: str, asker: Asker) -> BookingView:
+        """Staff's other words on a visit: `completed`, `no_show`, or back to nothing after a mistake."""
+
+        def run(tx: Tx) -> BookingView:
+            attendance.attend(tx, self._desk, booking_id, state, by=asker.id)
+            records.journal(tx, self._desk.now(), self._site_id, asker.id, f"attendance {state or 'taken back'}", booking_id)
+            b = records.booking(tx, booking_id)
+            return views.booking(tx, self._desk, self._houses.of(tx, self._site_id), b, full=True)
+
+        return await self._db.write(run)
+
+    # ---- the one transaction
+    async def _come_in(self, facts_of, asker: Asker) -> CheckedIn:
+        def run(tx: Tx) -> _Came:
+            facts = facts_of(tx)
+            copy, known = records.booking(tx, facts.booking_id), records.attendance(tx, facts.booking_id)
+            house = self._houses.of(tx, self._site_id)
+            house.resource(facts.resource_id)
+            verdict = passes.may_enter(
+                facts, copy, known, lines.line_of(tx, facts.resource_id), self._desk.now(), self._link.skew_s(),
+                seated_by_others(tx, facts), ways=self._ways(tx, house, copy),
+            )  # fmt: skip
+            if isinstance(verdict, Refusal):
+                raise Refused(verdict)
+            if verdict.as_copy:
+                copy = attendance.admit(tx, self._desk, passes.copy_of(facts))
+            attendance.attend(tx, self._desk, copy.id, "checked_in", by=asker.id)
+            return self._came(tx, copy, verdict.resource_id, verdict.again, asker)
+
+        try:
+            came = await self._db.write(run)
+        except Refused as error:
+            _log.info("checkin.refused", code=error.refusal.code, kiosk=asker.id)
+            raise
+        return await self._open(came, asker, open_doors=True)
+
+    def _came(self, tx: Tx, b: Booking, resource_id: str, again: bool, asker: Asker) -> _Came:
+        what = "re-entry" if again else "check-in"
+        records.journal(tx, self._desk.now(), self._site_id, asker.id, what, b.id)
+        return _Came(b, resource_id, again, self._doors.doors_of(tx, resource_id))
+
+    def _ways(self, tx: Tx, house: House, b: Booking | None) -> tuple[Suggestion, ...]:
+        """Where a displaced guest may go, for the sentence at the kiosk."""
+        if b is None or not b.displaced:
+            return ()
+        return tuple(
+            Suggestion(
+                way.resource_id, way.start * 900, way.end * 900, way.price.total_cents if way.price else 0,
+                way.price.currency if way.price else house.facility.currency, way.seller == "site",
+            )  # fmt: skip
+            for way in ways_of(tx, self._desk, house, b)[:3]
+        )
+
+    async def _open(self, came: _Came, asker: Asker, *, open_doors: bool) -> CheckedIn:
+        actor = Actor(asker.id, asker.name or asker.id)
+        tasks = self._doors.ask(came.door_ids, actor, came.booking.id, "re-entry" if came.again else "check-in") if open_doors else {}
+        opened = await self._doors.answered(tasks)
+        house = self._db.read(lambda tx: self._houses.of(tx, self._site_id))
+        view = self._db.read(
+            lambda tx: views.booking(tx, self._desk, house, records.booking(tx, came.booking.id), full=asker.may("view"))
+        )
+        bay, until = views.bay(house, came.resource_id), slots.label(house.facility.zone, came.booking.end)
+        return CheckedIn(view, bay, until, came.again, *_said(opened, bay, until, came.again, house.facility.support_phone))
+
+
+def _said(opened: Opened, bay: str, until: str, again: bool, support: str) -> tuple[str, str]:
+    """What the door did in a word, and what the guest is told: nothing but what is known."""
+    place = f"Welcome {'back' if again else 'in'}: {bay} is yours until {until}."
+    if not opened.asked:
+        return "none", place
+    if opened.any:
+        return "opened", f"{place} The door is open now."
+    call = f" If it stays shut, use your PIN at the door's reader or call {support}." if support else " If it stays shut, use your PIN there."
+    if opened.silent:
+        return "asked", f"{place} The door has been asked to open and has not answered yet.{call}"
+    return "failed", f"{place} You are checked in, but the door could not be reached.{call}"
+
+
+def seated_by_others(tx: Tx, facts: passes.PassFacts) -> int | None:
+    """The highest sale number of any other live booking that has one of the pass's slots (pass-2).
+
+    Neither the displaced count, nor an override that nobody has checked in to: it yields (terr-5).
+    """
+    numbers = []
+    holders = claims.holders(tx, facts.resource_id, Interval(facts.start, facts.end))
+    for ref in {ref for _, kind, ref in holders if kind == "booking" and ref != facts.booking_id}:
+        other = records.booking(tx, ref)
+        if other is None or other.displaced:
+            continue
+        visited = records.attendance(tx, ref)
+        if other.override and not (visited and visited.state == "checked_in"):
+            continue
+        numbers.append(other.sale_no)
+    return max(numbers, default=None)
+
+
+def _wait(seconds: int) -> str:
+    return f"{-(-seconds // 60)} minutes" if seconds > 90 else f"{seconds} seconds"

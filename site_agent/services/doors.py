@@ -1,0 +1,201 @@
+"""Opening doors for people: by whom, for which booking, journalled, with an honest answer about what the controller said.
+
+The browser never opens a door, this does (K1). Invariant: every unlock that was asked for stands in the journal with actor, booking and
+outcome; a door controller that is away or absent refuses nothing but the unlock itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from shared.errors import Failure, refuse
+from shared.ledger import records
+from shared.ledger.desk import Desk
+from shared.ledger.frontdesk import Houses
+from shared.runtime import log
+from shared.runtime.database import Database, InlineWriter, Tx
+from site_agent.ports import Actor, Doors, DoorsRefused, DoorState, DoorsUnavailable, Unlocked
+
+_log = log.get("site_agent.doors")
+
+#: how long a person at the door is kept waiting for the controller's answer
+ANSWER_WAIT_S = 3.0
+STATES_KEPT_S = 5.0
+
+
+class DoorView(msgspec.Struct, frozen=True):
+    """A door with what the controller says of it; `seen_at` unix seconds of that word, 0 if it was never heard."""
+
+    id: str
+    name: str
+    lock: str
+    leaf: str
+    controlled: bool
+    seen_at: int
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """All doors of the facility. `trouble` is the sentence for staff while the controller is away; `configured` false: there is none."""
+
+    configured: bool
+    trouble: str
+    doors: tuple[DoorView, ...]
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What came of asking doors to open: `opened` answered yes, `silent` have not answered yet, `failed` said no or were not reached."""
+
+    asked: tuple[str, ...]
+    opened: tuple[str, ...]
+    silent: tuple[str, ...]
+    failed: tuple[str, ...]
+
+    @property
+    def any(self) -> bool:
+        return bool(self.opened)
+
+
+class DoorDesk:
+    """The facility's doors; `doors` None where no controller is configured."""
+
+    def __init__(self, db: Database | InlineWriter, desk: Desk, houses: Houses, site_id: str, doors: Doors | None):
+        self._db, self._desk, self._houses, self._site_id, self._doors = db, desk, houses, site_id, doors
+        self._seen: dict[str, DoorState] = {}
+        self._seen_at = 0
+        self._trouble = ""
+        self._starting: asyncio.Future[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._unlocking: set[asyncio.Task[Unlocked]] = set()
+        self._writing: set[asyncio.Task[None]] = set()
+        self._watchers: list[Callable[[], None]] = []
+
+    @property
+    def configured(self) -> bool:
+        return self._doors is not None
+
+    async def start(self) -> None:
+        """A controller that is away holds nothing up."""
+        if self._doors is not None:
+            self._starting = asyncio.create_task(self._doors.start())
+
+    async def stop(self) -> None:
+        if self._doors is None or self._starting is None:
+            return
+        await asyncio.gather(self._starting, return_exceptions=True)
+        await asyncio.gather(*self._unlocking, *self._writing, return_exceptions=True)
+        await self._doors.stop()
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """`watcher()` is called after every unlock and whenever the controller's word has changed."""
+        self._watchers.append(watcher)
+
+    # ---- open
+    def ask(self, door_ids: tuple[str, ...], actor: Actor, booking_id: str, what: str) -> dict[str, asyncio.Task[Unlocked]]:
+        """Starts the unlocks at once and returns them by door; each writes its outcome into the journal when it is known."""
+        if self._doors is None:
+            return {}
+        return {door_id: self._start(door_id, actor, self._desk.new_id(), booking_id, what) for door_id in door_ids}
+
+    def _start(self, door_id: str, actor: Actor, request_id: str, booking_id: str, what: str) -> asyncio.Task[Unlocked]:
+        assert self._doors is not None
+        task = asyncio.get_running_loop().create_task(self._doors.unlock(door_id, actor, request_id))
+        self._unlocking.add(task)
+        task.add_done_callback(lambda done: self._ended(done, door_id, actor, booking_id, what))
+        return task
+
+    def _ended(self, task: asyncio.Task[Unlocked], door_id: str, actor: Actor, booking_id: str, what: str) -> None:
+        self._unlocking.discard(task)
+        error = None if task.cancelled() else task.exception()
+        outcome = "unlocked" if error is None and not task.cancelled() else f"failed: {getattr(error, 'detail', None) or error}"
+        if error is not None and not isinstance(error, Failure):
+            _log.error("door.unlock_broke", error=error, door_id=door_id, booking_id=booking_id)
+        else:
+            _log.info("door.unlock", door_id=door_id, booking_id=booking_id, actor=actor.id, outcome=outcome)
+
+        async def journal() -> None:
+            await self._db.write(
+                lambda tx: records.journal(
+                    tx, self._desk.now(), self._site_id, actor.id, f"unlock {door_id}", booking_id or door_id, f"{what}: {outcome}"
+                )
+            )
+
+        writing = asyncio.get_running_loop().create_task(journal())
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        self._tell()
+
+    async def answered(self, tasks: dict[str, asyncio.Task[Unlocked]], wait_s: float = ANSWER_WAIT_S) -> Opened:
+        """What the controller has said after at most `wait_s`."""
+        if tasks:
+            await asyncio.wait(tasks.values(), timeout=wait_s)
+        opened = tuple(door for door, task in tasks.items() if task.done() and not task.cancelled() and task.exception() is None)
+        silent = tuple(door for door, task in tasks.items() if not task.done())
+        failed = tuple(door for door in tasks if door not in opened and door not in silent)
+        return Opened(tuple(tasks), opened, silent, failed)
+
+    async def unlock(self, door_id: str, request_id: str, actor: Actor, reason: str) -> Unlocked:
+        """Staff open a door. The same `request_id` is one pulse. Refuses `no_doors`, `not_found`, `door_unavailable`, `door_refused`."""
+        if self._doors is None:
+            raise refuse("no_doors", "No door controller is connected to this system.")
+        if door_id not in self._known_ids():
+            raise refuse("not_found", "This facility has no such door.")
+        task = self._start(door_id, actor, request_id, "", reason or "by staff")
+        try:
+            return await asyncio.shield(task)
+        except DoorsUnavailable as error:
+            raise refuse("door_unavailable", error.detail, retry_after_s=error.retry_after_s) from None
+        except DoorsRefused as error:
+            raise refuse("door_refused", error.detail) from None
+
+    def doors_of(self, tx: Tx, resource_id: str) -> tuple[str, ...]:
+        """The doors that a booking of this bay opens: the facility's and the bay's own."""
+        house = self._houses.of(tx, self._site_id)
+        bay = house.resources.get(resource_id)
+        return tuple(dict.fromkeys((*house.facility.door_ids, *(bay.door_ids if bay else ()))))
+
+    # ---- look
+    def panel(self) -> Panel:
+        """What is known now; asks the controller anew in the background where that is old."""
+        if self._doors is None:
+            return Panel(False, "", ())
+        self._look_again()
+        views = []
+        for door_id in self._known_ids():
+            seen = self._seen.get(door_id)
+            if seen is None:
+                views.append(DoorView(door_id, "Door", "unknown", "unknown", True, 0))
+            else:
+                views.append(DoorView(door_id, seen.name, seen.lock, seen.leaf, seen.controlled, self._seen_at))
+        return Panel(True, self._trouble, tuple(views))
+
+    def _known_ids(self) -> list[str]:
+        """The doors that the config names, then those that the controller has beside them."""
+        house = self._db.read(lambda tx: self._houses.of(tx, self._site_id))
+        named = [*house.facility.door_ids, *(door for bay in house.resources.values() for door in bay.door_ids)]
+        return list(dict.fromkeys([*named, *(seen.door_id for seen in self._seen.values() if seen.controlled)]))
+
+    def _look_again(self) -> None:
+        running = self._asking is not None and not self._asking.done()
+        if not running and self._desk.now() - self._seen_at >= STATES_KEPT_S:
+            self._asking = asyncio.get_running_loop().create_task(self.look())
+
+    async def look(self) -> None:
+        """Asks the controller for its doors now."""
+        if self._doors is None:
+            return
+        before = (self._seen, self._trouble)
+        try:
+            self._seen = {door.door_id: door for door in await self._doors.doors()}
+            self._trouble = ""
+        except Failure as error:
+            self._trouble = error.detail
+        self._seen_at = self._desk.now()
+        if before != (self._seen, self._trouble):
+            self._tell()
+
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            watcher()

@@ -1,0 +1,36 @@
+"""Everything that the web and the jobs are handed, in one value: built once by `app`, never by anybody else."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.runtime.clock import Clock
+from shared.runtime.csrf import Csrf
+from shared.runtime.database import Database, InlineWriter
+from shared.runtime.metrics import Metrics
+from site_agent.config import Loaded
+from site_agent.services.booking import BookingDesk
+from site_agent.services.checkin import CheckIn
+from site_agent.services.credentials import Credentials
+from site_agent.services.doors import DoorDesk
+from site_agent.services.link import Link
+from site_agent.services.live import Live
+from site_agent.services.people import People
+
+
+class Kit(msgspec.Struct, kw_only=True):
+    """The services of one site agent."""
+
+    loaded: Loaded
+    clock: Clock
+    db: Database | InlineWriter
+    metrics: Metrics
+    csrf: Csrf
+    tls: bool
+    bookings: BookingDesk
+    checkin: CheckIn
+    credentials: Credentials
+    doors: DoorDesk
+    link: Link
+    live: Live
+    people: People

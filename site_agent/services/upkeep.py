@@ -1,0 +1,22 @@
+"""Small recurring work on the books that belongs to no person: the stock of PINs leased to the hub, and those that have rested (pass-3)."""
+
+from __future__ import annotations
+
+from shared.ledger import pins
+from shared.ledger.desk import Desk
+from shared.runtime.database import Database, InlineWriter
+
+
+class Upkeep:
+    """Called by the ticker."""
+
+    def __init__(self, db: Database | InlineWriter, desk: Desk, site_id: str):
+        self._db, self._desk, self._site_id = db, desk, site_id
+
+    @property
+    def hello_every_s(self) -> float:
+        return self._desk.limits.hello_every_s
+
+    async def pins(self) -> None:
+        """Leases the hub another block when it runs low, and lets rested PINs be drawn again."""
+        await self._db.write(lambda tx: (pins.lease(tx, self._desk, self._site_id), pins.rested(tx, self._desk)))

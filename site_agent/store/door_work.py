@@ -1,0 +1,92 @@
+"""What the door controller should hold and what it does: one row per booking, with tries and the reason where it is stuck (D4, N5's manner).
+
+`stamp` is a digest of the credential wanted, `done_stamp` of the one the controller took; `next_at` 0 means that nothing is owed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from shared.ledger import records
+from shared.model import Booking
+from shared.runtime.database import Tx
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """One booking's credential. Times in unix seconds."""
+
+    booking_id: str
+    wanted: Literal["grant", "revoke"]
+    ref: str = ""
+    stamp: str = ""
+    done_stamp: str = ""
+    ends_at: int = 0
+    tries: int = 0
+    next_at: int = 0
+    error: str = ""
+
+
+_COLUMNS = ", ".join(Work.__struct_fields__)
+_MARKS = ", ".join(f":{name}" for name in Work.__struct_fields__)
+
+
+def _work(row: tuple) -> Work:
+    return Work(**dict(zip(Work.__struct_fields__, row, strict=True)))
+
+
+def work(tx: Tx, booking_id: str) -> Work | None:
+    row = tx.one(f"SELECT {_COLUMNS} FROM door_work WHERE booking_id = :b", {"b": booking_id})
+    return _work(row) if row else None
+
+
+def put(tx: Tx, row: Work) -> None:
+    values = {name: getattr(row, name) for name in Work.__struct_fields__}
+    tx.run(f"INSERT OR REPLACE INTO door_work ({_COLUMNS}) VALUES ({_MARKS})", values)
+
+
+def drop(tx: Tx, booking_id: str) -> None:
+    tx.run("DELETE FROM door_work WHERE booking_id = :b", {"b": booking_id})
+
+
+def due(tx: Tx, now: int, limit: int = 20) -> list[Work]:
+    """What is owed now: revocations before grants, the nearest end first."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM door_work WHERE next_at > 0 AND next_at <= :now ORDER BY wanted DESC, ends_at LIMIT :n",
+        {"now": now, "n": limit},
+    )
+    return [_work(row) for row in rows]
+
+
+def next_due_at(tx: Tx) -> int:
+    """When something is owed next (unix seconds); 0 if nothing is."""
+    row = tx.one("SELECT MIN(next_at) FROM door_work WHERE next_at > 0")
+    return row[0] or 0
+
+
+def stuck(tx: Tx) -> list[Work]:
+    """What has an error, for staff."""
+    return [_work(row) for row in tx.all(f"SELECT {_COLUMNS} FROM door_work WHERE error <> '' ORDER BY ends_at LIMIT 50")]
+
+
+def counts(tx: Tx) -> tuple[int, int]:
+    """`(owed, on the controller)`."""
+    row = tx.one("SELECT COALESCE(SUM(next_at > 0), 0), COALESCE(SUM(ref <> ''), 0) FROM door_work")
+    return (row[0], row[1])
+
+
+def over(tx: Tx, before_at: int, limit: int = 200) -> list[str]:
+    """Bookings whose credential is over and still in the list."""
+    rows = tx.all("SELECT booking_id FROM door_work WHERE ends_at < :b LIMIT :n", {"b": before_at, "n": limit})
+    return [row[0] for row in rows]
+
+
+def bookings_in_reach(tx: Tx, site_id: str, from_slot: int, until_slot: int) -> list[Booking]:
+    """Confirmed bookings that begin in the window, and those that have a credential whatever became of them."""
+    return records.bookings_where(
+        tx,
+        "site_id = :s AND ((status IN ('confirmed', 'cancelling') AND past > :from AND first < :until)"
+        " OR id IN (SELECT booking_id FROM door_work))",
+        {"s": site_id, "from": from_slot, "until": until_slot},
+    )

@@ -1,0 +1,57 @@
+"""The site's own tables, beside the ledger's in the same file, in numbered migrations. A step that has run somewhere is never edited.
+
+Invariant: nothing here takes or frees a slot; losing these tables costs sign-ins, pairings and a sweep of the door controller, no sale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.ledger import schema
+from shared.runtime.database import connect, migrate
+
+TABLES = """
+CREATE TABLE identity (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE sessions (
+    key_hash TEXT PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL,
+    ends_at INTEGER NOT NULL
+);
+CREATE INDEX sessions_subject ON sessions (kind, subject);
+CREATE TABLE staff (
+    user TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, password_hash TEXT NOT NULL, active INTEGER NOT NULL DEFAULT 1
+);
+CREATE TABLE kiosks (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, token_hash TEXT NOT NULL UNIQUE, paired_at INTEGER NOT NULL,
+    revoked INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE pairings (code_hash TEXT PRIMARY KEY, name TEXT NOT NULL, ends_at INTEGER NOT NULL);
+CREATE TABLE door_work (
+    booking_id TEXT PRIMARY KEY, wanted TEXT NOT NULL, ref TEXT NOT NULL DEFAULT '', stamp TEXT NOT NULL DEFAULT '',
+    done_stamp TEXT NOT NULL DEFAULT '', ends_at INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
+    next_at INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX door_work_due ON door_work (next_at) WHERE next_at > 0;
+CREATE INDEX door_work_end ON door_work (ends_at)
+"""
+
+
+def m001_site(db) -> None:
+    """Who signs in, which screens are paired, what the door controller owes us."""
+    for statement in TABLES.split(";"):
+        db.execute(statement)
+
+
+STEPS = (m001_site,)
+
+
+def prepare(path: Path, new_id: Callable[[], str]) -> str:
+    """Brings the file to today's tables and returns the box's id, which is made once and kept (loss-5)."""
+    schema.prepare(path)
+    migrate(path, "site", STEPS)
+    c = connect(path)
+    try:
+        c.execute("INSERT INTO identity (name, value) VALUES ('box_id', ?) ON CONFLICT DO NOTHING", (new_id(),))
+        return c.execute("SELECT value FROM identity WHERE name = 'box_id'").fetchone()[0]
+    finally:
+        c.close()
