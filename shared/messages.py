@@ -148,9 +148,11 @@ class NotMine(Message, frozen=True, tag=True):
 
 
 class Withdraw(Message, frozen=True, tag=True):
-    """The asker's customer does not want it any more (terr-9): the owner frees it without fee."""
+    """The asker's customer does not want it any more (terr-9): the owner frees it without fee. `unless_moved`: only the change is given
+    up; where the move is done already the new booking stands, or its customer would hold neither (own-4)."""
 
     booking_id: str
+    unless_moved: bool = False
 
 
 class CancelRequest(Message, frozen=True, tag=True):

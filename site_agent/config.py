@@ -26,7 +26,7 @@ EPOCH_DAY = date(2026, 1, 1)
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
 
 
-class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of the settings: what is not known is refused by name."""
 
 
@@ -96,7 +96,7 @@ class DoorSettings(Strict):
     certificate_file: str = ""
 
 
-class SiteConfig(Strict):
+class SiteConfig(Strict, kw_only=True):
     """Everything one agent is told. Paths are relative to the config file."""
 
     data_dir: str
@@ -111,7 +111,7 @@ class SiteConfig(Strict):
     doors: DoorSettings | None = None
 
 
-class StaffEntry(Strict):
+class StaffEntry(Strict, kw_only=True):
     """One bootstrap account; the hash is argon2's own text form."""
 
     user: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._@-]{1,63}$")]

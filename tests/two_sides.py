@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import Awaitable, Callable
 from zlib import crc32
 
@@ -19,6 +20,7 @@ from shared.ledger.desk import Desk, Limits
 from shared.ledger.pump import Pump
 from shared.messages import FacilityStated, ResourceStated, Topics
 from shared.model import Attendance, Block, Booking, Customer, Facility, Hold, Resource
+from shared.policy import Opening
 from shared.profiles import profile
 from shared.runtime.clock import Chance
 from shared.runtime.database import InlineWriter
@@ -197,12 +199,32 @@ class Party:
             else:
                 self.write(lambda tx, desk, s=site_id: pins.lease(tx, desk, s))
 
+    def states_profile(self, *, open_until: str, site_id: str = SITE) -> None:
+        """This side's copy of the rules closes at this clock every day."""
+        known = profile(self.world.profile)
+        hours = msgspec.structs.replace(known.policy.hours, weekly=(Opening(opens="00:00", closes=open_until),))
+        new = msgspec.structs.replace(known, policy=msgspec.structs.replace(known.policy, hours=hours))
+        self.write(lambda tx, desk: records.put_document(tx, "profile", site_id, site_id, 2, records.text(new)))
+
+    def copy_of_books(self) -> sqlite3.Connection:
+        """Everything as it is on the disk now, as a backup would have it."""
+        copy = sqlite3.connect(":memory:")
+        self.db._c.backup(copy)
+        return copy
+
+    def roll_back(self, copy: sqlite3.Connection) -> None:
+        """The books are as they were when the copy was made."""
+        copy.backup(self.db._c)
+
     def say(self, message, site_id: str = SITE) -> int:
         """Writes a message into the stream as the ledger would. Returns its number."""
         return self.write(lambda tx, desk: streams.append(tx, desk, site_id, message))
 
-    def check_in(self, booking_id: str):
-        return self.write(lambda tx, desk: attendance.attend(tx, desk, booking_id, "checked_in", by="kiosk"))
+    def attend(self, booking_id: str, state: str) -> Attendance:
+        return self.write(lambda tx, desk: attendance.attend(tx, desk, booking_id, state, by="staff"))
+
+    def check_in(self, booking_id: str) -> Attendance:
+        return self.attend(booking_id, "checked_in")
 
     def release(self, site_id: str = SITE) -> int:
         return self.write(lambda tx, desk: lines.release(tx, desk, site_id, link_fresh=self.pumps[site_id].may_release()))
@@ -308,7 +330,9 @@ class World:
         self.network.cut(site_id)
 
     def heal(self, site_id: str = SITE) -> None:
+        """Both ends of the site's link are whole again."""
         self.network.heal(site_id)
+        self.network.heal("hub")
 
     async def dark(self, site_id: str = SITE) -> None:
         """Cuts, and waits until both sides have noticed."""
@@ -355,7 +379,7 @@ def overlaps(world: World) -> list[str]:
         taken: dict[tuple[str, int], str] = {}
         for b in word_of_owner(world, site_id).values():
             copies = [c for c in (at_site.get(b.id), at_hub.get(b.id)) if c is not None]
-            giving_up = b.status == "cancelling" and not b.replaced_by
+            giving_up = b.status == "cancelling" and not b.replaced_by and b.reason != "already_checked_in"
             if not (b.status == "confirmed" or giving_up) or b.override or any(c.displaced for c in copies):
                 continue
             a = site.attendance(b.id)
@@ -393,7 +417,8 @@ def leaks(world: World) -> list[str]:
                 if not _stands(party, kind, ref, bookings):
                     out.append(f"{party.side}: {at} is claimed by {kind} {ref}, which is over")
             for b in bookings.values():
-                if b.status not in ("confirmed", "cancelling", "pending") or b.displaced or (b.status == "cancelling" and b.replaced_by):
+                moving = b.status == "cancelling" and (b.replaced_by or b.reason == "already_checked_in")
+                if b.status not in ("confirmed", "cancelling", "pending") or b.displaced or moving:
                     continue
                 a = party.attendance(b.id)
                 seat = a.seat if a and a.seat else b.resource_id

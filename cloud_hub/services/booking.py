@@ -108,7 +108,8 @@ class Bookings:
             wanted = self._wanted(tx, ask, house)
             made = frontdesk.book(tx, self.desk, house, wanted, ring=self.keys.ring, link_up=up, body_hash=body_hash)
             # A known request writes nothing, and what writes nothing tells nothing.
-            return tuple(self.board.seen(tx, b) for b in made), bool(tx.events)
+            fresh = bool(tx.events)
+            return tuple(self.board.seen(tx, b, attended=not fresh) for b in made), fresh
 
         try:
             made, fresh = await self.db.write(run)

@@ -17,7 +17,7 @@ from shared.model import Frozen, Hold, Interval
 from shared.runtime.database import Tx
 
 from .hub import Hub
-from .offers import Look, OfferDesk, Search, check_size, returning, simulators
+from .offers import Look, OfferDesk, Search, check_size, counted, returning, simulators
 
 _PAGE = re.compile(r"[a-z0-9]{20,32}", re.ASCII)
 _ID = re.compile(r"[a-z0-9]{20,32}-\d{7}", re.ASCII)
@@ -112,9 +112,9 @@ class GuestHolds:
             return refusal
         if not up and Look(tx, self._desk, house, search, boxes, True).at(start) is not None:
             return holds.unreachable(self._desk).refusal
-        word = house.facility.word.lower()
-        needed = f"You need {boxes} {word}es at once, and not so many are free" if word.endswith("x") else f"You need {boxes} at once; not so many are free"
-        return Refusal("slot_taken", f"{needed} at this time." if boxes > 1 else "This time has just been taken.")
+        if boxes > 1:
+            return Refusal("slot_taken", f"Your group needs {counted(house, boxes)}, and not so many are free at this time.")
+        return Refusal("slot_taken", "This time has just been taken.")
 
     async def _answered(self, hold_id: str) -> Held:
         """Waits a little for a site that was asked."""

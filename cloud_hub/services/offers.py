@@ -20,6 +20,11 @@ from shared.runtime.database import Tx
 
 from .hub import Hub
 
+__all__ = [
+    "GUESTS_MAX", "House", "Look", "Offer", "OfferDesk", "Offers", "Place", "Search", "check_size", "counted", "lengths", "returning",
+    "simulators",
+]  # fmt: skip
+
 GUESTS_MAX = 48
 NEAREST_DAYS = 7
 _TIME_RULES = {
@@ -73,6 +78,7 @@ class Place(Frozen):
     boxes: int
     up: bool
     from_cents: int
+    today: date
 
 
 class OfferDesk:
@@ -95,9 +101,8 @@ class OfferDesk:
                 continue
             bays = simulators(house)
             if bays:
-                found.append(
-                    Place(house=house, boxes=len(bays), up=self._links.up(site_id), from_cents=lowest_hour(house, self._desk.now()))
-                )
+                cheapest, up = lowest_hour(house, self._desk.now()), self._links.up(site_id)
+                found.append(Place(house=house, boxes=len(bays), up=up, from_cents=cheapest, today=self.today(house)))
         return sorted(found, key=lambda place: place.house.facility.name)
 
     def today(self, house: House) -> date:
@@ -252,6 +257,14 @@ class Look:
 def simulators(house: House) -> list[Resource]:
     """The bays that this page sells, in the order of their numbers."""
     return [bay for bay in house.resources.values() if bay.kind == "simulator" and bay.active]
+
+
+def counted(house: House, count: int) -> str:
+    """Bays by the facility's own word: "1 box", "2 boxes", "3 bays"."""
+    word = house.facility.word.lower()
+    if count == 1:
+        return f"1 {word}"
+    return f"{count} {word}{'es' if word.endswith(('x', 's', 'ch', 'sh')) else 's'}"
 
 
 def lengths(house: House) -> tuple[int, ...]:

@@ -10,11 +10,13 @@ import msgspec
 from shared import rules
 from shared.errors import Refused
 from shared.ledger import records, streams
+from shared.ledger.availability import DayGrid
 from shared.ledger.frontdesk import Houses
 from shared.model import Attendance, Block, Booking, Customer, Resource
 from shared.runtime.database import Database, InlineWriter, Tx
 
 PAGE_MAX = 200
+__all__ = ["Board", "BookingFilter", "DayGrid", "Seen"]
 
 _booking = msgspec.json.Decoder(Booking).decode
 
@@ -85,8 +87,9 @@ class Board:
 
         return self._db.read(lambda tx: [self.seen(tx, b) for b in bookings])
 
-    def seen(self, tx: Tx, b: Booking) -> Seen:
-        return Seen(b, records.reference_of(b.order_id), records.attendance(tx, b.id), self.called(tx, b))
+    def seen(self, tx: Tx, b: Booking, *, attended: bool = True) -> Seen:
+        """`attended` False: nobody can have come yet, so the look for it is spared."""
+        return Seen(b, records.reference_of(b.order_id), records.attendance(tx, b.id) if attended else None, self.called(tx, b))
 
     def called(self, tx: Tx, b: Booking) -> str:
         """The bay as people of that facility call it ("Box 3"); empty where its site has not stated it."""

@@ -36,6 +36,10 @@ class ApiGuard:
         self._rule = RateRule("key", per_minute, 60.0)
         self._wrong = LockOut(tries_max=WRONG_KEYS_MAX, window_s=WRONG_KEYS_WINDOW_S)
 
+    def __deepcopy__(self, memo: dict) -> "ApiGuard":
+        """Litestar copies a router with all it holds; counts and keys are to stay one."""
+        return self
+
     async def __call__(self, connection: ASGIConnection, handler: BaseRouteHandler) -> None:
         scope = connection.scope
         given = b""

@@ -26,19 +26,17 @@ def available() -> bool:
     return shutil.which("wrk") is not None
 
 
-#: every request is another booking: its own id, its own guest, its own hour; `bench_offset` keeps rounds apart
+#: every request is another booking: its own id, its own guest, its own hour and bay; `offset` keeps rounds apart
 BOOKINGS_LUA = """
-local n = %(offset)d
-local bays = %(bays)d
-local first = %(first_at)d
-local key = "%(key)s"
+local n = {offset}
 request = function()
   local i = n
   n = n + 1
-  local at = first + 3600 * math.floor(i / bays)
-  local stop = at + 3600
-  local body = string.format('%(body)s', i, i %% bays + 1, os.date("!%%Y-%%m-%%dT%%H:%%M:%%SZ", at), os.date("!%%Y-%%m-%%dT%%H:%%M:%%SZ", stop), i)
-  return wrk.format("POST", nil, {["Content-Type"] = "application/json", ["Authorization"] = "Bearer " .. key}, body)
+  local at = {first_at} + 3600 * math.floor(i / {bays})
+  local body = string.format('{{"booking_id":"bench-%010d","resource_id":"bench.box-%d","start":"%s","end":"%s",' ..
+    '"customer":{{"name":"Testa Birdie","email":"t%010d@example.test"}}}}',
+    i, i % {bays} + 1, os.date("!%Y-%m-%dT%H:%M:%SZ", at), os.date("!%Y-%m-%dT%H:%M:%SZ", at + 3600), i)
+  return wrk.format("POST", nil, {{["Content-Type"] = "application/json", ["Authorization"] = "Bearer {key}"}}, body)
 end
 """
 

@@ -2,23 +2,38 @@
 
     POST /broker   {"do": "stop" | "start" | "kill"}   cut and heal the link; with `Authorization: Bearer <token>`
                    -> {"broker": "running" | "stopped"}
-    GET  /kiosk/{site_id}                              opens a site's kiosk, paired: makes a pairing code and goes to the site with it
+    GET  /kiosk/{site_id}                              opens a site's kiosk, paired: leaves the kiosk's cookie and leads to the page
 
-Address and token stand in `build/demo-control.json`: {"url", "token", "pid", "pids": {name: pid}}. Not for: anything of a real
-installation. Invariant: without the token nothing is changed but a screen of the demo paired for whoever sits at this machine.
+Cookies belong to a host whatever the port, so the site sees the cookie that is set here; the answer goes only to a browser that asked
+for this machine by its own name. Address and token stand in `build/demo-control.json`: {"url", "token", "pid", "pids": {name: pid}}.
+Not for: anything of a real installation. Invariant: without the token nothing is changed.
 """
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from deploy.broker import Broker, BrokerError
 from shared.runtime import server
+from shared.runtime.cookies import make_cookie
 
 BODY_MAX = 1_000
+OWN_NAMES = ("127.0.0.1", "localhost")
+#: the name of the cookie by which a site knows its kiosks
+KIOSK_COOKIE = "kiosk"
+
+
+class Screen(msgspec.Struct, frozen=True):
+    """A paired kiosk: the site's port, and the token that it was paired with."""
+
+    port: int
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Screen({self.port})"
 
 
 class BrokerBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -28,13 +43,13 @@ class BrokerBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """An ASGI app of two paths. `kiosk_link(site_id)` answers the address that pairs a screen, or None for a site that is not here."""
+    """An ASGI app of two paths. `screens`: site id to the kiosk that a browser becomes here."""
 
-    def __init__(self, broker: Broker, kiosk_link: Callable[[str], Awaitable[str | None]]) -> None:
+    def __init__(self, broker: Broker, screens: Mapping[str, Screen]) -> None:
         self.token = secrets.token_urlsafe(24)
         self.broker_wanted = True
         self._broker = broker
-        self._kiosk_link = kiosk_link
+        self._screens = screens
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
@@ -63,21 +78,28 @@ class Control:
         return 200, {"broker": "running" if self._broker.running else "stopped"}
 
     async def _do(self, what: str) -> None:
+        if what == "start":
+            if not self._broker.running:
+                await asyncio.to_thread(self._broker.start)
+            self.broker_wanted = True
+            return
         # said first, so that nobody takes the broker's end for an accident
-        self.broker_wanted = what == "start"
-        if what == "start" and not self._broker.running:
-            await asyncio.to_thread(self._broker.start)
-        elif what == "stop":
-            await asyncio.to_thread(self._broker.stop)
-        elif what == "kill":
-            await asyncio.to_thread(self._broker.kill)
+        self.broker_wanted = False
+        await asyncio.to_thread(self._broker.stop if what == "stop" else self._broker.kill)
 
     async def _get_kiosk(self, scope: dict[str, Any], send: Callable) -> None:
-        link = await self._kiosk_link(scope["path"].removeprefix("/kiosk/"))
-        if link is None:
-            await _answer(send, 404, {"detail": "The demo has no such site."})
+        screen = self._screens.get(scope["path"].removeprefix("/kiosk/"))
+        # a name that somebody else has pointed at this machine must not be given the cookie
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").rpartition(":")[0]
+        if screen is None or host not in OWN_NAMES:
+            await _answer(send, 404, {"detail": "The demo has no such kiosk here."})
             return
-        headers = [(b"location", link.encode()), (b"cache-control", b"no-store"), (b"content-length", b"0")]
+        headers = [
+            (b"location", f"http://{host}:{screen.port}/kiosk".encode()),
+            (b"set-cookie", make_cookie(KIOSK_COOKIE, screen.token, tls=False)),
+            (b"cache-control", b"no-store"),
+            (b"content-length", b"0"),
+        ]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
@@ -88,7 +110,8 @@ class Serving:
     def __init__(self, control: Control) -> None:
         self._sock = server.listen("127.0.0.1", 0)
         self._stop = asyncio.Event()
-        self.url = f"http://127.0.0.1:{self._sock.getsockname()[1]}"
+        self.port: int = self._sock.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         self._task = asyncio.create_task(server.serve(control, self._sock, stop=self._stop, signals=False))
 
     async def stop(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from .. import messages as m
 from ..errors import Broken
-from ..model import site_of
+from ..model import Booking, site_of
 from ..runtime.database import Tx
 from . import attendance, blocks, claims, holds, lines, pins, records, sales, settle, streams
 from .desk import Desk
@@ -90,20 +90,15 @@ def replaced(tx: Tx, desk: Desk, x: m.Replaced, origin: From) -> None:
     if x.customer is not None:
         sales.remember_customer(tx, desk, x.customer)
     old = records.booking(tx, x.old_id)
-    a = records.attendance(tx, x.old_id)
-    if desk.side == "site" and a is not None and a.state in ("checked_in", "completed") and desk.guard("checked_in_stays"):
-        never = replace(x.booking, status="cancelled", reason="already_checked_in")
-        if records.booking(tx, never.id) is None:
-            records.add_booking(tx, never)
-        else:  # we had asked for this move
-            records.put_booking(tx, never)
-            settle.end_moved(tx, never.id, "refused", "already_checked_in", "The guest has checked in already.")
-        streams.append(
-            tx,
-            desk,
-            origin.site_id,
-            m.CancelRefused(booking_id=x.old_id, code="already_checked_in", detail="The guest has checked in already."),
-        )
+    if desk.side == "site" and _in_the_bay(tx, desk, x.old_id):
+        _never_seated(tx, desk, x.booking)
+        refused = m.CancelRefused(booking_id=x.old_id, code="already_checked_in", detail="The guest has checked in already.")
+        streams.append(tx, desk, origin.site_id, refused)
+        return
+    if desk.side == "site" and old is not None and (old.status, old.reason) == ("cancelled", "already_checked_in"):
+        # moved on by a hub that has not heard yet that the first move was refused: there is nothing to move
+        _never_seated(tx, desk, x.booking)
+        streams.append(tx, desk, origin.site_id, m.CancelDone(booking_id=x.old_id))
         return
     freed = claims.drop(tx, x.old_id)
     if old is not None:
@@ -117,11 +112,25 @@ def replaced(tx: Tx, desk: Desk, x: m.Replaced, origin: From) -> None:
         streams.append(tx, desk, origin.site_id, m.CancelDone(booking_id=x.old_id))
 
 
+def _in_the_bay(tx: Tx, desk: Desk, booking_id: str) -> bool:
+    a = records.attendance(tx, booking_id)
+    return a is not None and a.state in ("checked_in", "completed") and desk.guard("checked_in_stays")
+
+
+def _never_seated(tx: Tx, desk: Desk, b: Booking) -> None:
+    """What was to replace a booking whose guest is in the bay: known, and cancelled from the first."""
+    never = replace(b, status="cancelled", reason="already_checked_in")
+    if records.booking(tx, b.id) is None:
+        records.add_booking(tx, never)
+        return
+    records.put_booking(tx, never)  # we had asked for this move
+    settle.end_moved(tx, b.id, "refused", "already_checked_in", "The guest has checked in already.")
+
+
 def cancelled(tx: Tx, desk: Desk, x: m.Cancelled, origin: From) -> None:
     """The owner gave it up. At the site the answer frees the hub's slots, unless the guest is in the bay (own-3)."""
     b = records.booking(tx, x.booking_id)
-    a = records.attendance(tx, x.booking_id)
-    if desk.side == "site" and a is not None and a.state in ("checked_in", "completed") and desk.guard("checked_in_stays"):
+    if desk.side == "site" and _in_the_bay(tx, desk, x.booking_id):
         streams.append(
             tx,
             desk,
@@ -134,7 +143,7 @@ def cancelled(tx: Tx, desk: Desk, x: m.Cancelled, origin: From) -> None:
         records.end_conflicts(tx, b.id)
         pins.retire(tx, desk, b)
         claims.free(tx, desk, b.id)
-        records.end_ask(tx, f"cancel|{b.id}", "done")
+        settle.end_cancel_asked(tx, b, "done")
         _withdraw_moves(tx, desk, b)
     if desk.side == "site":
         streams.append(tx, desk, origin.site_id, m.CancelDone(booking_id=x.booking_id))

@@ -71,6 +71,8 @@ def reseat(tx: Tx, desk: Desk, booking_id: str, resource_id: str, *, by: str) ->
         raise refuse("illegal_move", f"A bay can be given here from {desk.limits.displace_local_min} minutes before the start.")
     if lines.verdict(tx, desk, resource_id, b.claimed) != "mine":
         raise refuse("not_mine", "That bay is not the facility's to give at this time.")
+    if records.blocks_over(tx, resource_id, b.claimed.start, b.claimed.end):
+        raise refuse("slot_taken", "That bay is out of service at that time.")
     claims.drop(tx, b.id)
     claims.take(tx, desk, resource_id, b.claimed, "booking", b.id)
     a = records.attendance(tx, b.id) or Attendance(booking_id=b.id, site_id=b.site_id, version=0)

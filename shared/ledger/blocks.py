@@ -133,6 +133,9 @@ def apply_displaced(tx: Tx, desk: Desk, message: Displaced) -> None:
     booking = records.booking(tx, message.booking_id)
     if booking is None or booking.displaced == message.displaced or booking.status not in ("confirmed", "cancelling"):
         return
+    a = records.attendance(tx, booking.id)
+    if message.displaced and a is not None and a.seat:
+        return  # said before the peer heard of the new seat
     if not message.displaced and claims.lacking(tx, booking.resource_id, booking.claimed, booking.id):
         return
     booking = records.put_booking(tx, replace(booking, displaced=message.displaced))

@@ -127,6 +127,8 @@ def seat(tx: Tx, desk: Desk, booking: Booking) -> Booking:
 
     interval = booking.claimed
     missing = take_free(tx, booking.resource_id, interval, "booking", booking.id)
+    if missing and not desk.guard("facts_never_fail"):
+        raise refuse("slot_taken", "This time has just been taken.")
     blocked = records.blocks_over(tx, booking.resource_id, interval.start, interval.end)
     return blocks.mark(tx, desk, booking, bool(missing or blocked), [b.id for b in blocked] or _others(tx, booking))
 

@@ -22,7 +22,6 @@ GUARDS: dict[str, tuple[str, str]] = {
     "release_stops_at_untold": ("terr-2", "a release passes over a hold or a pending part the site never heard of"),
     "one_release_waiting": ("terr-2", "a second release starts while the first is unapplied"),
     "release_ahead_max": ("terr-2", "a line moves further than the constant"),
-    "line_in_order": ("terr-3", "the site's line moves before it knows the sales below"),
     "lines_only_rise": ("terr-2", "a late release takes ground back"),
     "override_yields": ("terr-5", "an override keeps the slots of a hub sale"),
     "decided_once": ("terr-6", "the same id is decided a second time"),

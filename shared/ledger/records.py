@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import msgspec
 
@@ -125,6 +126,7 @@ def add_order(tx: Tx, o: Order) -> None:
 REFERENCE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
 
+@lru_cache(4096)
 def reference_of(order_id: str) -> str:
     """Seven letters that people can read out (no 0/O, 1/I/L): derived from the id, so that both sides and a retry say the same."""
     n = int.from_bytes(hashlib.sha256(order_id.encode()).digest()[:8], "big")
@@ -277,10 +279,11 @@ def alias(tx: Tx, customer_id: str) -> str:
     return customer_id
 
 
-def put_customer(tx: Tx, c: Customer) -> None:
+def put_customer(tx: Tx, c: Customer, *, only_newer: bool = False) -> None:
+    newer = " WHERE excluded.version > customers.version" if only_newer else ""
     tx.run(
-        "INSERT INTO customers (id, phone, email, version, doc) VALUES (:id, :p, :e, :v, :doc)"
-        " ON CONFLICT (id) DO UPDATE SET phone = excluded.phone, email = excluded.email, version = excluded.version, doc = excluded.doc",
+        "INSERT INTO customers (id, phone, email, version, doc) VALUES (:id, :p, :e, :v, :doc) ON CONFLICT (id) DO UPDATE"
+        f" SET phone = excluded.phone, email = excluded.email, version = excluded.version, doc = excluded.doc{newer}",
         {"id": c.id, "p": phone_key(c.phone), "e": c.email.casefold(), "v": c.version, "doc": text(c)},
     )
 
@@ -304,7 +307,7 @@ def phone_key(phone: str) -> str:
 def put_ask(tx: Tx, kind: str, site_id: str, ask_id: str, booking_id: str, at: int) -> None:
     tx.run(
         "INSERT INTO asks (id, kind, site_id, booking_id, state, at) VALUES (:id, :k, :s, :b, 'waiting', :at)"
-        " ON CONFLICT (id) DO UPDATE SET state = 'waiting', code = '', detail = '', at = excluded.at",
+        " ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, state = 'waiting', code = '', detail = '', at = excluded.at",
         {"id": ask_id, "k": kind, "s": site_id, "b": booking_id, "at": at},
     )
     tx.tell("booking", booking_id)

@@ -101,7 +101,7 @@ def confirm(tx: Tx, desk: Desk, b: Booking, hold_id: str, body_hash: str) -> Boo
             holds.drop(tx, desk, hold_id)
         claims.take(tx, desk, b.resource_id, b.claimed, "booking", b.id)
     sold = sold_here(tx, desk, b)
-    if records.booking(tx, b.id) is None:
+    if b.status == "confirmed" or records.booking(tx, b.id) is None:  # a fresh wish has no row here; what was asked may have one
         records.add_booking(tx, sold, body_hash)
         return sold
     return records.put_booking(tx, sold)
@@ -209,7 +209,8 @@ def _withdraw_order(tx: Tx, desk: Desk, b: Booking) -> Booking:
     for part in parts:
         if part.status == "requested":
             part = records.put_booking(tx, replace(part, withdrawn=True))
-            streams.append(tx, desk, part.site_id, Withdraw(booking_id=part.id))
+            asked_to_move = bool(part.replaces and records.asks_waiting(tx, "moved", part.replaces))
+            streams.append(tx, desk, part.site_id, Withdraw(booking_id=part.id, unless_moved=asked_to_move))
         else:
             records.put_booking(tx, replace(part, withdrawn=True, status="cancelled", reason="withdrawn"))
             claims.free(tx, desk, part.id)
@@ -253,6 +254,9 @@ def move(tx: Tx, desk: Desk, old_id: str, wish: Wish) -> Booking:
         raise refuse(code, "Only a confirmed booking can be moved.")
     if records.asks_waiting(tx, "move", old.id) or records.asks_waiting(tx, "moved", old.id):
         raise refuse("illegal_move", "A change of this booking is under way already. Please wait for its answer.")
+    a = records.attendance(tx, old.id)
+    if desk.side == "hub" and a is not None and a.state in ("checked_in", "completed"):
+        raise refuse("already_checked_in", "The guest has checked in already.")
     if old.site_id != new.site_id:
         return _move_far(tx, desk, old, wish)
     verdict = lines.verdict(tx, desk, new.resource_id, new.claimed)
@@ -378,13 +382,17 @@ def finish_move(tx: Tx, desk: Desk, old: Booking, new: Booking) -> None:
     take_back(tx, desk, new)
 
 
-def take_back(tx: Tx, desk: Desk, new: Booking) -> None:
-    """A new booking whose old one stands, or whose customer is gone: freed without fee, by us or by its owner."""
+def take_back(tx: Tx, desk: Desk, new: Booking, reason: str = "withdrawn") -> None:
+    """A new booking whose old one stands, or whose customer is gone: freed without fee, by us or by its owner. Where its guest is in the
+    bay already it stands."""
     new = records.booking(tx, new.id)
     if new is None or new.status not in ("confirmed", "requested") or not desk.guard("withdraw_dead_move"):
         return
     if new.status == "confirmed" and lines.owns(tx, desk, new.resource_id, new.start):
-        give_up(tx, desk, new, by="move", reason="withdrawn")
+        try:
+            give_up(tx, desk, new, by="move", reason=reason)
+        except Refused:
+            pass  # checked in: staff see two
     elif not new.withdrawn:
         new = records.put_booking(tx, replace(new, withdrawn=True))
         streams.append(tx, desk, new.site_id, Withdraw(booking_id=new.id))
@@ -393,9 +401,7 @@ def take_back(tx: Tx, desk: Desk, new: Booking) -> None:
 # ---- customers, time
 def remember_customer(tx: Tx, desk: Desk, c: Customer) -> None:
     """own-6: whole documents by version; the hub's word on a customer that the site made wins by its higher version."""
-    row = tx.one("SELECT version FROM customers WHERE id = :id", {"id": c.id})
-    if row is None or row[0] < c.version or not desk.guard("newer_document"):
-        records.put_customer(tx, c)
+    records.put_customer(tx, c, only_newer=desk.guard("newer_document"))
 
 
 def expire(tx: Tx, desk: Desk) -> int:

@@ -118,7 +118,13 @@ def decide_withdraw(tx: Tx, desk: Desk, m: Withdraw, site_id: str) -> None:
         records.put_booking(tx, replace(b, status="cancelled", withdrawn=True, reason="withdrawn"))
         end_moved(tx, b.id, "refused", "already_cancelled", "The booking was cancelled meanwhile.")
         return
+    if not m.unless_moved:
+        b = _moved_on(tx, b)
     if b.status != "confirmed":
+        return
+    if m.unless_moved:
+        stands = CancelRefused(booking_id=b.id, code="illegal_move", detail="The change has been made already; the new booking stands.")
+        streams.append(tx, desk, site_id, stands)
         return
     if not lines.owns(tx, desk, b.resource_id, b.start):
         streams.append(tx, desk, site_id, NotMine(asked="withdraw", ids=(b.id,)))
@@ -133,6 +139,7 @@ def decide_cancel(tx: Tx, desk: Desk, m: CancelRequest, site_id: str) -> None:
             tx, desk, site_id, CancelRefused(booking_id=m.booking_id, code="booking_not_found", detail="This booking is not known.")
         )
         return
+    b = _moved_on(tx, b)
     if b.status != "confirmed":
         code = "already_cancelled" if b.status in ("cancelled", "cancelling") else "illegal_move"
         streams.append(tx, desk, site_id, CancelRefused(booking_id=b.id, code=code, detail=f"This booking is {b.status}."))
@@ -141,6 +148,23 @@ def decide_cancel(tx: Tx, desk: Desk, m: CancelRequest, site_id: str) -> None:
         streams.append(tx, desk, site_id, NotMine(asked="cancel", ids=(b.id,)))
         return
     _give_up_or_say(tx, desk, b, by=m.by, reason=m.reason)
+
+
+def _moved_on(tx: Tx, b: Booking) -> Booking:
+    """What the booking has become while the other side still spoke of it under its old id: to cancel it is to cancel that."""
+    while b.status in ("cancelled", "cancelling") and b.replaced_by and (new := records.booking(tx, b.replaced_by)) is not None:
+        b = new
+    return b
+
+
+def end_cancel_asked(tx: Tx, b: Booking, state: str, code: str = "", detail: str = "") -> None:
+    """Closes our question about a cancel, under whichever of the booking's earlier ids it was asked."""
+    before: Booking | None = b
+    while before is not None:
+        found = records.ask(tx, f"cancel|{before.id}")
+        if found is not None and found[0] == "waiting":
+            records.end_ask(tx, f"cancel|{before.id}", state, code, detail)
+        before = records.booking(tx, before.replaces) if before.replaces else None
 
 
 def _give_up_or_say(tx: Tx, desk: Desk, b: Booking, *, by: str, reason: str) -> None:
@@ -168,7 +192,15 @@ def decide_move(tx: Tx, desk: Desk, m: MoveRequest, site_id: str) -> None:
     if m.customer is not None:
         sales.remember_customer(tx, desk, m.customer)
     wish = sales.Wish(order=m.order, bookings=(new,), customer=m.customer, link_up=True)
-    outcome = holds.try_or(lambda: sales.move_own(tx, desk, old, wish), lambda refusal: refusal, tx)
+
+    def run() -> Booking:
+        mine = lines.verdict(tx, desk, new.resource_id, new.claimed) == "mine"
+        closed = desk.judge_hours(tx, new) if mine and desk.guard("owner_judges_hours") else None
+        if closed is not None:
+            raise Refused(closed)
+        return sales.move_own(tx, desk, old, wish)
+
+    outcome = holds.try_or(run, lambda refusal: refusal, tx)
     if isinstance(outcome, Refusal):
         decline(tx, desk, m.order, (new,), outcome)
     return None
@@ -272,7 +304,7 @@ def cancel_done(tx: Tx, desk: Desk, m: CancelDone) -> None:
     records.put_booking(tx, replace(b, status="cancelled", displaced=False))
     pins.retire(tx, desk, b) if not b.replaced_by else None
     claims.free(tx, desk, b.id)
-    records.end_ask(tx, f"cancel|{b.id}", "done")
+    end_cancel_asked(tx, b, "done")
 
 
 def cancel_refused(tx: Tx, desk: Desk, m: CancelRefused) -> None:
@@ -280,7 +312,7 @@ def cancel_refused(tx: Tx, desk: Desk, m: CancelRefused) -> None:
     b = records.booking(tx, m.booking_id)
     if b is None:
         return
-    records.end_ask(tx, f"cancel|{b.id}", "refused", m.code, m.detail)
+    end_cancel_asked(tx, b, "refused", m.code, m.detail)
     if m.code == "already_cancelled":
         return
     new = records.booking(tx, b.replaced_by) if b.replaced_by else None
@@ -290,21 +322,25 @@ def cancel_refused(tx: Tx, desk: Desk, m: CancelRefused) -> None:
             records.put_conflict(tx, b.site_id, b.id, "", "slots", desk.now())
     elif b.replaced_by or b.withdrawn:
         b = records.put_booking(tx, replace(b, replaced_by="", withdrawn=False))
-    if new is None:
-        return
-    if desk.side == "hub" and new.seller == "hub" and new.site_id == b.site_id:
+    if new is not None:
         _undo_replacement(tx, desk, b, new)
-    else:
-        sales.take_back(tx, desk, new)
 
 
 def _undo_replacement(tx: Tx, desk: Desk, old: Booking, new: Booking) -> None:
-    """The site never seated the new one (it refused the whole Replaced), so its slots are free at once, the shared ones the old's again."""
-    shared = [s for s in range(old.claimed.start, old.claimed.end) if old.resource_id == new.resource_id]
-    claims.hand_over_slots(tx, old.resource_id, shared, new.id, "booking", old.id)
-    records.put_booking(tx, replace(new, status="cancelled", reason="already_checked_in"))
-    claims.free(tx, desk, new.id)
-    pins.move(tx, new, old, old.pin)
+    """The old one stands, so what came of replacing it goes: it may have been moved on meanwhile, and only the last one still lives.
+    The old one has its slots again at once; the last one's are free when its owner says so (own-3)."""
+    chain = [new]
+    while chain[-1].replaced_by and (further := records.booking(tx, chain[-1].replaced_by)) is not None:
+        chain.append(further)
+    shared = list(range(old.claimed.start, old.claimed.end))
+    for b in chain:
+        if b.resource_id == old.resource_id:
+            claims.hand_over_slots(tx, old.resource_id, shared, b.id, "booking", old.id)
+    last = chain[-1]
+    if last.site_id == old.site_id:
+        pins.move(tx, last, old, old.pin)
+    sales.drop_moves_from(tx, desk, last)
+    sales.take_back(tx, desk, last, "already_checked_in")
 
 
 def not_mine(tx: Tx, desk: Desk, m: NotMine, site_id: str, *, link_fresh: bool) -> None:

@@ -110,17 +110,19 @@ def append(tx: Tx, desk: Desk, site_id: str, message: Message) -> int:
             "at": desk.now(),
         },
     )
-    tx.run("UPDATE streams SET sent_no = :n, sent_chain = :c WHERE site_id = :s", {"n": no, "c": chain, "s": site_id})
+    tx.run(
+        "UPDATE streams SET sent_no = :n, sent_chain = :c, sale_no = :sale WHERE site_id = :s",
+        {"n": no, "c": chain, "sale": stream.sale_no, "s": site_id},
+    )
     stream.sent_no, stream.sent_chain = no, chain
     tx.tell("outbox", site_id)
     return no
 
 
 def next_sale_no(tx: Tx, site_id: str) -> int:
-    """pass-1: greater than every sale number this side has issued or applied for the site."""
+    """pass-1: greater than every sale number this side has issued or applied for the site. Written with the message that tells of the sale."""
     stream = lock(tx, site_id)
     stream.sale_no += 1
-    tx.run("UPDATE streams SET sale_no = :n WHERE site_id = :s", {"n": stream.sale_no, "s": site_id})
     return stream.sale_no
 
 

@@ -81,6 +81,9 @@ def connect(path: str | Path, *, readonly: bool = False) -> sqlite3.Connection:
     c.execute("PRAGMA busy_timeout=10000")
     if not readonly:
         c.execute("PRAGMA journal_mode=WAL")
+        # a batch of sales touches hundreds of pages: room for them, and a checkpoint that lets the hot ones be written once
+        c.execute("PRAGMA cache_size=-16000")
+        c.execute("PRAGMA wal_autocheckpoint=4000")
     c.execute("PRAGMA synchronous=FULL")
     c.execute("PRAGMA foreign_keys=ON")
     c.execute("PRAGMA temp_store=MEMORY")

@@ -18,6 +18,7 @@ from shared.ledger.frontdesk import Houses
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import Actor, Doors, DoorsRefused, DoorState, DoorsUnavailable, Unlocked
+from site_agent.services.people import Asker
 
 _log = log.get("site_agent.doors")
 
@@ -75,6 +76,11 @@ class DoorDesk:
     @property
     def configured(self) -> bool:
         return self._doors is not None
+
+    @property
+    def trouble(self) -> str:
+        """The sentence for staff while the controller is away; empty otherwise, and before it was first asked."""
+        return self._trouble
 
     async def start(self) -> None:
         """A controller that is away holds nothing up."""
@@ -136,12 +142,13 @@ class DoorDesk:
         failed = tuple(door for door in tasks if door not in opened and door not in silent)
         return Opened(tuple(tasks), opened, silent, failed)
 
-    async def unlock(self, door_id: str, request_id: str, actor: Actor, reason: str) -> Unlocked:
+    async def unlock_by(self, door_id: str, request_id: str, asker: Asker, reason: str) -> Unlocked:
         """Staff open a door. The same `request_id` is one pulse. Refuses `no_doors`, `not_found`, `door_unavailable`, `door_refused`."""
         if self._doors is None:
             raise refuse("no_doors", "No door controller is connected to this system.")
         if door_id not in self._known_ids():
             raise refuse("not_found", "This facility has no such door.")
+        actor = Actor(asker.id, asker.name or asker.id)
         task = self._start(door_id, actor, request_id, "", reason or "by staff")
         try:
             return await asyncio.shield(task)

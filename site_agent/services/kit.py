@@ -16,6 +16,7 @@ from site_agent.services.doors import DoorDesk
 from site_agent.services.link import Link
 from site_agent.services.live import Live
 from site_agent.services.people import People
+from site_agent.services.walkin import WalkIn
 
 
 class Kit(msgspec.Struct, kw_only=True):
@@ -34,3 +35,4 @@ class Kit(msgspec.Struct, kw_only=True):
     link: Link
     live: Live
     people: People
+    walkin: WalkIn

@@ -18,7 +18,7 @@ from ...services.booking import Part
 from ...store.board import Seen
 
 # `$` alone also matches before a line's end.
-_WHOLE = "(?!\n)"
+_WHOLE = r"(?!\n)"
 Id = Annotated[str, Meta(pattern=ID_PATTERN + _WHOLE, max_length=64, description="Made by the client; a UUID is fine.")]
 ResourceId = Annotated[str, Meta(pattern=RESOURCE_PATTERN + _WHOLE, max_length=65, description="`<site>.<bay>`", examples=["bedford.box-1"])]
 SiteId = Annotated[str, Meta(pattern=SITE_PATTERN + _WHOLE, max_length=32, examples=["bedford"])]

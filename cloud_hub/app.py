@@ -1,0 +1,253 @@
+"""Builds the hub, once: books, link, services, API, edge. Nothing happens on import, and nothing runs before `start`.
+
+    app = build(config)          everything wired
+    await app.start()            migrations, books, keys, links, jobs       (the ASGI lifespan does it)
+    app.asgi                     what a server serves
+    await app.stop()
+
+Clock, ids and chance, books and transports are handed in by tests and simulations; the defaults are the real ones.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
+from pathlib import Path
+
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from prometheus_client import Counter
+
+from shared.keys import SigningKey
+from shared.ledger.availability import DayCache
+from shared.ledger.desk import Desk, Limits
+from shared.ledger.frontdesk import Houses
+from shared.messages import Topics
+from shared.runtime import keyfile
+from shared.runtime.body import StrictRequest
+from shared.runtime.clock import Chance, Clock, SystemClock
+from shared.runtime.database import Database, InlineWriter
+from shared.runtime.metrics import Metrics
+from shared.runtime.problems import Problems
+from shared.runtime.ratelimit import RateLimiter, RateRule
+from shared.runtime.scheduler import Ticker
+from shared.runtime.static import RUNTIME_STATIC, StaticFiles
+from shared.runtime.transport import Transport, Will
+from shared.runtime.web import EdgeSettings, WebEdge
+
+from . import jobs
+from .config import Config
+from .services.api_keys import ApiKeys
+from .services.blocks import Blocks
+from .services.booking import Bookings
+from .services.changes import Changes
+from .services.customer_links import CustomerLinks
+from .services.holds import Holds
+from .services.hub import Hub
+from .services.keys import Keys
+from .services.link import GOODBYE, Links
+from .services.passes import Passes
+from .services.sites import Sites
+from .services.tray import Tray
+from .services.waiting import Waiting
+from .store import schema, settings
+from .store.board import Board
+from .web import health, metrics
+from .web.api import availability, blackouts, bookings, holds, places
+from .web.api.description import describe
+from .web.auth import ApiGuard
+from .web.book import pages as customer_pages
+from .web.refusals import translate
+
+DATABASE = "hub.db"
+#: books that only their own connection sees; whoever hands them in has prepared them
+IN_MEMORY = ":memory:"
+Transports = Callable[[str], Transport]
+
+
+class Unconnected:
+    """The transport of a hub without a broker: sites are dark, the hub sells what is its own."""
+
+    def __init__(self) -> None:
+        self.connected = False
+        self.on_connect: list[Callable[[], None]] = []
+        self.on_disconnect: list[Callable[[], None]] = []
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        return None
+
+    def subscribe(self, topic: str, handler: Callable[[str, bytes, bool], None]) -> None:
+        return None
+
+    async def start(self) -> None:
+        return None
+
+    async def stop(self) -> None:
+        return None
+
+
+class App:
+    """The hub, wired. `asgi` serves; `hub` holds the services; `ticker` the calls by the clock."""
+
+    def __init__(self, hub: Hub, ticker: Ticker, litestar: Litestar, asgi: WebEdge):
+        self.hub, self.ticker, self.litestar, self.asgi = hub, ticker, litestar, asgi
+
+    async def start(self) -> None:
+        hub = self.hub
+        if str(hub.db.path) != IN_MEMORY:
+            schema.prepare(hub.db.path)
+        await hub.db.start()
+        box_id = await hub.db.write(lambda tx: settings.kept(tx, "box_id", hub.desk.new_id))
+        hub.desk.box_id = box_id
+        hub.keys.load()
+        hub.api_keys.load()
+        await hub.sites.start()
+        await hub.links.start()
+        self.ticker.start()
+
+    async def stop(self) -> None:
+        """Ends in the reverse order; what was being written is finished."""
+        self.ticker.stop()
+        await self.hub.links.stop()
+        await self.hub.sites.stop()
+        await self.hub.db.stop()
+
+
+def build(
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+    db: Database | InlineWriter | None = None,
+    transports: Transports | None = None,
+    limits: Limits | None = None,
+) -> App:
+    """Makes the data folder and the key files if they are not there. `transports`: site id -> the transport of its link."""
+    clock, chance = clock or SystemClock(), chance or Chance()
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    hub = _services(config, clock, chance, db or Database(config.data_dir / DATABASE), transports, limits)
+    ticker = Ticker()
+    jobs.plan(ticker, hub, Tray(config.data_dir))
+    litestar, asgi = _web(hub)
+    app = App(hub, ticker, litestar, asgi)
+    litestar.state["app"] = app
+    return app
+
+
+def _services(
+    config: Config, clock: Clock, chance: Chance, db: Database | InlineWriter, transports: Transports | None, limits: Limits | None
+) -> Hub:
+    desk = Desk("hub", clock=clock.now, new_id=chance.new_id, chance=chance.random, limits=limits)
+    meter = Metrics("hub")
+    booked = by_label(meter.counter("bookings", "Bookings by how they came out.", ["outcome"]))
+    changed = by_label(meter.counter("changes", "Changes of bookings by kind.", ["kind"]))
+    names = {site.id: site.name for site in config.hub.sites}
+    keys = Keys(db, (SigningKey.from_seed(secret(config.data_dir, "passes")),))
+    links = Links(db, desk, clock, keys, list(names), transports or _transports(config, desk))
+    houses = Houses(db, config.profile, desk)
+    board, waiting = Board(db, houses), Waiting(db)
+    selling = Bookings(
+        db=db, desk=desk, houses=houses, board=board, links=links, keys=keys, waiting=waiting, count=booked
+    )
+    return Hub(
+        config=config,
+        clock=clock,
+        db=db,
+        desk=desk,
+        houses=houses,
+        board=board,
+        days=DayCache(db, desk, houses, links.heard, clock.monotonic),
+        waiting=waiting,
+        keys=keys,
+        api_keys=ApiKeys(db),
+        links=links,
+        sites=Sites(db, desk, config.hub.hub_id, names, config.profile),
+        bookings=selling,
+        changes=Changes(selling, count=changed),
+        holds=Holds(selling),
+        blocks=Blocks(selling),
+        passes=Passes(desk, keys),
+        customer_links=CustomerLinks(secret(config.data_dir, "customer-links")),
+        metrics=meter,
+    )
+
+
+def by_label(counter: Counter) -> Callable[[str], None]:
+    """Counts under a label; each label's counter is looked up once, since sales run through here."""
+    labelled = lru_cache(64)(counter.labels)
+    return lambda label: labelled(label).inc()
+
+
+def secret(data_dir: Path, name: str) -> bytes:
+    """32 secret bytes of this hub, made once and kept in the data folder."""
+    folder = data_dir / "keys"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return keyfile.load_or_create(folder / f"{name}.key")
+
+
+def _transports(config: Config, desk: Desk) -> Transports:
+    mqtt = config.hub.mqtt
+    if mqtt is None:
+        return lambda site_id: Unconnected()
+    from shared.runtime.mqtt import MqttTransport, TlsSettings  # a hub without a broker does not need the library
+
+    files = config.mqtt_files
+    tls = TlsSettings(
+        ca_file=files.get("ca_file"), cert_file=files.get("cert_file"), key_file=files.get("key_file"), server_name=mqtt.server_name or None
+    )
+
+    def connect(site_id: str) -> Transport:
+        return MqttTransport(
+            mqtt.host,
+            mqtt.port,
+            f"{config.hub.hub_id}-{desk.new_id()[:8]}-{site_id}",
+            username=mqtt.username or None,
+            password=config.mqtt_password or None,
+            tls=tls if mqtt.tls or files else None,
+            will=Will(Topics(site_id).state_hub, GOODBYE),
+            log=logging.getLogger(f"clubos.mqtt.{site_id}"),
+        )
+
+    return connect
+
+
+def _web(hub: Hub) -> tuple[Litestar, WebEdge]:
+    http, rates = hub.config.hub.http, hub.config.hub.rates
+    static = StaticFiles({"runtime": RUNTIME_STATIC, "book": customer_pages.STATIC})
+    customers = customer_pages.build(hub, static.url, secret(hub.config.data_dir, "csrf"))
+    problems = Problems(translate=translate, render_page=customers.problem)
+    guard = ApiGuard(hub.api_keys, hub.clock.monotonic, rates.per_key)
+    api = Router(
+        "/api/v1",
+        route_handlers=[*bookings.HANDLERS, *holds.HANDLERS, *availability.HANDLERS, *blackouts.HANDLERS, *places.HANDLERS],
+        guards=[guard],
+    )
+    routers = [api, customers.router, *health.HANDLERS, *metrics.HANDLERS, static.handler()]
+    litestar = Litestar(
+        routers,
+        request_class=StrictRequest,
+        exception_handlers=problems.handlers(),
+        openapi_config=describe(static.url("runtime/openapi.css")).config,
+        logging_config=None,
+        lifespan=[_lifespan],
+        state=State({"hub": hub, "gauges": metrics.Gauges(hub.metrics)}),
+    )
+    rules = (*customer_pages.RATE_RULES, RateRule("address", rates.per_address, 60.0, prefixes=("/api/",)))
+    settings_ = EdgeSettings(
+        tls=http.behind_tls,
+        allowed_hosts=frozenset(http.allowed_hosts),
+        trusted_proxies=http.trusted_proxies,
+        rate_rules=rules,
+    )
+    limiter = RateLimiter(hub.clock.monotonic)
+    return litestar, WebEdge(litestar, settings_, problems, meter=hub.metrics.http, limiter=limiter)
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(litestar: Litestar) -> AsyncIterator[None]:
+    app: App = litestar.state["app"]
+    await app.start()
+    try:
+        yield
+    finally:
+        await app.stop()

@@ -1,0 +1,229 @@
+"""The customer's own page of an order and what can be done there: pass, calendar, cancel, change, stay longer (W2).
+
+    GET       /b/{order}/{token}                 what stands, with PIN and pass
+    GET       /b/{order}/{token}/calendar.ics    the same for a calendar
+    GET/POST  /b/{order}/{token}/cancel          what comes back, then cancelling
+    GET       /b/{order}/{token}/change          other times
+    GET/POST  /b/{order}/{token}/change/confirm  the price of one, then the change
+    GET/POST  /b/{order}/{token}/extend          staying longer
+
+Invariant: a wrong token and an order that never was get the same 404, before anything is read; no answer here is kept, indexed or referred to.
+"""
+
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from cloud_hub.services.hub import Hub
+from cloud_hub.services.offers import OfferDesk, Search, lengths, simulators
+from cloud_hub.services.visits import OrderPage, Visit, Visits
+from shared import slots
+from shared.errors import Refused, refuse
+from shared.runtime.body import decode_form, read_form
+from shared.runtime.problems import of_status
+
+from . import forms, views
+from .calendar_file import calendar
+from .routes import sections
+from .views import Views
+
+#: With `no-referrer` browsers send `Origin: null` from a form, which no forgery check could tell from a foreign page: pages that hold a form
+#: say `same-origin`, which tells no other site anything either.
+NO_REFERRER, OWN_REFERRER = {"referrer-policy": "no-referrer"}, {"referrer-policy": "same-origin"}
+
+
+class OrderPages:
+    """Everything below a customer's link."""
+
+    def __init__(self, hub: Hub, views: Views, offers: OfferDesk, visits: Visits):
+        self._hub, self._views, self._offers, self._visits = hub, views, offers, visits
+
+    def _open(self, order_id: str, token: str) -> OrderPage:
+        if not self._hub.customer_links.opens(order_id, token):
+            raise of_status(404)
+        try:
+            return self._visits.page(order_id)
+        except Refused:
+            raise of_status(404) from None
+
+    @staticmethod
+    def _root(order_id: str, token: str) -> str:
+        return f"/b/{order_id}/{token}"
+
+    def _show(self, request: Request, template: str, page: OrderPage, root: str, *, referrer: dict[str, str] = OWN_REFERRER, **more) -> Response:
+        now = self._hub.desk.now()
+        return self._views.page(request, template, headers=referrer, order=page, house=page.house, root=root, now=now, **more)
+
+    def show(self, request: Request, order_id: str, token: str) -> Response:
+        page, root = self._open(order_id, token), self._root(order_id, token)
+        cards = {visit.booking.id: self._visits.card(visit) for visit in page.visits}
+        return self._show(
+            request, "order.html", page, root, referrer=NO_REFERRER, step=3, cards=cards, new=request.query_params.get("new") == "1",
+            doors={visit.booking.id: self._visits.doors(visit.booking) for visit in page.visits},
+            longer={visit.booking.id: bool(self._visits.longer(page, visit)) for visit in page.live},
+            may_change={visit.booking.id: not self._visits.change(page, visit).staff_only for visit in page.live},
+        )  # fmt: skip
+
+    def calendar(self, order_id: str, token: str) -> Response:
+        page = self._open(order_id, token)
+        body = calendar(page, self._hub.config.hub.http.public_url.rstrip("/") + self._root(order_id, token))
+        headers = {**views.PRIVATE, **NO_REFERRER, "content-disposition": f'attachment; filename="booking-{page.order.reference}.ics"'}
+        return Response(body, media_type="text/calendar; charset=utf-8", headers=headers)
+
+    # ---- cancel
+    def cancelling(self, request: Request, order_id: str, token: str, *, told: list[str] | None = None, status: int = 200) -> Response:
+        page, root = self._open(order_id, token), self._root(order_id, token)
+        if not page.live:
+            return Redirect(root, status_code=303)
+        refunds = {visit.booking.id: self._visits.refund(visit) for visit in page.live}
+        return self._show(request, "cancel.html", page, root, refunds=refunds, told=told or [], status=status)
+
+    async def cancel(self, request: Request, order_id: str, token: str) -> Response:
+        page = self._open(order_id, token)
+        form = decode_form(await read_form(request), forms.CancelForm)
+        if not form.booking:
+            return self.cancelling(request, order_id, token, told=["Please choose what to cancel."], status=422)
+        try:
+            await self._visits.cancel(page, form.booking)
+        except Refused as no:
+            return self.cancelling(request, order_id, token, told=views.sentences(no.refusal), status=views.status(no.refusal))
+        return Redirect(self._root(order_id, token), status_code=303)
+
+    # ---- change
+    def _movable(self, page: OrderPage, booking_id: str) -> Visit:
+        visit = self._visits.visit(page, booking_id)
+        if visit.booking.status != "confirmed" or visit.asked:
+            raise refuse("illegal_move", "This booking cannot be changed just now: it does not stand, or the facility is being asked already.")
+        return visit
+
+    def changing(self, request: Request, order_id: str, token: str) -> Response:
+        page, root = self._open(order_id, token), self._root(order_id, token)
+        visit = self._movable(page, request.query_params.get("booking", ""))
+        house, b = page.house, visit.booking
+        today, last = self._offers.today(house), self._offers.last_day(house, known=True)
+        usual = Search(
+            site_id=b.site_id,
+            on=max(today, min(slots.local_day(house.facility.zone, b.start), last)),
+            minutes=(b.end - b.start) * slots.SLOT_MIN,
+            guests=1 if page.order.kind == "group" else page.order.guests,
+            moving=b.id,
+        )
+        search, wrong = forms.search_of(dict(request.query_params), house, today, last, usual)
+        offers = self._visits.times(page, visit, search)
+        return self._show(
+            request, "change.html", page, root, status=400 if wrong else 200, visit=visit, search=search, wrong=wrong,
+            sections=sections(offers), lengths=lengths(house), bays=simulators(house), today=today, last=last, up=offers.up,
+            sells_from=offers.sells_from, days=forms.day_strip(today, last, search.on), fee=self._visits.change(page, visit),
+        )  # fmt: skip
+
+    def confirming(
+        self, request: Request, order_id: str, token: str, wish: forms.MoveForm | None = None, told: list[str] | None = None, status: int = 200
+    ) -> Response:
+        page, root = self._open(order_id, token), self._root(order_id, token)
+        query = request.query_params
+        booking, resource = (wish.booking, wish.resource) if wish else (query.get("booking", ""), query.get("resource", ""))
+        start = wish.start if wish else forms.slot_of(query.get("start", ""))
+        minutes = wish.minutes if wish else forms.minutes_of(query.get("minutes", ""))
+        visit = self._movable(page, booking)
+        move = self._visits.move(page, visit, resource, start, minutes)
+        return self._show(
+            request, "change_confirm.html", page, root, status=status, visit=visit, move=move, minutes=minutes, told=told or [],
+            nonce=self._hub.desk.new_id().replace("-", "")[:24],
+        )  # fmt: skip
+
+    async def change(self, request: Request, order_id: str, token: str) -> Response:
+        page = self._open(order_id, token)
+        form = decode_form(await read_form(request), forms.MoveForm)
+        visit = self._visits.visit(page, form.booking)
+        try:
+            await self._visits.reschedule(visit, form.resource, form.start, form.minutes, nonce=form.nonce, quote=form.quote)
+        except Refused as no:
+            if no.refusal.code in ("quote_invalid", "quote_expired"):
+                told = ["The price was kept for 15 minutes, which are over. Please look at it again and confirm."]
+                return self.confirming(request, order_id, token, form, told, 409)
+            return self._not_changed(request, page, self._root(order_id, token), visit, form, no)
+        return Redirect(self._root(order_id, token), status_code=303)
+
+    def _not_changed(self, request: Request, page: OrderPage, root: str, visit: Visit, form: forms.MoveForm, no: Refused) -> Response:
+        """The "no" to a change, with the nearest times that this booking could have. The booking stays as it was."""
+        search = Search(
+            site_id=visit.booking.site_id,
+            on=slots.local_day(page.house.facility.zone, form.start),
+            minutes=form.minutes,
+            moving=visit.booking.id,
+        )
+        try:
+            ways = self._offers.nearest(search, form.start)
+        except Refused:
+            ways = ()
+        return self._show(
+            request, "not_changed.html", page, root, status=views.status(no.refusal), visit=visit, told=views.sentences(no.refusal), ways=ways
+        )
+
+    # ---- stay longer
+    def extending(self, request: Request, order_id: str, token: str, *, told: list[str] | None = None, status: int = 200) -> Response:
+        page, root = self._open(order_id, token), self._root(order_id, token)
+        visit = self._movable(page, request.query_params.get("booking", ""))
+        return self._show(
+            request, "extend.html", page, root, status=status, visit=visit, ways=self._visits.longer(page, visit), told=told or [],
+            nonce=self._hub.desk.new_id().replace("-", "")[:24],
+        )  # fmt: skip
+
+    async def extend(self, request: Request, order_id: str, token: str) -> Response:
+        page = self._open(order_id, token)
+        form = decode_form(await read_form(request), forms.ExtendForm)
+        visit = self._visits.visit(page, form.booking)
+        try:
+            await self._visits.extend(page, visit, form.minutes, nonce=form.nonce, shown_cents=form.shown_cents)
+        except Refused as no:
+            return self._not_extended(request, page, self._root(order_id, token), visit, no)
+        return Redirect(self._root(order_id, token), status_code=303)
+
+    def _not_extended(self, request: Request, page: OrderPage, root: str, visit: Visit, no: Refused) -> Response:
+        return self._show(
+            request, "extend.html", page, root, status=views.status(no.refusal), visit=visit, ways=self._visits.longer(page, visit),
+            told=views.sentences(no.refusal), nonce=self._hub.desk.new_id().replace("-", "")[:24],
+        )  # fmt: skip
+
+
+def handlers(pages: OrderPages) -> list[HTTPRouteHandler]:
+    """The routes below a customer's link."""
+
+    @get("/b/{order_id:str}/{token:str}", include_in_schema=False, sync_to_thread=False)
+    def show(request: Request, order_id: FromPath[str], token: FromPath[str]) -> Response:
+        return pages.show(request, order_id, token)
+
+    @get("/b/{order_id:str}/{token:str}/calendar.ics", include_in_schema=False, sync_to_thread=False)
+    def calendar_of(order_id: FromPath[str], token: FromPath[str]) -> Response:
+        return pages.calendar(order_id, token)
+
+    @get("/b/{order_id:str}/{token:str}/cancel", include_in_schema=False, sync_to_thread=False)
+    def cancelling(request: Request, order_id: FromPath[str], token: FromPath[str]) -> Response:
+        return pages.cancelling(request, order_id, token)
+
+    @post("/b/{order_id:str}/{token:str}/cancel", include_in_schema=False)
+    async def cancel(request: Request, order_id: FromPath[str], token: FromPath[str]) -> Response:
+        return await pages.cancel(request, order_id, token)
+
+    @get("/b/{order_id:str}/{token:str}/change", include_in_schema=False, sync_to_thread=False)
+    def changing(request: Request, order_id: FromPath[str], token: FromPath[str]) -> Response:
+        return pages.changing(request, order_id, token)
+
+    @get("/b/{order_id:str}/{token:str}/change/confirm", include_in_schema=False, sync_to_thread=False)
+    def confirming(request: Request, order_id: FromPath[str], token: FromPath[str]) -> Response:
+        return pages.confirming(request, order_id, token)
+
+    @post("/b/{order_id:str}/{token:str}/change/confirm", include_in_schema=False)
+    async def change(request: Request, order_id: FromPath[str], token: FromPath[str]) -> Response:
+        return await pages.change(request, order_id, token)
+
+    @get("/b/{order_id:str}/{token:str}/extend", include_in_schema=False, sync_to_thread=False)
+    def extending(request: Request, order_id: FromPath[str], token: FromPath[str]) -> Response:
+        return pages.extending(request, order_id, token)
+
+    @post("/b/{order_id:str}/{token:str}/extend", include_in_schema=False)
+    async def extend(request: Request, order_id: FromPath[str], token: FromPath[str]) -> Response:
+        return await pages.extend(request, order_id, token)
+
+    return [show, calendar_of, cancelling, cancel, changing, confirming, change, extending, extend]

@@ -1,0 +1,44 @@
+"""Puts the customer's pages together over one hub: what `app` mounts."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from litestar import Router
+
+from cloud_hub.services.guest_booking import GuestBooking
+from cloud_hub.services.guest_holds import GuestHolds
+from cloud_hub.services.hub import Hub
+from cloud_hub.services.offers import OfferDesk
+from cloud_hub.services.visits import Visits
+from shared.runtime.csrf import Csrf
+from shared.runtime.ratelimit import RateRule
+
+from . import order_routes, routes
+from .views import STATIC, Views
+
+__all__ = ["RATE_RULES", "STATIC", "CustomerPages", "build"]
+
+#: Z2, per client address: whoever fills forms by hand never meets these
+RATE_RULES = (
+    RateRule("book-writes", 40, 60.0, prefixes=("/book/", "/b/"), methods=frozenset({"POST"})),
+    RateRule("book-pages", 240, 60.0, prefixes=("/book", "/b/")),
+)
+
+
+class CustomerPages:
+    """`router` for the app; `problem` for `Problems(render_page=…)`."""
+
+    def __init__(self, router: Router, problem: Callable[[Mapping[str, Any], Mapping[str, Any]], str]):
+        self.router, self.problem = router, problem
+
+
+def build(hub: Hub, static_url: Callable[[str], str], csrf_key: bytes) -> CustomerPages:
+    """`static_url` gives the address of files of the folder `STATIC`, served as "book"; `csrf_key`: 32 secret bytes of this hub."""
+    csrf = Csrf(csrf_key, tls=hub.config.hub.http.behind_tls, sign_in_cookies=())
+    pages = Views(csrf, static_url)
+    offers = OfferDesk(hub)
+    holds = GuestHolds(hub, offers)
+    steps = routes.BookPages(hub, pages, offers, holds, GuestBooking(hub, holds))
+    orders = order_routes.OrderPages(hub, pages, offers, Visits(hub, offers))
+    router = Router("/", route_handlers=[*routes.handlers(steps), *order_routes.handlers(orders)], guards=[csrf.guard])
+    return CustomerPages(router, pages.problem)

@@ -1,0 +1,38 @@
+"""Finds times in what the apps show as free: whose they are, how far away, on whole half hours.
+
+For: the check's choice of what to book. Not for: asking anybody; a day's answer comes in, times come out. Invariant: a time that comes
+out was shown as free for its whole length and as sold in one way only.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+#: as `shared.ledger.availability` letters the half hours
+LETTERS = {"instant": "i", "ask_site": "a", "unreachable": "u"}
+ROW_SLOTS = 2
+
+
+class Time(msgspec.Struct, frozen=True, order=True):
+    """An interval of one bay, in slots."""
+
+    start: int
+    end: int
+    resource_id: str
+
+
+def free(day: dict[str, Any], how: str, hours: int, not_before: int) -> Iterator[Time]:
+    """Times of a day's answer that are sold `how`, begin at or after `not_before` (slot) and last `hours`; earliest first, none overlap."""
+    length = hours * 4 // ROW_SLOTS
+    found = []
+    for resource in day["resources"]:
+        run = 0
+        for index, (row, cell) in enumerate(zip(day["rows"], resource["cells"], strict=True)):
+            run = run + 1 if cell == LETTERS[how] and row["slot"] >= not_before else 0
+            if run == length:
+                first = day["rows"][index - length + 1]["slot"]
+                if row["slot"] + ROW_SLOTS - first == length * ROW_SLOTS:
+                    found.append(Time(first, first + length * ROW_SLOTS, resource["id"]))
+                run = 0
+    yield from sorted(found)

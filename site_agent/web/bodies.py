@@ -1,0 +1,152 @@
+"""What the site's API takes: bodies decoded strictly, and the one way from ISO times to slots.
+
+Invariant: what has passed here is well formed; whether it may be done is for the services to say.
+"""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from shared.errors import refuse
+from shared.model import ID_PATTERN, RESOURCE_PATTERN, Interval
+from shared.slots import SLOT_S
+
+Id = Annotated[str, Meta(pattern=ID_PATTERN, description="Made by the client: 8 to 64 letters, digits, `-` and `_`.")]
+ResourceText = Annotated[str, Meta(pattern=RESOURCE_PATTERN, description="For example `bedford.box-1`.")]
+Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601 with an offset or Z, on the quarter hour.")]
+Day = Annotated[date, Meta(description="A day by the facility's calendar, YYYY-MM-DD.")]
+Name = Annotated[str, Meta(min_length=1, max_length=80)]
+#: at least seven digits with what people write between them
+Phone = Annotated[str, Meta(pattern=r"^(|\+?[0-9](?:[0-9() .-]*[0-9]){6,20})$", max_length=32)]
+Email = Annotated[str, Meta(pattern=r"^(|[^@\s]{1,64}@[^@\s]{1,120}\.[^@\s.]{2,24})$", max_length=200)]
+Reason = Annotated[str, Meta(max_length=300)]
+Guests = Annotated[int, Meta(ge=1, le=100)]
+YEARS = (2020, 2100)
+
+
+class Body(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of the bodies: an unknown field is an error that names it."""
+
+
+class TimeBody(Body):
+    resource_id: ResourceText
+    start: Moment
+    end: Moment
+
+
+class QuoteBody(TimeBody):
+    """What is priced; with a phone number a known customer's own price."""
+
+    phone: Phone = ""
+    guests: Guests = 1
+    code: Annotated[str, Meta(max_length=32)] = ""
+
+
+class HoldBody(TimeBody):
+    hold_id: Id
+
+
+class BookingBody(TimeBody):
+    """A booking. `override_reason` sells slots of the hub's by name (terr-5): staff with the right only."""
+
+    booking_id: Id
+    name: Annotated[str, Meta(max_length=80)] = ""
+    phone: Phone = ""
+    email: Email = ""
+    customer_id: Annotated[str, Meta(pattern=r"^(|[A-Za-z0-9][A-Za-z0-9_-]{0,63})$")] = ""
+    guests: Guests = 1
+    code: Annotated[str, Meta(max_length=32)] = ""
+    quote: Annotated[str, Meta(max_length=4096)] = ""
+    hold_id: Annotated[str, Meta(pattern=r"^(|[A-Za-z0-9][A-Za-z0-9_-]{7,63})$")] = ""
+    notes: Annotated[str, Meta(max_length=500)] = ""
+    override_reason: Reason = ""
+
+
+class MoveBody(TimeBody):
+    """The new booking that takes the old one's place."""
+
+    booking_id: Id
+    quote: Annotated[str, Meta(max_length=4096)] = ""
+
+
+class ExtendBody(Body):
+    """`booking_id` is the id of the longer booking that takes the old one's place."""
+
+    booking_id: Id
+    minutes: Annotated[int, Meta(ge=15, le=1440, multiple_of=15)]
+
+
+class ReasonBody(Body):
+    reason: Reason = ""
+
+
+class AttendBody(Body):
+    """`none` takes a mistaken word back."""
+
+    state: Literal["completed", "no_show", "none"]
+
+
+class StaffCheckInBody(Body):
+    open_doors: bool = True
+
+
+class ReseatBody(Body):
+    resource_id: ResourceText
+
+
+class BlockBody(TimeBody):
+    block_id: Id
+    kind: Literal["maintenance", "training", "private_event", "blocked"] = "blocked"
+    reason: Reason = ""
+
+
+class CheckInBody(Body):
+    """What the guest typed or the scanner read: the text of a pass, or a PIN."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=400)]
+
+
+class UnlockBody(Body):
+    """The same `request_id` is one pulse however often it is sent."""
+
+    request_id: Id
+    reason: Reason = ""
+
+
+class SignInBody(Body):
+    user: Annotated[str, Meta(min_length=1, max_length=64)]
+    password: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class PairBody(Body):
+    code: Annotated[str, Meta(min_length=4, max_length=40)]
+
+
+class NewKioskBody(Body):
+    name: Name
+
+
+def slot(moment: datetime, what: str) -> int:
+    """The slot that begins at this moment. Refuses `bad_interval` off the quarter hour or outside the years kept."""
+    if not YEARS[0] <= moment.year < YEARS[1]:
+        raise refuse("bad_interval", f"The {what} must lie between the years {YEARS[0]} and {YEARS[1]}.")
+    at = moment.timestamp()
+    if at % SLOT_S:
+        raise refuse("bad_interval", f"The {what} must lie on a quarter hour.")
+    return int(at) // SLOT_S
+
+
+def interval(body: TimeBody) -> Interval:
+    """The body's times as slots."""
+    start, end = slot(body.start, "start"), slot(body.end, "end")
+    if end <= start:
+        raise refuse("bad_interval", "The end must lie after the start.")
+    return Interval(start, end)
+
+
+def day(on: date) -> date:
+    """A day that the calendar of this system has. Refuses `bad_request`."""
+    if not YEARS[0] <= on.year < YEARS[1]:
+        raise refuse("bad_request", f"The day must lie between the years {YEARS[0]} and {YEARS[1]}.")
+    return on

@@ -1,0 +1,219 @@
+"""The kiosk's pages: check in, book now, done. Forms that work without a script; the script makes them pleasant.
+
+Only for a paired browser (K6); nothing of a person stays on the screen. Invariant: what these pages do, they do through the services, as
+the kiosk that is asking.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, Router, get, post
+from litestar.params import FromPath, QueryParameter
+from litestar.response import Redirect
+
+from shared.errors import Refused, status_of
+from shared.model import Interval
+from shared.runtime import qr
+from shared.runtime.body import decode_form, read_form
+from shared.runtime.problems import of_status
+from site_agent.services.booking import Ask
+from site_agent.services.kit import Kit
+from site_agent.services.walkin import price_shown
+from site_agent.web import bodies
+from site_agent.web.auth import asker_of, client_ip, give_kiosk, kit_of, paired
+
+SlotQuery = Annotated[int, QueryParameter(ge=0, le=10_000_000)]
+MinutesQuery = Annotated[int, QueryParameter(ge=0, le=1440)]
+
+
+class CodeForm(msgspec.Struct, forbid_unknown_fields=True):
+    code: Annotated[str, msgspec.Meta(max_length=400)] = ""
+
+
+class DetailsForm(msgspec.Struct, forbid_unknown_fields=True):
+    """What the guest has chosen and typed. The ids are made by the first page that asks for details."""
+
+    resource_id: bodies.ResourceText
+    start: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+    minutes: Annotated[int, msgspec.Meta(ge=15, le=1440, multiple_of=15)]
+    booking_id: bodies.Id
+    name: Annotated[str, msgspec.Meta(max_length=80)] = ""
+    phone: Annotated[str, msgspec.Meta(max_length=32)] = ""
+    guests: bodies.Guests = 1
+    quote: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+
+    @property
+    def end(self) -> int:
+        return self.start + self.minutes // 15
+
+
+class LeaveForm(msgspec.Struct, forbid_unknown_fields=True):
+    hold_id: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+def _page(request: Request, template: str, status: int = 200, **values: Any) -> Response[str]:
+    kit = kit_of(request)
+    house = kit.bookings.house()
+    return request.app.state.pages.page(
+        template, status, facility=house.facility, word=house.facility.word, csrf=kit.csrf.token(request.scope), dark=not kit.link.up(), **values
+    )
+
+
+# ---- pairing
+@get("/pair")
+async def pair_page(request: Request, code: str = "") -> Response[str]:
+    """Shown to whoever brings a code that is good; everybody else sees nothing."""
+    kit = kit_of(request)
+    if not code or len(code) > 40 or not await kit.people.code_is_good(code, client_ip(request)):
+        raise of_status(404)
+    return _page(request, "pair.html", code=code)
+
+
+@post("/pair")
+async def pair(request: Request) -> Redirect:
+    """Uses the code up and remembers the screen in its cookie."""
+    kit = kit_of(request)
+    form = decode_form(await read_form(request), CodeForm)
+    await kit.csrf.guard(request, request.route_handler)
+    token, _ = await kit.people.pair(form.code, client_ip(request))
+    give_kiosk(request, token)
+    return Redirect("/kiosk", status_code=303)
+
+
+# ---- home and check-in
+@get("/", guards=[paired], sync_to_thread=False)
+def home(request: Request) -> Response[str]:
+    """The attract screen."""
+    free = [opening for opening in kit_of(request).walkin.openings() if opening.now]
+    return _page(request, "kiosk_home.html", free=len(free), soonest=free[0] if free else None)
+
+
+@get("/check-in", guards=[paired], sync_to_thread=False)
+def check_in_page(request: Request) -> Response[str]:
+    return _page(request, "kiosk_checkin.html", error="", suggestions=[])
+
+
+@post("/check-in", guards=[paired], status_code=200)
+async def check_in(request: Request) -> Response[str]:
+    """PIN or scanned pass; the answer is a welcome or a sentence that says what to do."""
+    kit = kit_of(request)
+    form = decode_form(await read_form(request), CodeForm)
+    if not form.code.strip():
+        return _page(request, "kiosk_checkin.html", 422, error="Please enter your PIN, or scan your QR code.", suggestions=[])
+    try:
+        came = await kit.checkin.by_text(form.code, asker_of(request))
+    except Refused as error:
+        refusal = error.refusal
+        ways = [_way(kit, one) for one in refusal.suggestions]
+        return _page(request, "kiosk_checkin.html", _status(error), error=refusal.detail, suggestions=ways)
+    return _page(request, "kiosk_welcome.html", came=came)
+
+
+def _way(kit: Kit, one: Any) -> str:
+    return kit.walkin.place(one.resource_id, one.start_at // 900, one.end_at // 900)
+
+
+def _status(error: Refused) -> int:
+    return status_of(error.refusal.code)
+
+
+# ---- book now
+@get("/book", guards=[paired], sync_to_thread=False)
+def book_page(request: Request) -> Response[str]:
+    """What is free now and next."""
+    return _page(request, "kiosk_book.html", openings=kit_of(request).walkin.openings())
+
+
+@get("/book/{resource_id:str}", guards=[paired], sync_to_thread=False)
+def offer_page(request: Request, resource_id: FromPath[str], start: SlotQuery, minutes: MinutesQuery = 0) -> Response[str]:
+    """One bay at one start: how long, who."""
+    kit = kit_of(request)
+    offer = kit.walkin.offer(resource_id, start)
+    chosen = minutes if any(one.minutes == minutes for one in offer.lengths) else offer.lengths[0].minutes
+    form = DetailsForm(resource_id=resource_id, start=start, minutes=chosen, booking_id=kit.walkin.new_id())
+    return _page(request, "kiosk_details.html", offer=offer, form=form, error="")
+
+
+@post("/review", guards=[paired], status_code=200)
+async def review(request: Request) -> Response[str]:
+    """Holds the time and shows the price for this guest, line by line."""
+    kit = kit_of(request)
+    form = decode_form(await read_form(request), DetailsForm)
+    problem = _lacking(form)
+    if problem:
+        return _page(request, "kiosk_details.html", 422, offer=kit.walkin.offer(form.resource_id, form.start), form=form, error=problem)
+    ask = _ask(form)
+    try:
+        quoted = kit.bookings.quote(ask, asker_of(request))
+        if quoted.violations:
+            return _refused(request, " ".join(one.detail for one in quoted.violations), [])
+        held = await kit.bookings.hold(form.booking_id, form.resource_id, Interval(form.start, form.end))
+    except Refused as error:
+        return _refused(request, error.refusal.detail, [_way(kit, one) for one in error.refusal.suggestions])
+    form = msgspec.structs.replace(form, quote=quoted.tokens[0] if quoted.tokens else "")
+    place = kit.walkin.place(form.resource_id, form.start, form.end)
+    return _page(request, "kiosk_review.html", form=form, place=place, price=price_shown(quoted.price), held=held)
+
+
+@post("/confirm", guards=[paired], status_code=200)
+async def confirm(request: Request) -> Response[str]:
+    """Sells it; PIN and QR pass on the screen."""
+    kit = kit_of(request)
+    form = decode_form(await read_form(request), DetailsForm)
+    problem = _lacking(form)
+    if problem:
+        return _refused(request, problem, [])
+    try:
+        outcome = await kit.bookings.book(msgspec.structs.replace(_ask(form), hold_id=form.booking_id), asker_of(request))
+    except Refused as error:
+        return _refused(request, error.refusal.detail, [_way(kit, one) for one in error.refusal.suggestions])
+    b = outcome.booking
+    svg = qr.svg(b.pass_text) if b.pass_text else ""
+    price = price_shown(b.price) if b.price else None
+    return _page(request, "kiosk_done.html", booking=b, svg=svg, price=price, asked=outcome.state == "asked")
+
+
+@get("/booked/{booking_id:str}", guards=[paired], sync_to_thread=False)
+def booked(request: Request, booking_id: FromPath[str]) -> Response[str]:
+    """The same page again, while the other side is asked or after a reload."""
+    kit = kit_of(request)
+    b = kit.bookings.read(booking_id, asker_of(request))
+    if b.status in ("declined", "cancelled", "expired"):
+        return _refused(request, "The booking centre could not sell this time. Nothing was booked.", [])
+    svg = qr.svg(b.pass_text) if b.pass_text else ""
+    return _page(request, "kiosk_done.html", booking=b, svg=svg, price=price_shown(b.price) if b.price else None, asked=b.status == "requested")
+
+
+@post("/leave", guards=[paired])
+async def leave(request: Request) -> Redirect:
+    """The guest goes away: the held time is let go at once."""
+    form = decode_form(await read_form(request), LeaveForm)
+    if form.hold_id:
+        await kit_of(request).bookings.drop(form.hold_id)
+    return Redirect("/kiosk", status_code=303)
+
+
+def _ask(form: DetailsForm) -> Ask:
+    return Ask(
+        booking_id=form.booking_id, resource_id=form.resource_id, start=form.start, end=form.end, name=form.name, phone=form.phone,
+        guests=form.guests, quote=form.quote,
+    )  # fmt: skip
+
+
+def _lacking(form: DetailsForm) -> str:
+    """What a person has left out or mistyped, as a sentence."""
+    if not form.name.strip():
+        return "Please type your name."
+    if sum(ch.isdigit() for ch in form.phone) < 10 or set(form.phone) - set("0123456789+() .-"):
+        return "Please type your phone number with its area code, for example 902-555-0142."
+    return ""
+
+
+def _refused(request: Request, sentence: str, ways: list[str]) -> Response[str]:
+    return _page(request, "kiosk_refused.html", 409, sentence=sentence, suggestions=ways)
+
+
+def router() -> Router:
+    """Everything under /kiosk."""
+    handlers = [pair_page, pair, home, check_in_page, check_in, book_page, offer_page, review, confirm, booked, leave]
+    return Router("/kiosk", route_handlers=handlers, include_in_schema=False)

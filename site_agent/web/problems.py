@@ -1,0 +1,105 @@
+"""The site's refusals over HTTP: codes of `shared.errors` to problem documents, and the catalogue that the API's description shows.
+
+Invariant: a refusal keeps its code, sentence, violations and suggestions; 503 is said only when the machine itself cannot serve.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from shared.errors import Refusal, Refused, Suggestion, Unavailable, status_of
+from shared.runtime import problems
+from shared.runtime.openapi import ProblemKind
+from shared.runtime.problems import Problem, Violation
+
+
+class SuggestionShown(msgspec.Struct, frozen=True):
+    """One way out, priced; `instant` if it would be confirmed at once."""
+
+    resource_id: str
+    start: str
+    end: str
+    total_cents: int
+    currency: str
+    instant: bool
+
+
+#: what a code means, for the API's description; the sentence of each answer says more
+ABOUT: dict[str, str] = {
+    "bad_request": "Something in it is malformed or missing.",
+    "bad_interval": "The times are no interval on the quarter hour.",
+    "wrong_credentials": "User or password is not right.",
+    "not_allowed": "Your role does not include this.",
+    "customer_blocked": "This customer cannot book at present.",
+    "not_found": "There is no such thing.",
+    "booking_not_found": "There is no booking of this id.",
+    "hold_not_found": "There is no hold of this id.",
+    "block_not_found": "There is no block of this id.",
+    "resource_not_found": "There is no bay of this id.",
+    "customer_not_found": "There is no customer of this id.",
+    "slot_taken": "Somebody else has the time.",
+    "id_reused": "The id was used before for something else.",
+    "already_cancelled": "The booking is cancelled already.",
+    "already_checked_in": "The guest is checked in already.",
+    "illegal_move": "The booking's state does not allow this.",
+    "hub_unreachable": "Only the booking centre can sell this, and it cannot be reached.",
+    "not_mine": "The slots are not this site's to give.",
+    "declined": "The booking centre said no.",
+    "hold_ended": "The hold is over, or was extended before.",
+    "displaced": "The bay is not free for this booking; the suggestions say where to go.",
+    "fenced": "The system is being repaired and sells nothing.",
+    "reschedule_limit": "The booking was changed as often as allowed.",
+    "pass_invalid": "The code is not one of our passes, or is damaged, changed or withdrawn.",
+    "pass_expired": "The pass is over.",
+    "pass_early": "The pass does not open yet; Retry-After says when.",
+    "pass_other_site": "The pass is for another facility.",
+    "pass_not_seated": "No valid booking stands behind this pass.",
+    "pin_unknown": "No booking here has this PIN.",
+    "quote_invalid": "The quote is not ours, or for something else.",
+    "quote_expired": "The quote's 15 minutes are over.",
+    "rules_violated": "A rule of the house speaks against it; `violations` says which.",
+    "too_many_tries": "Too many wrong tries; Retry-After says how long to wait.",
+    "no_doors": "No door controller is configured.",
+    "door_unavailable": "The door controller cannot be reached, or has not answered.",
+    "door_refused": "The door controller said no.",
+}
+
+
+def catalogue() -> dict[str, ProblemKind]:
+    return {code: ProblemKind(status_of(code), about) for code, about in ABOUT.items()}
+
+
+def translate(error: Exception) -> Problem | None:
+    """What the services raise, as a problem; None for what is not theirs."""
+    if isinstance(error, Refused):
+        return of_refusal(error.refusal)
+    if isinstance(error, Unavailable):
+        return problems.Unavailable(error.detail, retry_after_s=error.retry_after_s)
+    return None
+
+
+def of_refusal(refusal: Refusal) -> Problem:
+    status = status_of(refusal.code)
+    headers = {"retry-after": str(max(1, refusal.retry_after_s))} if refusal.retry_after_s else {}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return Problem(
+        status, refusal.code, title_of(refusal.code), refusal.detail, headers=headers,
+        violations=[Violation(one.detail, one.rule, one.code) for one in refusal.violations],
+        suggestions=[_shown(one) for one in refusal.suggestions],
+    )  # fmt: skip
+
+
+def title_of(code: str) -> str:
+    """The same for every problem of a code: what the catalogue says of it, else the code in words."""
+    return ABOUT.get(code, code.replace("_", " ").capitalize()).rstrip(".")
+
+
+def _shown(one: Suggestion) -> SuggestionShown:
+    return SuggestionShown(one.resource_id, _iso(one.start_at), _iso(one.end_at), one.total_cents, one.currency, one.instant)
+
+
+def _iso(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+

@@ -1,0 +1,111 @@
+// The kiosk's manners: a clock, a PIN pad, a scanner that types, and a screen that starts over when nobody is there.
+// Every page works without this; nothing here opens a door or knows a price.
+"use strict";
+(() => {
+  const body = document.body;
+
+  // ---- clock
+  const clock = document.querySelector("[data-clock]");
+  if (clock) {
+    const format = new Intl.DateTimeFormat("en-CA", { hour: "2-digit", minute: "2-digit", hour12: false, timeZone: clock.dataset.zone });
+    const tick = () => { clock.textContent = format.format(new Date()); };
+    tick();
+    setInterval(tick, 5000);
+  }
+
+  // ---- PIN pad
+  const pad = document.querySelector("[data-pinpad]");
+  const PIN = 6;
+  if (pad) {
+    const field = pad.querySelector("#code"), dots = pad.querySelector("[data-dots]"), keys = pad.querySelector("[data-keys]");
+    for (let i = 0; i < PIN; i += 1) dots.append(document.createElement("i"));
+    dots.hidden = keys.hidden = false;
+    pad.classList.add("ready");
+    const show = () => [...dots.children].forEach((dot, i) => dot.classList.toggle("on", i < field.value.length));
+    const press = (key) => {
+      if (key === "clear") field.value = "";
+      else if (key === "back") field.value = field.value.slice(0, -1);
+      else if (field.value.length < PIN) field.value += key;
+      show();
+      if (field.value.length === PIN && /^\d+$/.test(field.value)) send(pad);
+    };
+    keys.addEventListener("click", (event) => {
+      const key = event.target.closest("[data-key]");
+      if (key) press(key.dataset.key);
+    });
+    field.addEventListener("input", show);
+  }
+
+  // ---- scanner: it types the whole code within a moment and ends with Enter
+  let typed = "", typedAt = 0;
+  const scanTo = body.dataset.scan;
+  if (scanTo) {
+    document.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
+      const now = performance.now();
+      if (now - typedAt > 1500) typed = "";
+      typedAt = now;
+      if (event.key === "Enter") {
+        if (/^cb1\./i.test(typed)) { event.preventDefault(); scanned(typed); }
+        typed = "";
+      } else if (event.key === "Backspace") {
+        typed = typed.slice(0, -1);
+      } else if (event.key.length === 1) {
+        typed += event.key;
+        if (pad && document.activeElement !== pad.querySelector("#code") && /^\d$/.test(event.key) && !/^c/i.test(typed)) {
+          pad.querySelector(`[data-key="${event.key}"]`).click();
+        }
+      }
+    });
+  }
+  function scanned(code) {
+    const form = document.createElement("form");
+    form.method = "post";
+    form.action = scanTo;
+    for (const [name, value] of [["csrf_token", body.dataset.csrf], ["code", code]]) {
+      const input = document.createElement("input");
+      input.type = "hidden"; input.name = name; input.value = value;
+      form.append(input);
+    }
+    document.body.append(form);
+    send(form);
+  }
+
+  // ---- one press is one request
+  let sent = false;
+  function send(form) {
+    if (!sent) { sent = true; form.submit(); }
+  }
+  document.addEventListener("submit", (event) => {
+    if (sent) { event.preventDefault(); return; }
+    sent = true;
+    event.target.querySelectorAll("button").forEach((button) => { button.disabled = true; });
+  });
+  addEventListener("pageshow", () => { sent = false; });
+
+  // ---- idle: warn, then start over
+  const idleS = Number(body.dataset.idle), dialog = document.querySelector("[data-idle-dialog]"), WARN_S = 15;
+  if (idleS) {
+    let last = Date.now();
+    const active = () => { if (!dialog.open) last = Date.now(); };
+    ["pointerdown", "keydown", "input", "scroll"].forEach((name) => addEventListener(name, active, { passive: true, capture: true }));
+    dialog.querySelector("[data-idle-stay]").addEventListener("click", () => { dialog.close(); last = Date.now(); });
+    dialog.addEventListener("close", () => { last = Date.now(); });
+    setInterval(() => {
+      const left = idleS - (Date.now() - last) / 1000;
+      if (left <= 0) {
+        const leave = document.querySelector("[data-leave]");
+        if (leave) leave.submit(); else location.replace("/kiosk");
+        last = Date.now() + 1e7;
+      } else if (left <= Math.min(WARN_S, idleS / 2)) {
+        if (!dialog.open) dialog.showModal();
+        dialog.querySelector("[data-idle-left]").textContent = String(Math.ceil(left));
+      }
+    }, 500);
+  }
+
+  // ---- pages that look again by themselves
+  const again = body.dataset.again, refresh = Number(body.dataset.refresh);
+  if (again) setTimeout(() => location.replace(again), 2000);
+  if (refresh) setInterval(() => { if (!document.hidden) location.reload(); }, refresh * 1000);
+})();

@@ -1,0 +1,201 @@
+// The day grid: one CSS grid of quarter hours; cells are for the hands and the keyboard, items lie over them.
+"use strict";
+Club.Grid = class {
+  constructor(root) {
+    this.root = root;
+    this.items = new Map();
+    this.cells = new Map();
+    this.cursor = null;
+    root.addEventListener("keydown", (event) => this.key(event));
+    root.addEventListener("pointerdown", (event) => this.dragStart(event));
+  }
+
+  // ---- draw
+  show(board) {
+    const { h } = Club;
+    this.board = board;
+    this.first = board.rows[0].slot;
+    this.count = board.rows.length * 2;
+    this.root.replaceChildren();
+    this.items.clear();
+    this.cells.clear();
+    this.root.style.gridTemplateColumns = `4.2rem repeat(${board.bays.length}, minmax(7.5rem, 1fr))`;
+    this.root.style.gridTemplateRows = `auto repeat(${this.count}, var(--quarter))`;
+    const head = h("div.row", { role: "row" }, h("div.corner", { role: "columnheader" }, board.rows.length === 48 ? "" : `${board.rows.length / 2} h`));
+    board.bays.forEach((bay, column) => {
+      const cell = h("div.head", { role: "columnheader" }, h("strong", {}, bay.bay), h("span", {}, bay.name));
+      cell.style.gridColumn = String(column + 2);
+      head.append(cell);
+    });
+    this.root.append(head);
+    board.rows.forEach((row, index) => this.root.append(this.row(row, index)));
+    this.nowLine = h("div.now", { "aria-hidden": "true" }, h("span", {}));
+    this.root.append(this.nowLine);
+    this.lines = h("div.row", { "aria-hidden": "true" });
+    this.root.append(this.lines);
+    board.items.forEach((item) => this.put(item));
+    this.drawLines();
+    this.tick();
+  }
+
+  row(row, index) {
+    const { h } = Club, top = index * 2 + 2;
+    const whole = row.label.startsWith("00", 3);
+    const label = h(`div.time${whole ? ".whole" : ""}`, { role: "rowheader" }, row.label);
+    label.style.gridRow = `${top} / span 2`;
+    const line = h("div.row", { role: "row" }, label);
+    this.board.bays.forEach((bay, column) => {
+      const cell = h(`div.cell${whole ? ".whole" : ""}`, { role: "gridcell", tabindex: "-1", "data-slot": row.slot, "data-column": column, "aria-label": `${bay.bay}, ${row.label}` });
+      cell.style.gridRow = `${top} / span 2`;
+      cell.style.gridColumn = String(column + 2);
+      this.cells.set(`${column}/${row.slot}`, cell);
+      line.append(cell);
+    });
+    return line;
+  }
+
+  put(item) {
+    const { h } = Club, key = `${item.kind}/${item.id}`;
+    this.items.get(key)?.element.remove();
+    const column = this.board.bays.findIndex((bay) => bay.id === item.resource_id);
+    const from = Math.max(item.start, this.first), to = Math.min(item.end, this.first + this.count);
+    if (column < 0 || to <= from) { this.items.delete(key); return; }
+    const bay = this.board.bays[column];
+    const state = item.tone === "displaced" ? "displaced" : item.state.replace("_", " ");
+    const element = h(`button.item.t-${item.tone}${to - from <= 2 ? ".short" : ""}`, {
+      type: "button", "aria-label": `${item.label}, ${bay.bay}, ${item.clock}, ${state}`, onclick: () => Club.openItem(item),
+    }, h("strong", {}, item.label), h("span", {}, `${item.clock}${item.kind === "booking" && !["web", "kiosk", "staff"].includes(item.tone) ? ` · ${state}` : item.detail ? ` · ${item.detail}` : ""}`));
+    element.style.gridColumn = String(column + 2);
+    element.style.gridRow = `${from - this.first + 2} / ${to - this.first + 2}`;
+    this.root.append(element);
+    this.items.set(key, { item, element });
+  }
+
+  change(changed) {
+    changed.removed.forEach((key) => { this.items.get(key)?.element.remove(); this.items.delete(key); });
+    changed.items.forEach((item) => {
+      this.put(item);
+      this.items.get(`${item.kind}/${item.id}`)?.element.classList.add("fresh");
+    });
+    if (changed.bays.length) {
+      changed.bays.forEach((bay) => { this.board.bays[this.board.bays.findIndex((one) => one.id === bay.id)] = bay; });
+      this.drawLines();
+    }
+    this.board.items = [...this.items.values()].map((one) => one.item);
+  }
+
+  drawLines() {
+    const { h } = Club;
+    this.lines.replaceChildren();
+    this.board.bays.forEach((bay, column) => {
+      if (bay.line <= this.first || bay.line >= this.first + this.count) return;
+      const line = h("div.line", { title: "Below this line the site sells; above it the booking centre" });
+      line.style.gridColumn = String(column + 2);
+      line.style.gridRow = `${bay.line - this.first + 2} / span 1`;
+      this.lines.append(line);
+    });
+    for (const [key, cell] of this.cells) {
+      const [column, slot] = key.split("/").map(Number);
+      cell.classList.toggle("theirs", slot >= this.board.bays[column].line);
+    }
+  }
+
+  tick() {
+    const slot = Date.now() / 900e3, inside = slot >= this.first && slot < this.first + this.count;
+    this.nowLine.hidden = !inside;
+    if (inside) {
+      const whole = Math.floor(slot);
+      this.nowLine.style.gridRow = `${whole - this.first + 2} / span 1`;
+      this.nowLine.style.setProperty("--part", `${((slot - whole) * 100).toFixed(1)}%`);
+      this.nowLine.firstChild.textContent = Club.clock(Date.now());
+    }
+    for (const cell of this.cells.values()) cell.classList.toggle("past", Number(cell.dataset.slot) + 2 <= slot);
+  }
+
+  scrollToNow() {
+    const box = document.querySelector("[data-board-box]");
+    if (!this.nowLine.hidden) box.scrollTop = Math.max(0, this.nowLine.offsetTop - box.clientHeight / 3);
+    else box.scrollTop = this.cells.get(`0/${this.first + 36}`)?.offsetTop - 80 || 0;
+    const start = this.nowLine.hidden ? this.first + 36 : Math.floor((Date.now() / 900e3 - this.first) / 2) * 2 + this.first;
+    this.rove(this.cells.get(`0/${start}`) || this.cells.values().next().value, false);
+  }
+
+  // ---- keyboard: arrows move, Shift+Down stretches, Enter opens
+  rove(cell, focus = true) {
+    if (!cell) return;
+    this.cursor?.setAttribute("tabindex", "-1");
+    cell.setAttribute("tabindex", "0");
+    this.cursor = cell;
+    if (focus) { cell.focus({ preventScroll: true }); cell.scrollIntoView({ block: "nearest" }); }
+  }
+
+  key(event) {
+    const cell = event.target.closest?.(".cell");
+    if (!cell) return;
+    const column = Number(cell.dataset.column), slot = Number(cell.dataset.slot);
+    const moves = { ArrowUp: [0, -2], ArrowDown: [0, 2], ArrowLeft: [-1, 0], ArrowRight: [1, 0], PageUp: [0, -12], PageDown: [0, 12] };
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      this.openAt(column, ...(this.range ? [this.range.from, this.range.to] : [slot, slot + 2]));
+    } else if (event.shiftKey && event.key === "ArrowDown") {
+      event.preventDefault();
+      this.mark(column, this.range?.from ?? slot, slot + 4);
+      this.rove(this.cells.get(`${column}/${slot + 2}`));
+    } else if (event.key === "Escape") {
+      this.unmark();
+    } else if (moves[event.key]) {
+      event.preventDefault();
+      this.unmark();
+      const [dx, dy] = moves[event.key];
+      this.rove(this.cells.get(`${column + dx}/${Math.min(Math.max(slot + dy, this.first), this.first + this.count - 2)}`));
+    }
+  }
+
+  openAt(column, from, to) {
+    const bay = this.board.bays[column];
+    const over = [...this.items.values()].find(({ item }) => item.resource_id === bay.id && item.start < to && item.end > from);
+    this.unmark();
+    if (over) Club.openItem(over.item);
+    else Club.newAt(bay.id, from, to);
+  }
+
+  // ---- pointer: press and pull down a column
+  dragStart(event) {
+    const cell = event.target.closest?.(".cell");
+    if (!cell || event.button !== 0) return;
+    const column = Number(cell.dataset.column), from = Number(cell.dataset.slot);
+    let to = from + 2;
+    if (event.pointerType === "touch") {
+      const tap = () => { this.rove(cell); this.openAt(column, from, to); };
+      cell.addEventListener("click", tap, { once: true });
+      return;
+    }
+    event.preventDefault();
+    this.rove(cell);
+    this.mark(column, from, to);
+    const move = (moved) => {
+      const under = document.elementFromPoint(moved.clientX, moved.clientY)?.closest?.(".cell");
+      if (!under || Number(under.dataset.column) !== column) return;
+      to = Math.max(Number(under.dataset.slot) + 2, from + 2);
+      this.mark(column, from, to);
+    };
+    const up = () => {
+      removeEventListener("pointermove", move);
+      removeEventListener("pointerup", up);
+      this.openAt(column, from, to);
+    };
+    addEventListener("pointermove", move);
+    addEventListener("pointerup", up);
+  }
+
+  mark(column, from, to) {
+    this.unmark();
+    this.range = { column, from, to };
+    for (let slot = from; slot < to; slot += 2) this.cells.get(`${column}/${slot}`)?.classList.add("marked");
+  }
+
+  unmark() {
+    this.range = null;
+    this.root.querySelectorAll(".marked").forEach((cell) => cell.classList.remove("marked"));
+  }
+};

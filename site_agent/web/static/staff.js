@@ -1,0 +1,143 @@
+// The staff page alive: fetches the day, listens to its stream, draws the panels beside it.
+"use strict";
+(() => {
+  const { h, page } = Club;
+  const find = (name) => document.querySelector(`[data-${name}]`);
+  const grid = new Club.Grid(find("board"));
+  let day = new URLSearchParams(location.search).get("date") || page.today, stream = null, pulse = 0;
+
+  // ---- the day
+  async function load(first) {
+    let board;
+    try { board = await Club.get(`/api/board?date=${day}`); } catch (problem) { Club.say(problem.detail, "bad"); setTimeout(() => load(first), 3000); return; }
+    if (board.date !== day) return;
+    Club.board = board;
+    grid.show(board);
+    find("title").textContent = board.title;
+    find("date").value = day;
+    find("today-mark")?.remove();
+    document.title = `${board.name} · ${board.title}`;
+    if (first) grid.scrollToNow();
+    arrivals();
+    listen();
+  }
+
+  function listen() {
+    stream?.close();
+    stream = new EventSource(`/staff/events?date=${day}&version=${encodeURIComponent(Club.board.version)}`);
+    stream.addEventListener("cells", (event) => {
+      const changed = JSON.parse(event.data);
+      if (changed.before !== Club.board.version) { load(false); return; }
+      Club.board.version = changed.version;
+      grid.change(changed);
+      arrivals();
+      later();
+    });
+    stream.addEventListener("refetch", () => load(false));
+    stream.addEventListener("panels", later);
+    stream.onerror = () => document.body.classList.add("deaf");
+    stream.onopen = () => document.body.classList.remove("deaf");
+  }
+
+  function go(to) {
+    day = to;
+    history.replaceState(null, "", day === page.today ? "/staff" : `/staff?date=${day}`);
+    load(true).then(panels);
+  }
+  const shifted = (days) => {
+    const at = new Date(`${day}T12:00:00Z`);
+    at.setUTCDate(at.getUTCDate() + days);
+    return at.toISOString().slice(0, 10);
+  };
+  document.querySelectorAll("[data-day]").forEach((button) => button.addEventListener("click", () => go(button.dataset.day === "0" ? page.today : shifted(Number(button.dataset.day)))));
+  find("date").addEventListener("change", (event) => { if (event.target.value) go(event.target.value); });
+
+  // ---- panels
+  const later = () => { clearTimeout(pulse); pulse = setTimeout(panels, 60); };
+  async function panels() {
+    if (!Club.may("view")) { doors(await Club.get("/api/doors")); return; }
+    try {
+      const all = await Club.get(`/api/panels?date=${page.today}`);
+      figures(all.figures);
+      conflicts(all.conflicts, all.credentials);
+      doors(all.doors);
+      link(all.link);
+    } catch (problem) { if (problem.code === "offline") document.body.classList.add("deaf"); }
+  }
+
+  function figures(f) {
+    const full = f.bay_minutes ? Math.round((100 * f.booked_minutes) / f.bay_minutes) : 0;
+    const one = (value, label, kind = "") => h(`div.figure${kind}`, {}, h("strong", {}, String(value)), h("span", {}, label));
+    find("figures").replaceChildren(one(f.expected, "expected"), one(f.inside, "in bays"), one(f.late, "late", f.late ? ".hot" : ""), one(`${full} %`, "booked today"));
+  }
+
+  function arrivals() {
+    if (Club.board.date !== page.today) return;
+    const now = Date.now() / 900e3;
+    const coming = Club.board.items.filter((item) => item.kind === "booking" && ["confirmed", "checked_in"].includes(item.state) && item.end > now).sort((a, b) => a.start - b.start || a.label.localeCompare(b.label)).slice(0, 8);
+    find("arrivals").replaceChildren(h("h2", {}, "Arrivals"), coming.length ? h("ul.list", {}, coming.map((item) => {
+      const bay = Club.board.bays.find((one) => one.id === item.resource_id);
+      const late = item.state === "confirmed" && item.start + 1 / 3 < now;
+      return h("li", {}, h("button.arrival", { onclick: () => Club.openItem(item) },
+        h("span.when", {}, item.clock.split("–")[0]), h("span.what", {}, h("strong", {}, item.label), h("span", {}, bay ? bay.bay : "")),
+        h(`span.state${late ? ".late" : item.state === "checked_in" ? ".in" : ""}`, {}, late ? "late" : item.state === "checked_in" ? "in" : item.start <= now + 1 ? "due" : "")));
+    })) : h("p.fine", {}, "Nobody is expected for the rest of the day."));
+  }
+
+  function conflicts(list, stuck) {
+    const box = find("conflicts");
+    box.hidden = !list.length && !stuck.length;
+    box.replaceChildren(h("h2", {}, `Needs you`), ...list.map((one) => {
+      const error = h("div.notice.bad", { hidden: true, role: "alert" });
+      const ways = one.ways.slice(0, 4).map((way) => {
+        if (!way.here || !Club.may("book")) return h("li", {}, `${way.bay}, ${way.clock}`, h("span.fine", {}, way.seller === "site" ? "" : " · asked of the booking centre"));
+        const button = h("button.button.small", {}, `Seat in ${way.bay}`);
+        button.addEventListener("click", (event) => Club.act(button, error, async () => {
+          await Club.post(`/api/bookings/${one.booking.id}/reseat`, { resource_id: way.resource_id });
+          Club.say(`${one.booking.name} plays in ${way.bay}.`);
+          panels();
+        })(event));
+        return h("li", {}, button);
+      });
+      return h("article.conflict", {}, h("p", {}, h("strong", {}, one.booking.name || "Guest"), ` · ${one.booking.bay}, ${one.booking.clock}`),
+        h("p.fine", {}, one.why === "block" ? "The bay is blocked at that time." : one.why === "override" ? "An override sits in the bay that the web has sold." : "Somebody else has the slots."),
+        ways.length ? h("ul.ways", {}, ways) : h("p.fine", {}, "Nothing fits; please call the guest."), error,
+        h("button.link", { onclick: () => Club.openBooking(one.booking.id) }, "Open the booking"));
+    }), ...stuck.map((one) => h("article.conflict", {}, h("p", {}, h("strong", {}, one.wanted === "revoke" ? "A cancelled PIN is still on the door" : "A PIN is not on the door yet")), h("p.fine", {}, one.error), h("button.link", { onclick: () => Club.openBooking(one.booking_id) }, "Open the booking"))));
+  }
+
+  function doors(panel) {
+    const box = find("doors");
+    if (!panel.configured) { box.replaceChildren(h("h2", {}, "Doors"), h("p.fine", {}, "No door controller is connected.")); return; }
+    box.replaceChildren(h("h2", {}, "Doors"), panel.trouble ? h("p.notice", {}, panel.trouble) : "", h("ul.list", {}, panel.doors.map((door) => {
+      const words = [door.lock === "unknown" ? "" : door.lock, door.leaf === "unknown" ? "" : door.leaf].filter(Boolean).join(" · ") || "state unknown";
+      const button = h("button.button.small", { "aria-label": `Unlock ${door.name}` }, "Unlock");
+      button.addEventListener("click", async () => {
+        button.disabled = true;
+        try { await Club.post(`/api/doors/${encodeURIComponent(door.id)}/unlock`, { request_id: Club.newId() }); Club.say(`${door.name}: the controller took the command.`); } catch (problem) { Club.say(problem.detail, "bad"); }
+        button.disabled = false;
+        later();
+      });
+      return h("li.door", {}, h("span.what", {}, h("strong", {}, door.name), h("span", {}, words)), Club.may("unlock") ? button : null);
+    })));
+  }
+
+  function link(state) {
+    const up = state.link === "up", word = !state.configured ? "On its own" : up ? "Link up" : "Link dark";
+    find("link-word").textContent = word;
+    find("link-pill").className = `pill ${state.stopped ? "bad" : up ? "good" : "warn"}`;
+    const row = (term, value) => [h("dt", {}, term), h("dd", {}, value)];
+    find("link").replaceChildren(h("h2", {}, "Booking centre"), state.stopped ? h("p.notice.bad", {}, `The link stands still and needs a person: ${state.stopped}`) : "",
+      h("p", {}, !state.configured ? "No broker is configured; this facility sells on its own." : up ? "Heard and answering." : "Not heard. Near times are sold here as always; far ones must wait or be overridden."),
+      h("dl.facts", {}, row(up ? "Up since" : "Dark since", Club.ago(state.since_at)).concat(row("Last heard", Club.ago(state.heard_at)), row("Waiting to be told", state.waiting ? `${state.waiting}, since ${Club.ago(state.waiting_since_at)}` : "nothing"), up && Math.abs(state.skew_s) > 5 ? row("Clocks differ by", `${Math.round(state.skew_s)} s`) : [])));
+  }
+  find("link-pill").addEventListener("click", () => find("link").scrollIntoView({ behavior: "smooth", block: "center" }));
+
+  // ---- begin
+  addEventListener("pagehide", () => stream?.close());
+  setInterval(() => { if (Club.board) { grid.tick(); arrivals(); } }, 20000);
+  setInterval(panels, 10000);
+  Club.get("/api/facility").then((facility) => { Club.warning = facility.override_warning; }).catch(() => {});
+  if (Club.may("view")) load(true);
+  panels();
+})();

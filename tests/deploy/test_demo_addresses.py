@@ -1,0 +1,89 @@
+"""The demo's settings files are what the apps read, its ports are free, its secrets new and private."""
+
+import socket
+import stat
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cloud_hub import config as hub_config
+from deploy.broker import BrokerUser
+from deploy.demo import addresses
+from deploy.emulators.tls import fingerprint_of
+from deploy.emulators.unifi.controller import AGENT_SCOPES
+from deploy.emulators.unifi_access import Settings
+from shared.runtime.passwords import Passwords
+from site_agent import config as site_config
+
+DESCRIBED = addresses.describe()
+
+
+@pytest.fixture
+async def written(tmp_path: Path) -> addresses.Plan:
+    plan = addresses.plan(tmp_path / "demo", DESCRIBED, usual_ports=False)
+    hasher = Passwords()
+    addresses.write(plan, {site.id: await hasher.hash(site.staff_password) for site in plan.sites})
+    return plan
+
+
+def test_the_hub_reads_its_settings(written: addresses.Plan) -> None:
+    read = hub_config.load(written.hub_folder / "hub.toml")
+    assert [site.id for site in read.hub.sites] == ["bedford", "dartmouth"]
+    assert (read.hub.http.port, read.hub.http.public_url) == (written.hub_port, written.hub_url)
+    assert read.hub.mqtt is not None and read.hub.mqtt.port == written.broker_port
+    assert read.mqtt_password == written.hub_broker_password
+
+
+async def test_each_site_reads_its_settings_and_knows_its_controller_and_its_staff(written: addresses.Plan) -> None:
+    for site in written.sites:
+        read = site_config.load(site.folder / "site.toml")
+        assert tuple(resource.id for resource in read.resources) == site.resource_ids
+        assert read.config.hub_id == hub_config.load(written.hub_folder / "hub.toml").hub.hub_id
+        assert read.config.doors is not None
+        assert read.config.doors.fingerprint == fingerprint_of((site.box_folder / "unifi-access.crt").read_bytes())
+        assert read.secret("doors.token", "doors.token") == site.doors_token
+        (account,) = read.staff
+        assert await Passwords().verify(account.password_hash, site.staff_password)
+
+
+def test_each_emulated_controller_has_the_doors_that_its_site_opens(written: addresses.Plan) -> None:
+    for site in written.sites:
+        box = msgspec.convert(tomllib.loads((site.box_folder / "unifi.toml").read_text()), Settings)
+        assert {door.id for door in box.doors} == set(site_config.load(site.folder / "site.toml").facility.door_ids)
+        assert set(box.tokens[site.doors_token]) == AGENT_SCOPES
+        assert box.port == site.unifi_port
+
+
+def test_nobody_else_on_the_machine_can_read_what_was_written(written: addresses.Plan) -> None:
+    private = [path for path in written.folder.rglob("*") if path.is_file() and path.suffix != ".crt"]
+    assert private and all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in private)
+
+
+def test_each_site_is_a_user_of_the_broker_of_its_own(written: addresses.Plan) -> None:
+    hub, *sites = written.broker_users()
+    assert hub.site_id is None
+    assert [user.site_id for user in sites] == ["bedford", "dartmouth"]
+    assert all(isinstance(user, BrokerUser) for user in sites)
+
+
+def test_every_run_has_other_secrets(tmp_path: Path) -> None:
+    one, other = (addresses.plan(tmp_path, DESCRIBED, usual_ports=False) for _ in range(2))
+    assert one.hub_broker_password != other.hub_broker_password
+    assert {site.staff_password for site in one.sites}.isdisjoint({site.staff_password for site in other.sites})
+
+
+def test_a_taken_port_is_replaced_by_a_free_one_and_none_is_given_twice(tmp_path: Path) -> None:
+    with socket.socket() as taken, socket.socket() as free:
+        taken.bind((addresses.HOST, 0))
+        taken.listen()
+        free.bind((addresses.HOST, 0))
+        usual = free.getsockname()[1]
+        free.close()
+        described = msgspec.structs.replace(DESCRIBED, hub_port=taken.getsockname()[1], broker_port=usual)
+        plan = addresses.plan(tmp_path, described)
+        assert plan.hub_port != described.hub_port
+        assert plan.broker_port == usual
+    ports = [plan.hub_port, plan.broker_port, *(site.port for site in plan.sites), *(site.unifi_port for site in plan.sites)]
+    assert len(set(ports)) == len(ports)
