@@ -146,9 +146,7 @@ def _services(
     links = Links(db, desk, clock, keys, list(names), transports or _transports(config, desk))
     houses = Houses(db, config.profile, desk)
     board, waiting = Board(db, houses), Waiting(db)
-    selling = Bookings(
-        db=db, desk=desk, houses=houses, board=board, links=links, keys=keys, waiting=waiting, count=booked
-    )
+    selling = Bookings(db=db, desk=desk, houses=houses, board=board, links=links, keys=keys, waiting=waiting, count=booked)
     return Hub(
         config=config,
         clock=clock,

@@ -1,6 +1,6 @@
 """A hub and its sites in one process: the real ledgers and pumps over the in-memory broker, in simulated time, under one seed.
 
-with world(...) is not needed: `play(script)` runs `async def script(w: World)` to its end and checks the books it leaves behind.
+`play(script)` runs `async def script(w: World)` to its end and checks the books it leaves behind (`tests.invariants`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from shared.runtime.clock import Chance
 from shared.runtime.database import InlineWriter
 from shared.runtime.transport import Faults, MemoryNetwork
 from shared.territory import release_ahead_s
+from tests.invariants import assert_equal_books, assert_sound
 from tests.simtime import LoopClock, simulate
 
 #: Saturday 21 Nov 2026, 12:00 in Halifax
@@ -125,10 +126,28 @@ class Party:
             site_id=site_id, parts=parts, channel=more.pop("channel", "staff"), customer=self.world.person(who or first), **more
         )
 
+        return self.book_wanted(wanted)
+
+    def wanted(self, bay: int, start: int, hours: float = 1, *, booking_id: str = "", site_id: str = SITE, **more) -> frontdesk.Wanted:
+        """One bay for somebody new, `start` in slots from the world's beginning."""
+        booking_id = booking_id or self.world.new_id("b")
+        first = self.world.slot0 + start
+        part = frontdesk.Part(booking_id=booking_id, resource_id=f"{site_id}.box-{bay}", start=first, end=first + int(hours * HOUR))
+        more.setdefault("channel", "staff")
+        return frontdesk.Wanted(site_id=site_id, parts=(part,), customer=self.world.person(booking_id), **more)
+
+    def book_wanted(self, wanted: frontdesk.Wanted) -> list[Booking]:
         def run(tx, desk):
-            return frontdesk.book(tx, desk, self.houses.of(tx, site_id), wanted, ring=self.world.ring, link_up=self.up(site_id))
+            house = self.houses.of(tx, wanted.site_id)
+            return frontdesk.book(tx, desk, house, wanted, ring=self.world.ring, link_up=self.up(wanted.site_id))
 
         return self.write(run)
+
+    def ways(self, bay: int, start: int, site_id: str = SITE):
+        """What is offered instead of this."""
+        wanted = self.wanted(bay, start, site_id=site_id)
+        house = self.read(lambda tx: self.houses.of(tx, site_id))
+        return self.read(lambda tx: frontdesk.ways(tx, self.desk, house, wanted, link_up=self.up(site_id)))
 
     def hold(self, bay: int, start: int, hours: float = 1, hold_id: str = "", site_id: str = SITE) -> Hold:
         h = Hold(
@@ -179,6 +198,16 @@ class Party:
             return frontdesk.extend(tx, desk, house, old_id, name, minutes, channel="staff", link_up=self.up(site_id))
 
         return self.write(run)
+
+    def prolong(self, hold_id: str) -> Hold:
+        return self.write(lambda tx, desk: holds.prolong(tx, desk, hold_id))
+
+    def hold_of(self, hold_id: str) -> Hold | None:
+        return self.read(lambda tx: records.hold(tx, hold_id))
+
+    def pin_of(self, pin: str, site_id: str = SITE) -> Booking | None:
+        """Whose PIN it is."""
+        return self.read(lambda tx: pins.booking_by_pin(tx, site_id, pin))
 
     def drop_hold(self, hold_id: str) -> None:
         self.write(lambda tx, desk: holds.drop(tx, desk, hold_id))
@@ -355,154 +384,6 @@ class World:
                 await pump.close()
             await party.transport.stop()
             await party.db.stop()
-
-
-# ---- what must hold
-def word_of_owner(world: World, site_id: str) -> dict[str, Booking]:
-    """Every booking of a site as its owner has it. Between the lines nobody owns it and the hub, who gave it up last, has the last word.
-
-    A booking that its owner has not heard of yet (an override of the site's in the hub's territory) is as the other side has it.
-    """
-    site, hub = world.sites[site_id], world.hub
-    known = {**hub.bookings(site_id), **site.bookings(site_id)}
-    mine = site.read(lambda tx: lines.lines_of(tx, site_id))
-    at_site, at_hub = site.bookings(site_id), hub.bookings(site_id)
-    return {i: (at_site if b.start < mine[b.resource_id] else at_hub).get(i, b) for i, b in known.items()}
-
-
-def overlaps(world: World) -> list[str]:
-    """Slots that two live bookings hold at once: live is what its owner calls confirmed (or is still giving up) and no side has marked
-    displaced. An override counts from when the hub's sale is heard (terr-5), which is when its mark is set."""
-    out = []
-    for site_id, site in world.sites.items():
-        at_site, at_hub = site.bookings(site_id), world.hub.bookings(site_id)
-        taken: dict[tuple[str, int], str] = {}
-        for b in word_of_owner(world, site_id).values():
-            copies = [c for c in (at_site.get(b.id), at_hub.get(b.id)) if c is not None]
-            giving_up = b.status == "cancelling" and not b.replaced_by and b.reason != "already_checked_in"
-            if not (b.status == "confirmed" or giving_up) or b.override or any(c.displaced for c in copies):
-                continue
-            a = site.attendance(b.id)
-            seat = a.seat if a and a.seat else b.resource_id
-            for slot in range(b.claimed.start, b.claimed.end):
-                other = taken.setdefault((seat, slot), b.id)
-                if other != b.id:
-                    out.append(f"{seat} at {slot - world.slot0}: {other} and {b.id}")
-    return out
-
-
-def in_one_bay(world: World) -> list[str]:
-    """Slots in which two guests are checked in on one bay."""
-    out = []
-    for site_id, site in world.sites.items():
-        taken: dict[tuple[str, int], str] = {}
-        for b in site.bookings(site_id).values():
-            a = site.attendance(b.id)
-            if a is None or a.state != "checked_in" or b.replaced_by:
-                continue
-            for slot in range(b.start, b.end):
-                other = taken.setdefault((a.seat or b.resource_id, slot), b.id)
-                if other != b.id:
-                    out.append(f"{b.resource_id} at {slot - world.slot0}: {other} and {b.id}")
-    return out
-
-
-def leaks(world: World) -> list[str]:
-    """Claims whose reason has gone, and bookings without the claims they must have, on either side."""
-    out = []
-    for site_id, site in world.sites.items():
-        for party in (world.hub, site):
-            owned, bookings = party.claims(site_id), party.bookings(site_id)
-            for at, (kind, ref) in owned.items():
-                if not _stands(party, kind, ref, bookings):
-                    out.append(f"{party.side}: {at} is claimed by {kind} {ref}, which is over")
-            for b in bookings.values():
-                moving = b.status == "cancelling" and (b.replaced_by or b.reason == "already_checked_in")
-                if b.status not in ("confirmed", "cancelling", "pending") or b.displaced or moving:
-                    continue
-                a = party.attendance(b.id)
-                seat = a.seat if a and a.seat else b.resource_id
-                missing = [s - world.slot0 for s in range(b.claimed.start, b.claimed.end) if owned.get((seat, s), ("", ""))[1] != b.id]
-                if missing:
-                    out.append(f"{party.side}: {b.id} ({b.status}) lacks {missing} on {seat}")
-    return out
-
-
-def _stands(party: Party, kind: str, ref: str, bookings: dict[str, Booking]) -> bool:
-    if kind == "booking":
-        return ref in bookings and bookings[ref].status in ("confirmed", "cancelling")
-    if kind == "pending":
-        return ref in bookings and bookings[ref].status == "pending"
-    if kind == "hold":
-        h = party.read(lambda tx: records.hold(tx, ref))
-        return h is not None and h.status == "held"
-    b = party.read(lambda tx: records.block(tx, ref))
-    return b is not None and b.status == "active"
-
-
-def assert_always(world: World) -> None:
-    """No slot sold twice, no bay with two guests, no claim without its reason: at every moment, whatever is under way."""
-    twice, crowded, leaked = overlaps(world), in_one_bay(world), leaks(world)
-    assert not twice, f"sold twice: {twice}"
-    assert not crowded, f"two guests in one bay: {crowded}"
-    assert not leaked, f"claims without a reason, or missing: {leaked}"
-
-
-def assert_sound(world: World) -> None:
-    """`assert_always`, and the lines in their order."""
-    assert_always(world)
-    for site_id, site in world.sites.items():
-        hub_lines = world.hub.read(lambda tx, s=site_id: lines.lines_of(tx, s))
-        site_lines = site.read(lambda tx, s=site_id: lines.lines_of(tx, s))
-        assert all(site_lines[r] <= line for r, line in hub_lines.items()), (site_lines, hub_lines)
-
-
-#: what each side keeps for itself: when it wrote the row, how often, and how it came to its end
-OWN_AFFAIRS = {"version": 0, "created_at": 0, "withdrawn": False, "answer_by": 0, "reason": "", "replaced_by": ""}
-
-
-def assert_equal_books(world: World) -> None:
-    """After the link has come to rest both sides say the same of every booking, claim, block, attendance and line."""
-    for site_id, site in world.sites.items():
-        assert not world.hub.stream(site_id).stopped, world.hub.stream(site_id).stopped
-        assert not site.stream(site_id).stopped, site.stream(site_id).stopped
-        mine, theirs = world.hub.bookings(site_id), site.bookings(site_id)
-        for i in sorted(set(mine) | set(theirs)):
-            a, b = mine.get(i), theirs.get(i)
-            if a is None or b is None:
-                alone = a or b
-                assert alone.status in ("declined", "expired", "cancelled"), f"only one side knows {alone}"
-                continue
-            assert comparable(a) == comparable(b), f"hub: {a}\nsite: {b}"
-            assert a.status not in ("requested", "pending", "cancelling"), f"never settled: {a}"
-            assert world.hub.attendance(i) == site.attendance(i), i
-        differ = claims_differ(world, site_id)
-        assert not differ, f"claims differ: {differ}"
-        assert world.hub.read(lambda tx, s=site_id: lines.lines_of(tx, s)) == site.read(lambda tx, s=site_id: lines.lines_of(tx, s))
-
-
-def comparable(b: Booking) -> Booking:
-    """What never became valid has no say: one side may call it declined (too late) and the other cancelled (withdrawn)."""
-    never = not b.sale_no and b.status in ("declined", "cancelled", "expired")
-    return msgspec.structs.replace(b, **OWN_AFFAIRS, **({"status": "declined"} if never else {}))
-
-
-def claims_differ(world: World, site_id: str) -> list[str]:
-    """Slots that the two sides have given to different holders, but for holds, which their owner keeps for itself, and for contested slots:
-    under a block or a displaced booking each side keeps the claim that came first, until one of them ends (block-1, block-2)."""
-    hub, site = world.hub, world.sites[site_id]
-    contested = {
-        (b.resource_id, slot) for b in site.bookings(site_id).values() if b.displaced for slot in range(b.claimed.start, b.claimed.end)
-    }
-    for k in site.read(lambda tx: records.blocks_between(tx, site_id, 0, 1 << 40)):
-        if k.status == "active":
-            contested |= {(k.resource_id, slot) for slot in range(k.start, k.end)}
-    kept = [{at: c for at, c in party.claims(site_id).items() if c[0] != "hold" and at not in contested} for party in (hub, site)]
-    return [
-        f"{at[0]} at {at[1] - world.slot0}: hub {kept[0].get(at)} site {kept[1].get(at)}"
-        for at in sorted(set(kept[0]) | set(kept[1]))
-        if kept[0].get(at) != kept[1].get(at)
-    ]
 
 
 def play(script: Callable[[World], Awaitable[None]], *, equal: bool = True, **settings) -> World:

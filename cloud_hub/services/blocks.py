@@ -29,7 +29,9 @@ class Blocks:
 
         def run(tx: Tx) -> tuple[Block, bool]:
             if not FIRST_SLOT <= start < end <= LAST_SLOT or end - start > BLOCK_SLOTS_MAX:
-                raise refuse("bad_interval", "A block ends after it starts, lasts at most 31 days and lies between the years 2020 and 2100.")
+                raise refuse(
+                    "bad_interval", "A block ends after it starts, lasts at most 31 days and lies between the years 2020 and 2100."
+                )
             self._bookings.houses.of(tx, site_id).resource(resource_id)
             wanted = Block(
                 id=block_id, site_id=site_id, resource_id=resource_id, start=start, end=end, kind=kind, reason=reason, by=by,

@@ -29,7 +29,7 @@ WAITING = ("requested", "pending")
 #: refusals that another time or bay could mend, so ways out are looked for
 MENDABLE = frozenset(
     {
-        "slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "rules_violated", "bad_interval", "declined", "answer_late",
+        "slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "rules_violated", "declined", "answer_late",
         "outside_hours", "displaced",
     }
 )  # fmt: skip

@@ -122,7 +122,7 @@ class GuestBooking:
             # what an unproven customer typed is not written over what is known of them, but staff must be able to reach the guest
             notes = "" if proven else f"Contact given with this booking: {details.phone}, {details.email}"
             wanted = msgspec.structs.replace(wanted, quote=self._promise(details, quoted), notes=notes)
-            self._judge(quoted, guest, proven)
+            self._judge(quoted)
             self._make_room(tx, held)
             made = frontdesk.book(tx, self._desk, held.house, wanted, ring=self._hub.keys.ring, link_up=up, body_hash=_hash(details))
             if sum(b.price.total_cents for b in made) != details.shown_cents:
@@ -157,11 +157,11 @@ class GuestBooking:
         return details.quote if len(quoted.prices) == 1 and quoted.price.total_cents > details.shown_cents else ""
 
     @staticmethod
-    def _judge(quoted: Quoted, guest: Customer, proven: bool) -> None:
-        """Where only an unproven past stands in the way, says how to prove it."""
+    def _judge(quoted: Quoted) -> None:
+        """Where only an unknown past stands in the way, says how to make it known."""
         far = [one for one in quoted.violations if one.code == "too_far_ahead"]
-        if far and not proven:
-            hint = "Have you played here before? Give the same phone number and e-mail address as then, and you can book further ahead."
+        if far:
+            hint = "Have you played here before? Give the same phone number and e-mail address as then: you may be able to book further ahead."
             found = tuple(Violation(v.rule, v.code, f"{v.detail} {hint}", v.limit) if v in far else v for v in quoted.violations)
             raise Refused(Refusal("rules_violated", " ".join(v.detail for v in found), violations=found))
 

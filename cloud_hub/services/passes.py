@@ -43,7 +43,9 @@ class Passes:
             raise refuse("pass_expired", "This booking is over, so its pass is not shown any more.")
         key = self._keys.to_sign(booking.site_id)
         if key is None:
-            raise refuse("site_unreachable", "The facility has not acknowledged this hub's key yet. Please try again in a moment.", retry_after_s=5)
+            raise refuse(
+                "site_unreachable", "The facility has not acknowledged this hub's key yet. Please try again in a moment.", retry_after_s=5
+            )
         # The same booking gives the same text, and so the same kept picture.
         facts = passes.facts_of(booking, key.id, booking.created_at)
         opens_at, closes_at = passes.window(booking.start, booking.end)

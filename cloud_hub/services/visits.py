@@ -26,6 +26,8 @@ from .offers import OfferDesk, Offers, Search
 from .passes import Pass
 
 EXTEND_STEPS = 4
+#: why a change that was asked for never came to be
+NEVER_CAME = ("declined", "withdrawn", "already_checked_in", "answer_late")
 _NONCE = re.compile(r"[a-z0-9]{20,32}", re.ASCII)
 
 
@@ -48,12 +50,13 @@ class Visit(Frozen):
 
 
 class OrderPage(Frozen):
-    """An order as its customer sees it; `visits` without what was replaced by something that stands. `state` sums it up:
+    """An order as its customer sees it; `visits` without what was replaced by something that stands, which is in `all` too. `state` sums it up:
     `waiting`, `confirmed`, `declined`, `cancelling`, `cancelled`, `over`."""
 
     order: Order
     house: House
     visits: tuple[Visit, ...]
+    all: tuple[Visit, ...]
     price: Price | None
     state: str
     up: bool
@@ -63,6 +66,11 @@ class OrderPage(Frozen):
     @property
     def live(self) -> tuple[Visit, ...]:
         return tuple(visit for visit in self.visits if visit.live)
+
+    @property
+    def cancellable(self) -> tuple[Visit, ...]:
+        """What stands or waits, was not come to and is not being given up already."""
+        return tuple(visit for visit in self.live if visit.asked != "cancel" and not (visit.attendance and visit.attendance.state))
 
 
 class Move(Frozen):
@@ -99,13 +107,16 @@ class Visits:
                 raise refuse("order_not_found", "This order is not known.")
             site_id = found[-1].site_id
             house = self._hub.houses.of(tx, site_id)
-            visits = tuple(self._visit(tx, b) for b in _standing(found))
+            all_of_it = tuple(self._visit(tx, b) for b in found)
+            standing = {b.id for b in _standing(found)}
+            visits = tuple(visit for visit in all_of_it if visit.booking.id in standing)
             prices = [v.booking.price for v in visits if v.booking.price is not None and (v.live or not any(x.live for x in visits))]
             now = self._desk.now()
             return OrderPage(
                 order=order,
                 house=house,
                 visits=visits,
+                all=all_of_it,
                 price=frontdesk.add_prices(prices) if prices else None,
                 state=_state(visits, now),
                 up=self._hub.links.up(site_id),
@@ -128,7 +139,7 @@ class Visits:
 
     def visit(self, page: OrderPage, booking_id: str) -> Visit:
         """The order's booking of this id, or its only one that stands. Refuses `booking_not_found`."""
-        found = [v for v in page.visits if v.booking.id == booking_id] or (list(page.live) if not booking_id and len(page.live) == 1 else [])
+        found = [v for v in page.all if v.booking.id == booking_id] or (list(page.live) if not booking_id and len(page.live) == 1 else [])
         if not found:
             raise refuse("booking_not_found", "This booking is not part of this order.")
         return found[0]
@@ -247,7 +258,7 @@ class Visits:
 def _standing(found: list[Booking]) -> list[Booking]:
     """Without what was replaced, moved away or never came to be, unless nothing else is left to show."""
     gone = {b.id for b in found if b.replaced_by and b.status in ("cancelled", "cancelling")}
-    never = {b.id for b in found if b.replaces and b.status in ("declined", "expired", "cancelled")}
+    never = {b.id for b in found if b.replaces and (b.status in ("declined", "expired") or b.reason in NEVER_CAME)}
     return [b for b in found if b.id not in gone | never] or found[-1:]
 
 

@@ -124,4 +124,3 @@ class Board:
     def waiting_rows(self) -> dict[str, int]:
         """Site id -> messages that wait for it."""
         return self._db.read(lambda tx: {s: streams.waiting(tx, s)[0] for s in streams.sites(tx)})
-

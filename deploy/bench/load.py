@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import msgspec
+
+from deploy.bench import children
+from deploy.bench.results import BenchError
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -49,20 +51,24 @@ end
 """
 
 
-def run(url: str, *, connections: int, seconds: float, folder: Path, script: str = "", headers: dict[str, str] | None = None, core: int = 1) -> Load:
-    """One run of wrk with one thread, pinned to `core` where the machine has it."""
+def run(url: str, *, connections: int, seconds: float, folder: Path, script: str = "", headers: dict[str, str] | None = None) -> Load:
+    """One run of wrk with one thread, on a core of its own where there is one. Raises BenchError when it says nothing that can be read."""
     lua = folder / "load.lua"
     lua.write_text(script + PERCENTILES_LUA)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(lua)]
     for name, value in (headers or {}).items():
         command += ["-H", f"{name}: {value}"]
-    pinned = {core} if core in os.sched_getaffinity(0) else os.sched_getaffinity(0)
-    out = subprocess.run(
-        [*command, url], capture_output=True, text=True, check=True, timeout=seconds + 60, preexec_fn=lambda: os.sched_setaffinity(0, pinned)
-    ).stdout
+    done = subprocess.run(
+        [*command, url], capture_output=True, text=True, timeout=seconds + 60, preexec_fn=children.settle_on(children.LOAD_CORE)
+    )
+    return read(done.stdout + done.stderr)
+
+
+def read(out: str) -> Load:
+    """The figures in what wrk printed. Raises BenchError."""
     found = re.search(r"RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+) (\d+)", out)
     if found is None:
-        raise RuntimeError(f"wrk said nothing that we can read:\n{out}")
+        raise BenchError(f"wrk said nothing that can be read:\n{out}")
     answers, micro, p50, p95, refused, errors = found.groups()
     return Load(
         per_s=int(answers) / (int(micro) / 1e6), p50_ms=float(p50) / 1000, p95_ms=float(p95) / 1000, refused=int(refused), errors=int(errors),

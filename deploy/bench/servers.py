@@ -27,7 +27,7 @@ from shared.runtime.ratelimit import RateLimiter, RateRule
 from shared.runtime.server import listen, serve
 from shared.runtime.web import EdgeSettings, WebEdge
 
-SITE = "bench"
+SITE, ZONE = "bench", "America/Halifax"
 RATE = 10**9
 #: the rows of one confirmed booking: four claims, booking, order, customer, outbox row, PIN, the stream's numbers
 CLAIMS = (
@@ -57,8 +57,7 @@ def bare(folder: Path, slow_commit_s: float) -> Litestar:
     async def sale() -> None:
         nonlocal count
         count += 1
-        n, sale_id, who = count, f"bench-{count:010d}", str(uuid.uuid4())
-        ref = who[:7]
+        n, sale_id, who, ref = count, f"bench-{count:010d}", str(uuid.uuid4()), f"{count:07d}"
 
         def rows(tx: database.Tx) -> None:
             at = {"a": n * 4, "b": n * 4 + 1, "c": n * 4 + 2, "d": n * 4 + 3}
@@ -89,16 +88,22 @@ def empty(folder: Path, slow_commit_s: float) -> WebEdge:
     return WebEdge(app, EdgeSettings(rate_rules=rules), problems, meter=Metrics("bench").http, limiter=limiter)
 
 
-async def ping(scope, receive, send) -> None:
-    """The least a server can do: what the load reaches here is its own ceiling, or more."""
-    if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+class Ping(asyncio.Protocol):
+    """The least a server can do: one fixed answer to whatever a connection sends. What the load reaches here is its own ceiling, or less."""
+
+    ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(self.ANSWER)
+
+
+async def ping() -> None:
+    server = await asyncio.get_running_loop().create_server(Ping, "127.0.0.1", 0, backlog=1024)
+    print(f"PORT {server.sockets[0].getsockname()[1]}", flush=True)
+    await asyncio.Event().wait()
 
 
 def hub(folder: Path, slow_commit_s: float, bays: int) -> WebEdge:
@@ -130,7 +135,7 @@ def state_site(tx: database.Tx, desk, bays: int) -> None:
         return
     streams.adopt_epoch(tx, SITE, Chance(1).new_id())
     origin = apply.From(SITE)
-    apply.apply(tx, desk, messages.FacilityStated(facility=Facility(id=SITE, name="Bench", zone="America/Halifax")), origin)
+    apply.apply(tx, desk, messages.FacilityStated(facility=Facility(id=SITE, name="Bench", zone=ZONE)), origin)
     for n in range(1, bays + 1):
         bay = Resource(id=f"{SITE}.box-{n}", name=f"Box {n}", number=n, release_ahead_s=7200)
         apply.apply(tx, desk, messages.ResourceStated(resource=bay, line=desk.now_slot() + 8), origin)
@@ -143,11 +148,13 @@ def main(argv: list[str]) -> None:
     slow_s = float(options.get("slow", "0"))
     if options.get("single"):
         database.BATCH_JOBS_MAX = 1  # the naive way: one commit per booking
-    makers = {"bare": bare, "empty": empty, "ping": lambda f, s: ping, "hub": lambda f, s: hub(f, s, int(options.get("bays", "120")))}
-    app = makers[kind](Path(folder), slow_s)
-    sock = listen("127.0.0.1", 0)
+    makers = {"bare": bare, "empty": empty, "hub": lambda f, s: hub(f, s, int(options.get("bays", "120")))}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(app, sock, ready=lambda port: print(f"PORT {port}", flush=True)))
+        if kind == "ping":
+            runner.run(ping())
+        else:
+            sock = listen("127.0.0.1", 0)
+            runner.run(serve(makers[kind](Path(folder), slow_s), sock, ready=lambda port: print(f"PORT {port}", flush=True)))
 
 
 if __name__ == "__main__":

@@ -43,13 +43,14 @@ class BrokerBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """An ASGI app of two paths. `screens`: site id to the kiosk that a browser becomes here."""
+    """An ASGI app of two paths. `screens`: site id to the kiosk that a browser becomes here. `changed()` is called after an order."""
 
-    def __init__(self, broker: Broker, screens: Mapping[str, Screen]) -> None:
+    def __init__(self, broker: Broker, screens: Mapping[str, Screen], changed: Callable[[], None]) -> None:
         self.token = secrets.token_urlsafe(24)
         self.broker_wanted = True
         self._broker = broker
         self._screens = screens
+        self._changed = changed
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
@@ -73,6 +74,7 @@ class Control:
         try:
             async with self._one_at_a_time:
                 await self._do(body.do)
+                self._changed()
         except BrokerError as error:
             return 409, {"detail": str(error)}
         return 200, {"broker": "running" if self._broker.running else "stopped"}

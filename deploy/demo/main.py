@@ -180,16 +180,20 @@ class Demo:
             filled = filling.Filled() if kept_books else await filling.fill(plan, hub, staff, kiosks)
             tokens = {site.id: kiosks[site.id].token for site in plan.sites}
         screens = {site.id: Screen(site.port, tokens[site.id]) for site in plan.sites}
-        self._control = Control(self._broker, screens)
+        self._control = Control(self._broker, screens, self._tell_control)
         self._serving = Serving(self._control)
         self._tell(plan, api_key, tokens)
         _print(plan, api_key, self._broker, self._serving.port, filled, served_s, time.monotonic() - began)
 
-    def _tell(self, plan: Plan, api_key: str, tokens: dict[str, str]) -> None:
-        assert self._control is not None and self._serving is not None and self._broker is not None
-        pids = {child.name: child.pid for child in self._children} | {"the broker": self._broker.pid}
+    def _tell_control(self) -> None:
+        """Writes how the control is reached, and which processes are whose; again when the broker has another."""
+        assert self._plan is not None and self._control is not None and self._serving is not None and self._broker is not None
+        pids = {child.name: child.pid for child in self._children} | {"the broker": self._broker.pid or 0}
         control = {"url": self._serving.url, "token": self._control.token, "pid": os.getpid(), "pids": pids}
-        addresses.private(plan.control, msgspec.json.format(msgspec.json.encode(control)).decode() + "\n")
+        addresses.private(self._plan.control, msgspec.json.format(msgspec.json.encode(control)).decode() + "\n")
+
+    def _tell(self, plan: Plan, api_key: str, tokens: dict[str, str]) -> None:
+        self._tell_control()
         told = {
             "hub": plan.hub_url,
             "sites": [

@@ -7,15 +7,16 @@ see. Invariant: a step that returns has seen what its sentence says; a wait is f
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
 
 import msgspec
 
-from deploy.demo.clients import Answer, Client, Doors, Hub, Kiosk, Staff, new_id
+from deploy.demo.clients import Answer, Client, Doors, Hub, Kiosk, Staff, new_id, slot
 from deploy.demo.data import Person
 from deploy.demo_check import books, times
+from deploy.demo_check.pages import Browser, Page
 from deploy.demo_check.times import Time
 from shared import slots
 
@@ -23,11 +24,13 @@ LOOK_EVERY_S = 0.1
 DARK_WITHIN_S = 30.0
 HEAL_WITHIN_S = 90.0
 DOOR_WITHIN_S = 20.0
-#: the web sells until an hour before the start; a quarter hour more, so that a slow walk is no refusal
-WEB_NOTICE_SLOTS = 5
+#: the web sells until an hour before the start, its pages a little less, since details are to be typed in meanwhile
+WEB_NOTICE_SLOTS = 7
 #: so many days from now the hub sells every box itself
 FAR_DAYS = 4
 BOOK_DAYS = 8
+#: numbers kept for fiction that nobody of the demo's data has; a run needs about a dozen
+CHECK_PHONES = range(164, 199)
 #: a guest may come in from a quarter hour before the start
 EARLY_SLOTS = 1
 
@@ -63,7 +66,7 @@ class Walk:
         self.hub, self.places, self.control, self.say = hub, places, control, say
         self.run = secrets.token_hex(3)
         self.made: dict[str, Sale] = {}
-        self._guests = 0
+        self._guests = secrets.randbelow(len(CHECK_PHONES))
 
     @property
     def largest(self) -> Place:
@@ -73,7 +76,8 @@ class Walk:
     def guest(self) -> Person:
         """Somebody new, so that nobody's limit is met."""
         self._guests += 1
-        return Person(f"Checka Fairway {self._guests}", "", f"check-{self.run}-{self._guests}@example.test")
+        phone = f"902-555-{CHECK_PHONES[self._guests % len(CHECK_PHONES)]:04d}"
+        return Person(f"Checka Fairway {self._guests}", phone, f"check-{self.run}-{self._guests}@example.test")
 
     def sold(self, name: str, sale: Sale) -> None:
         """Keeps a sale under the name by which later steps speak of it."""
@@ -118,26 +122,26 @@ def told(place: Place, at: Time) -> str:
 
 
 # ---- finding times
-async def free(place: Place, how: str, *, side: str, first_day: int, days: int, not_before: int = 0) -> AsyncIterator[Time]:
+async def free(place: Place, how: str, *, side: str, first_day: int, days: int, not_before: int = 0) -> Iterator[Time]:
     """Free hours as that side (`hub`, `site`) shows them, earliest first."""
+    shown = []
     for number in range(first_day, first_day + days):
         day = (today(place) + timedelta(days=number)).isoformat()
         answer = await (place.hub.availability(place.id, day) if side == "hub" else place.staff.availability(day))
-        body = wanted(answer, 200, f"The {side}'s availability of {place.name}")
-        for found in times.free(body, how, 1, not_before):
-            yield found
+        shown.append(wanted(answer, 200, f"The {side}'s availability of {place.name}"))
+    return times.free(times.join(shown), how, 1, not_before)
 
 
 async def far(place: Place, how: str, side: str) -> Time:
     """An hour that the hub sells, days from now."""
-    async for found in free(place, how, side=side, first_day=FAR_DAYS, days=3):
+    for found in await free(place, how, side=side, first_day=FAR_DAYS, days=3):
         return found
     raise Failed(f"{place.name} shows no free hour {FAR_DAYS} days from now that is sold {how} by the {side}")
 
 
 async def near(place: Place, how: str, side: str) -> Time:
     """An hour that the site sells, within two days and late enough for the web."""
-    async for found in free(place, how, side=side, first_day=0, days=3, not_before=now_slot() + WEB_NOTICE_SLOTS):
+    for found in await free(place, how, side=side, first_day=0, days=3, not_before=now_slot() + WEB_NOTICE_SLOTS):
         return found
     raise Failed(f"{place.name} shows no free hour within two days that is sold {how} by the {side}; restart the demo if it is full")
 
@@ -178,6 +182,42 @@ async def web_asks_the_site_for_near_times(walk: Walk) -> str:
         must(body["seller"] == "site", f"A sale of the site's names {body['seller']} as its seller")
         said.append(f"{told(place, at)} in {took_ms:.0f} ms")
     return "asked by the hub, the sites sold " + "; ".join(said)
+
+
+async def a_customer_books_on_the_page(walk: Walk) -> str:
+    """Place, time, details, done: forms only, no script. In both territories."""
+    said = []
+    for place, how, find in ((walk.places[0], "ask_site", near), (walk.largest, "instant", far)):
+        at = await find(place, how, "hub")
+        page = await through_the_pages(walk, place, at)
+        order_id = page.url.partition("/b/")[2].partition("/")[0]
+        found = wanted(await walk.hub.ask("GET", "/api/v1/bookings", params={"order_id": order_id}), 200, "The order of the page")["bookings"]
+        must(len(found) == 1, f"The page made {len(found)} bookings instead of one")
+        (booking,) = found
+        must(booking["status"] == "confirmed", f"What the page booked is {booking['status']}")
+        must(booking["pin"] in "".join(ch for ch in page.words if ch.isdigit()), "The customer's page does not show the booking's PIN")
+        at = Time(slot(booking["start"]), slot(booking["end"]), booking["resource_id"])
+        walk.sold(f"page {place.id}", Sale(place, booking["id"], at))
+        said.append(told(place, at))
+    return "without a script " + "; ".join(said)
+
+
+async def through_the_pages(walk: Walk, place: Place, at: Time) -> Page:
+    """From the choice of a time to the customer's own page, which has the order in its address."""
+    guest, on = walk.guest(), slots.local_day(place.zone, at.start)
+    async with Browser(walk.hub.url) as browser:
+        path = f"/book/{place.id}"
+        page = await browser.go(f"{path}?date={on}&minutes=60&guests=2&resource={at.resource_id}")
+        form = page.form(path, button="start")
+        must(form is not None and ("start", str(at.start)) in form.buttons, f"The page of {place.name} does not offer {told(place, at)}")
+        page = await browser.send(form, {}, ("start", str(at.start)))
+        details = next((one for one in page.forms() if "phone" in one.fields), None)
+        must(details is not None, f"After the choice of a time the page said: {page.words[:200]}")
+        lacking = await browser.send(details, {"name": "", "phone": "x", "email": ""}, ("do", "book"))
+        must(lacking.status == 422 and "Please give your name" in lacking.words, "A form without a name was not refused with a sentence")
+        page = await browser.send(details, {"name": guest.name, "phone": guest.phone, "email": guest.email}, ("do", "book"))
+        must(page.status == 200 and "/b/" in page.url, f"The page did not book; it said: {page.words[:200]}")
+        return page
 
 
 async def book_on_web(walk: Walk, place: Place, at: Time, name: str) -> tuple[dict[str, Any], float]:
@@ -235,7 +275,7 @@ async def now_free(walk: Walk) -> tuple[Place, Time]:
     """A bay that somebody can walk into now, at any site, the fullest last."""
     row = now_slot() - now_slot() % 2
     for place in reversed(walk.places):
-        async for found in free(place, "instant", side="site", first_day=0, days=1, not_before=row):
+        for found in await free(place, "instant", side="site", first_day=0, days=2, not_before=row):
             if found.start <= now_slot() + EARLY_SLOTS:
                 return place, found
     raise Failed("No box is free now. Try again at the next half hour, or restart the demo")
@@ -414,6 +454,7 @@ STEPS: tuple[Step, ...] = (
     everything_serves,
     web_sells_far_times_at_once,
     web_asks_the_site_for_near_times,
+    a_customer_books_on_the_page,
     sites_know_them,
     a_guest_walks_in,
     the_pin_opens_the_door,

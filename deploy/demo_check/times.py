@@ -22,8 +22,18 @@ class Time(msgspec.Struct, frozen=True, order=True):
     resource_id: str
 
 
+def join(days: list[dict[str, Any]]) -> dict[str, Any]:
+    """Days in order as one, so that a time may lie across midnight. A bay that one of them lacks is left out."""
+    cells = [{resource["id"]: resource["cells"] for resource in day["resources"]} for day in days]
+    bays = [bay for bay in cells[0] if all(bay in one for one in cells)]
+    return {
+        "rows": [row for day in days for row in day["rows"]],
+        "resources": [{"id": bay, "cells": "".join(one[bay] for one in cells)} for bay in bays],
+    }
+
+
 def free(day: dict[str, Any], how: str, hours: int, not_before: int) -> Iterator[Time]:
-    """Times of a day's answer that are sold `how`, begin at or after `not_before` (slot) and last `hours`; earliest first, none overlap."""
+    """Times of a day's answer (or several, joined) that are sold `how`, begin at or after `not_before` (slot) and last `hours`; earliest first, none overlap."""
     length = hours * 4 // ROW_SLOTS
     found = []
     for resource in day["resources"]:

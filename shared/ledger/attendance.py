@@ -125,7 +125,7 @@ def admit(tx: Tx, desk: Desk, copy: Booking) -> Booking:
 def _lower(tx: Tx, copy: Booking) -> list[Booking]:
     """Bookings on the pass's slots with a lower sale number, whose guest has not checked in."""
     out = []
-    for ref in {ref for _, kind, ref in claims.holders(tx, copy.resource_id, copy.claimed) if kind == "booking"}:
+    for ref in sorted({ref for _, kind, ref in claims.holders(tx, copy.resource_id, copy.claimed) if kind == "booking"}):
         other, a = records.booking(tx, ref), records.attendance(tx, ref)
         if other is not None and other.sale_no < copy.sale_no and not (a and a.state == "checked_in"):
             out.append(other)
@@ -135,7 +135,7 @@ def _lower(tx: Tx, copy: Booking) -> list[Booking]:
 def seated_sale_no(tx: Tx, resource_id: str, interval: Interval, besides: str) -> int | None:
     """The highest sale number seated on these slots, apart from the booking itself: not the displaced, nor an override nobody came for (pass-2)."""
     numbers = []
-    for ref in {ref for _, kind, ref in claims.holders(tx, resource_id, interval) if kind == "booking" and ref != besides}:
+    for ref in sorted({ref for _, kind, ref in claims.holders(tx, resource_id, interval) if kind == "booking" and ref != besides}):
         other, a = records.booking(tx, ref), records.attendance(tx, ref)
         arrived = a is not None and a.state == "checked_in"
         if other is not None and not other.displaced and (arrived or not other.override):

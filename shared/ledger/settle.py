@@ -14,6 +14,7 @@ from ..messages import (
     BookingDeclined,
     BookingRequest,
     CancelDone,
+    Cancelled,
     CancelRefused,
     CancelRequest,
     MoveRequest,
@@ -120,6 +121,8 @@ def decide_withdraw(tx: Tx, desk: Desk, m: Withdraw, site_id: str) -> None:
         return
     if not m.unless_moved:
         b = _moved_on(tx, b)
+    if b.status == "cancelled":  # never seated here, which the asker has no other way to learn
+        streams.append(tx, desk, site_id, Cancelled(booking_id=b.id, by="customer", reason="withdrawn"))
     if b.status != "confirmed":
         return
     if m.unless_moved:
@@ -250,7 +253,7 @@ def _overrides_yield(tx: Tx, desk: Desk, b: Booking) -> None:
         return
     from . import blocks
 
-    for ref in {ref for _, kind, ref in claims.holders(tx, b.resource_id, b.claimed) if kind == "booking" and ref != b.id}:
+    for ref in sorted({ref for _, kind, ref in claims.holders(tx, b.resource_id, b.claimed) if kind == "booking" and ref != b.id}):
         other = records.booking(tx, ref)
         if other is None or not other.override:
             continue
@@ -340,6 +343,8 @@ def _undo_replacement(tx: Tx, desk: Desk, old: Booking, new: Booking) -> None:
     if last.site_id == old.site_id:
         pins.move(tx, last, old, old.pin)
     sales.drop_moves_from(tx, desk, last)
+    if last.status == "cancelling":  # given up before we heard: it has no slots to come back to
+        records.put_booking(tx, replace(last, reason="already_checked_in"))
     sales.take_back(tx, desk, last, "already_checked_in")
 
 

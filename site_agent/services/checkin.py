@@ -33,7 +33,10 @@ KIOSK_TRIES_MAX, PIN_TRIES_MAX, TRIES_WINDOW_S = 8, 5, 300
 
 
 class CheckedIn(msgspec.Struct, frozen=True):
-    """Who came in, and what the door did. `sentence` is for the guest; `again` is a re-entry; `door` is `opened`, `asked`, `failed`, `none`."""
+    """Who came in, and what the door did: `door` is `opened`, `asked`, `failed` or `none`. `again` is a re-entry.
+
+    `sentence` tells the guest everything, `about_door` only what the door did.
+    """
 
     booking: BookingView
     bay: str
@@ -41,6 +44,7 @@ class CheckedIn(msgspec.Struct, frozen=True):
     again: bool
     door: str
     sentence: str
+    about_door: str
 
 
 class _Came(msgspec.Struct, frozen=True):
@@ -179,20 +183,21 @@ class CheckIn:
             lambda tx: views.booking(tx, self._desk, house, records.booking(tx, came.booking.id), full=asker.may("view"))
         )
         bay, until = views.bay(house, came.resource_id), slots.label(house.facility.zone, came.booking.end)
-        return CheckedIn(view, bay, until, came.again, *_said(opened, bay, until, came.again, house.facility.support_phone))
+        door, about = _said(opened, house.facility.support_phone)
+        place = f"Welcome {'back' if came.again else 'in'}: {bay} is yours until {until}."
+        return CheckedIn(view, bay, until, came.again, door, f"{place} {about}".strip(), about)
 
 
-def _said(opened: Opened, bay: str, until: str, again: bool, support: str) -> tuple[str, str]:
-    """What the door did in a word, and what the guest is told: nothing but what is known."""
-    place = f"Welcome {'back' if again else 'in'}: {bay} is yours until {until}."
+def _said(opened: Opened, support: str) -> tuple[str, str]:
+    """What the door did in a word, and in a sentence that says nothing but what is known."""
     if not opened.asked:
-        return "none", place
+        return "none", ""
     if opened.any:
-        return "opened", f"{place} The door is open now."
-    call = f" If it stays shut, use your PIN at the door's reader or call {support}." if support else " If it stays shut, use your PIN there."
+        return "opened", "The door is open now."
+    call = f"If it stays shut, use your PIN at the door's reader or call {support}." if support else "If it stays shut, use your PIN there."
     if opened.silent:
-        return "asked", f"{place} The door has been asked to open and has not answered yet.{call}"
-    return "failed", f"{place} You are checked in, but the door could not be reached.{call}"
+        return "asked", f"The door has been asked to open and has not answered yet. {call}"
+    return "failed", f"You are checked in, but the door could not be reached. {call}"
 
 
 def seated_by_others(tx: Tx, facts: passes.PassFacts) -> int | None:

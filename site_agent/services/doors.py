@@ -25,6 +25,7 @@ _log = log.get("site_agent.doors")
 #: how long a person at the door is kept waiting for the controller's answer
 ANSWER_WAIT_S = 3.0
 STATES_KEPT_S = 5.0
+STOP_WAIT_S = 2.0
 
 
 class DoorView(msgspec.Struct, frozen=True):
@@ -91,8 +92,11 @@ class DoorDesk:
         if self._doors is None or self._starting is None:
             return
         await asyncio.gather(self._starting, return_exceptions=True)
-        await asyncio.gather(*self._unlocking, *self._writing, return_exceptions=True)
         await self._doors.stop()
+        # The adapter has ended its pulses; what they came to is still written down, but nothing is waited for without end.
+        for under_way in (self._unlocking, self._writing):
+            if under_way:
+                await asyncio.wait(set(under_way), timeout=STOP_WAIT_S)
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """`watcher()` is called after every unlock and whenever the controller's word has changed."""

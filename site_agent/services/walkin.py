@@ -6,11 +6,11 @@ Reads only; the sale looks again. Invariant: nothing is offered that the rules o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 
 import msgspec
 
-from shared import rules, slots, territory
+from shared import passes, rules, slots, territory
 from shared.errors import refuse
 from shared.ledger import frontdesk, lines
 from shared.ledger.desk import Desk
@@ -23,8 +23,8 @@ from site_agent.services.link import Link
 #: how far ahead a kiosk looks, and how many starts of one bay it shows
 REACH_SLOTS = 24 * 4
 STARTS_MAX = 8
-#: in the first minutes of a half hour a guest may still take it as a whole
-RUNNING_MIN = 10
+#: in the first half of a half hour a guest may still take it as a whole; after that the next one is near enough to be let in at once
+RUNNING_MIN = 15
 _SIGNS = {"CAD": "$", "USD": "$", "AUD": "$", "EUR": "€", "GBP": "£"}
 
 
@@ -128,6 +128,11 @@ class WalkIn:
         """The day that the facility's calendar shows now."""
         house = self._db.read(lambda tx: self._houses.of(tx, self._site_id))
         return slots.local_day(house.facility.zone, self._desk.now_slot())
+
+    def opens_now(self, start: str) -> bool:
+        """Whether the pass of a booking that starts then (ISO) opens the door already."""
+        starts_at = int(datetime.fromisoformat(start).timestamp())
+        return self._desk.now() >= starts_at - passes.BEFORE_MIN * 60
 
     def new_id(self) -> str:
         """The id of a booking that a kiosk is about to make."""

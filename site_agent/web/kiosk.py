@@ -18,11 +18,13 @@ from shared.runtime.body import decode_form, read_form
 from shared.runtime.problems import of_status
 from site_agent.services.booking import Ask
 from site_agent.services.kit import Kit
+from site_agent.services.views import BookingView
 from site_agent.services.walkin import price_shown
 from site_agent.web import bodies
 from site_agent.web.auth import asker_of, client_ip, give_kiosk, kit_of, paired
 
 SlotQuery = Annotated[int, QueryParameter(ge=0, le=10_000_000)]
+CodeQuery = Annotated[str, QueryParameter(max_length=40)]
 MinutesQuery = Annotated[int, QueryParameter(ge=0, le=1440)]
 
 
@@ -61,10 +63,10 @@ def _page(request: Request, template: str, status: int = 200, **values: Any) -> 
 
 # ---- pairing
 @get("/pair")
-async def pair_page(request: Request, code: str = "") -> Response[str]:
+async def pair_page(request: Request, code: CodeQuery = "") -> Response[str]:
     """Shown to whoever brings a code that is good; everybody else sees nothing."""
     kit = kit_of(request)
-    if not code or len(code) > 40 or not await kit.people.code_is_good(code, client_ip(request)):
+    if not code or not await kit.people.code_is_good(code, client_ip(request)):
         raise of_status(404)
     return _page(request, "pair.html", code=code)
 
@@ -168,9 +170,7 @@ async def confirm(request: Request) -> Response[str]:
     except Refused as error:
         return _refused(request, error.refusal.detail, [_way(kit, one) for one in error.refusal.suggestions])
     b = outcome.booking
-    svg = qr.svg(b.pass_text) if b.pass_text else ""
-    price = price_shown(b.price) if b.price else None
-    return _page(request, "kiosk_done.html", booking=b, svg=svg, price=price, asked=outcome.state == "asked")
+    return _booked(request, b)
 
 
 @get("/booked/{booking_id:str}", guards=[paired], sync_to_thread=False)
@@ -180,8 +180,15 @@ def booked(request: Request, booking_id: FromPath[str]) -> Response[str]:
     b = kit.bookings.read(booking_id, asker_of(request))
     if b.status in ("declined", "cancelled", "expired"):
         return _refused(request, "The booking centre could not sell this time. Nothing was booked.", [])
+    return _booked(request, b)
+
+
+def _booked(request: Request, b: BookingView) -> Response[str]:
+    """PIN and QR code, and a way straight to check-in where the window is open already."""
+    soon = kit_of(request).walkin.opens_now(b.start)
     svg = qr.svg(b.pass_text) if b.pass_text else ""
-    return _page(request, "kiosk_done.html", booking=b, svg=svg, price=price_shown(b.price) if b.price else None, asked=b.status == "requested")
+    price = price_shown(b.price) if b.price else None
+    return _page(request, "kiosk_done.html", booking=b, svg=svg, price=price, asked=b.status == "requested", soon=soon)
 
 
 @post("/leave", guards=[paired])

@@ -17,7 +17,7 @@ import httpx
 from sqlite_utils import Database as Tables
 
 from cloud_hub import app as hub_app
-from cloud_hub.config import Config, HubConfig, Rates, Site
+from cloud_hub.config import Config, HubConfig, Mqtt, Rates, Site
 from cloud_hub.services import api_keys
 from cloud_hub.store import api_keys as key_rows
 from cloud_hub.store import schema
@@ -31,7 +31,7 @@ from shared.model import Facility, Resource
 from shared.profiles import profile
 from shared.runtime.clock import Chance, ManualClock
 from shared.runtime.database import InlineWriter
-from shared.runtime.transport import MemoryNetwork
+from shared.runtime.transport import MemoryNetwork, Transport
 
 #: Saturday 21 Nov 2026, 12:00 in Halifax
 NOON = 1795276800
@@ -51,7 +51,7 @@ def books(*steps) -> InlineWriter:
 class SiteDouble:
     """The facility's side of the link: the same books, its own key, no web."""
 
-    def __init__(self, world: "HubWorld", site_id: str):
+    def __init__(self, world: "HubWorld", site_id: str, transport: Transport | None):
         self.world, self.site_id = world, site_id
         self.db = books(*ledger_schema.STEPS)
         chance = Chance(7)
@@ -59,7 +59,7 @@ class SiteDouble:
         self.houses = frontdesk.Houses(self.db, profile("business"), self.desk)
         self.key = SigningKey.from_seed(bytes(range(32)))
         self.believed: set[str] = set()
-        self.transport = world.network.attach(f"site-{site_id}")
+        self.transport = transport or world.network.attach(f"site-{site_id}")
         self.pump = Pump(
             db=self.db, desk=self.desk, clock=world.clock, site_id=site_id, transport=self.transport, keys=self._keys,
             known_keys=lambda: tuple(self.believed), on_hello=lambda hello: self.believed.update(k["id"] for k in hello.keys),
@@ -91,36 +91,57 @@ class SiteDouble:
 
 
 class HubWorld:
-    def __init__(self, folder: Path, rates: Rates):
+    """`mqtt` and `site_transport` put a real broker between the two, `db` books on a disk."""
+
+    def __init__(
+        self, folder: Path, rates: Rates, *, mqtt: Mqtt | None = None, site_transport: Transport | None = None, db=None, password=""
+    ):
         self.clock = ManualClock(float(NOON))
         self.network = MemoryNetwork(Random(1), asyncio.get_running_loop().call_later)
-        self.db = books(*ledger_schema.STEPS, *schema.STEPS)
-        self.hub_lines: list[str] = []
-        hub = HubConfig(hub_id="hub-test", data_dir=str(folder), sites=(Site(id=SITE, name="Bedford (enrolled)"),), rates=rates)
-        self.config = Config(hub=hub, data_dir=folder, profile=profile("business"))
-        self.app = hub_app.build(
-            self.config, clock=self.clock, chance=Chance(3), db=self.db, transports=lambda s: self.network.attach(f"hub-{s}"), limits=LIMITS
-        )
+        self.db = db or books(*ledger_schema.STEPS, *schema.STEPS)
+        hub = HubConfig(hub_id="hub-test", data_dir=str(folder), sites=(Site(id=SITE, name="Bedford (enrolled)"),), rates=rates, mqtt=mqtt)
+        self.config = Config(hub=hub, data_dir=folder, profile=profile("business"), mqtt_password=password)
+        transports = None if mqtt else lambda s: self.network.attach(f"hub-{s}")
+        self.app = hub_app.build(self.config, clock=self.clock, chance=Chance(3), db=self.db, transports=transports, limits=LIMITS)
         self.hub = self.app.hub
-        self.site = SiteDouble(self, SITE)
+        self.site = SiteDouble(self, SITE, site_transport)
         transport = httpx.ASGITransport(self.app.asgi, raise_app_exceptions=False)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://hub.test")
-        self.key = self.new_key(*api_keys.SCOPES)
+        self.key = ""
 
-    def new_key(self, *scopes: str) -> str:
+    async def open(self) -> None:
+        await self.app.start()
+        self.key = await self.new_key(*api_keys.SCOPES)
+        await self.site.open()
+
+    async def new_key(self, *scopes: str) -> str:
         key, token = api_keys.make("a program", list(scopes), NOON)
-        self.db.write_now(lambda tx: key_rows.add(tx, key))
+        await self.db.write(lambda tx: key_rows.add(tx, key))
         return token
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self.site.pump.close()
+        await self.site.transport.stop()
+        await self.app.stop()
 
     # ---- the link
     async def linked(self) -> None:
         """Both sides have heard each other, and everything that was said has been applied."""
-        both = lambda: self.hub.links.up(SITE) and self.site.pump.fresh()  # noqa: E731
-        await self.until(both)
-        self.say_hello()
-        await self.quiet()
-        self.say_hello()
-        await self.until(lambda: both() and self.hub.keys.to_sign(SITE) is not None and self.hub.keys.known(SITE))
+        epochs = lambda: {db.read(lambda tx: streams.read(tx, SITE)).epoch for db in (self.db, self.site.db)}  # noqa: E731
+        await self.greeting_until(lambda: self.hub.links.up(SITE) and self.site.pump.fresh() and len(epochs()) == 1)
+        await self.greeting_until(self.is_quiet)
+        await self.greeting_until(lambda: self.hub.keys.to_sign(SITE) is not None and self.hub.keys.known(SITE))
+
+    async def greeting_until(self, condition) -> None:
+        """As `until`, with a hello from both sides every 50 ms, which the ticker gives every five seconds."""
+        async with asyncio.timeout(10):
+            while not condition():
+                self.say_hello()
+                for _ in range(25):
+                    await asyncio.sleep(0.002)
+                    if condition():
+                        return
 
     def say_hello(self) -> None:
         """What the ticker does every five seconds."""
@@ -129,8 +150,10 @@ class HubWorld:
 
     async def quiet(self) -> None:
         """Nothing waits in either outbox."""
-        waiting = lambda db: db.read(lambda tx: streams.waiting(tx, SITE))[0]  # noqa: E731
-        await self.until(lambda: waiting(self.db) == 0 and waiting(self.site.db) == 0)
+        await self.until(self.is_quiet)
+
+    def is_quiet(self) -> bool:
+        return all(db.read(lambda tx: streams.waiting(tx, SITE))[0] == 0 for db in (self.db, self.site.db))
 
     async def until(self, condition, within_s: float = 5.0) -> None:
         async with asyncio.timeout(within_s):
@@ -172,16 +195,17 @@ class HubWorld:
         return {"booking_id": booking_id, **self.time(bay, start, slots), "customer": person, **more}
 
 
+ENOUGH = Rates(per_address=100_000, per_key=100_000)
+
+
 @contextlib.asynccontextmanager
-async def opened(folder: Path, *, link: bool = True, rates: Rates = Rates(per_address=100_000, per_key=100_000)) -> AsyncIterator[HubWorld]:
-    w = HubWorld(folder, rates)
-    await w.app.start()
-    await w.site.open()
-    if link:
-        await w.linked()
+async def opened(folder: Path, *, link: bool = True, rates: Rates = ENOUGH, **more) -> AsyncIterator[HubWorld]:
+    """`more` as HubWorld takes it. `link` waits until the two have heard each other."""
+    w = HubWorld(folder, rates, **more)
+    await w.open()
     try:
+        if link:
+            await w.linked()
         yield w
     finally:
-        await w.client.aclose()
-        await w.site.pump.close()
-        await w.app.stop()
+        await w.close()

@@ -7,25 +7,13 @@ import asyncio
 from shared.ledger import records
 from shared.ledger.desk import Limits
 from shared.messages import BookingRequest, Released
+from tests.invariants import overlaps
 from tests.rules.harm import displaced, must, refused, scenario
-from tests.two_sides import SITE, World, overlaps
+from tests.rules.story import deafen, until
+from tests.two_sides import SITE, World
 
 BOX_2 = f"{SITE}.box-2"
 PATIENT = Limits(answer_by_s=7200)
-
-
-def deafen(w: World, client: str) -> None:
-    """What is sent to this one vanishes; both ends still believe in the connection."""
-    w.network.cut(client, "from_broker", noticed=False)
-
-
-async def until(condition, seconds: float = 20) -> None:
-    """Waits in simulated time."""
-    for _ in range(int(seconds / 0.01)):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("what was waited for did not come")
 
 
 @scenario(rule="B5", guard="claim_is_exclusive")

@@ -13,8 +13,9 @@ from shared.errors import Refused
 from shared.ledger.desk import Limits
 from shared.model import Booking
 from shared.runtime.transport import Faults
-from tests.two_sides import Party, World, assert_always, assert_equal_books, assert_sound, word_of_owner
+from tests.invariants import assert_always, assert_equal_books, assert_sound, word_of_owner
 from tests.simtime import simulate
+from tests.two_sides import Party, World
 
 SITES = ("bedford", "truro")
 STEPS = 60

@@ -3,15 +3,21 @@
 import pytest
 
 from shared.ledger.desk import GUARDS
+from shared.protocol_rules import RULES
 from tests.rules import harm_bookings, harm_streams, harm_territory
 from tests.rules.harm import SCENARIOS, Harm
 
 TOLD_IN = (harm_bookings, harm_streams, harm_territory)
-EACH = [pytest.param(guard, marks=pytest.mark.rule(rule)) for guard, (rule, _) in GUARDS.items()]
+EACH = [pytest.param(guard, marks=pytest.mark.rule(rule), id=guard) for guard, (rule, _) in GUARDS.items()]
 
 
 def test_every_guard_has_a_scenario_of_its_rule_and_no_scenario_is_of_an_unknown_guard():
     assert {guard: s.rule for guard, s in SCENARIOS.items()} == {guard: rule for guard, (rule, _) in GUARDS.items()}
+
+
+def test_every_guard_belongs_to_the_one_rule_that_names_it():
+    assert {guard: rule.name for rule in RULES for guard in rule.guards} == {guard: rule for guard, (rule, _) in GUARDS.items()}
+    assert sum(len(rule.guards) for rule in RULES) == len(GUARDS)
 
 
 def test_every_scenario_says_what_it_is_called():

@@ -1,6 +1,6 @@
 """What is free, what it costs, and what there is (B2, B14, P5)."""
 
-from datetime import date, datetime
+from datetime import date
 
 from litestar import Request, Response, get, post
 from litestar.datastructures import ResponseHeader
@@ -14,23 +14,10 @@ from shared.runtime.problems import bad_request
 from ...services.booking import Ask, Part
 from ...store.board import DayGrid
 from ..auth import SECURITY, needs
+from .asked import QuoteIn
 from .common import hub_of
-from .wire import (
-    CheckOut,
-    PartPrice,
-    QuoteIn,
-    QuoteOut,
-    ResourceId,
-    ResourceList,
-    ResourceOut,
-    RuleOut,
-    SiteId,
-    answer,
-    moment,
-    part_of,
-    resource_out,
-    slots_of,
-)
+from .told import CheckOut, PartPrice, QuoteOut, ResourceList, ResourceOut, RuleOut, resource_out
+from .wire import MomentQuery, ResourceQuery, SiteFilter, SiteQuery, answer, moment, parse_moment, part_of, slots_of
 
 TAGS = ["Availability and prices"]
 FIRST_DAY, LAST_DAY = date(2020, 1, 2), date(2099, 12, 30)
@@ -43,7 +30,7 @@ UNCHANGED = ResponseSpec(None, description="Unchanged since that ETag.")
     "/availability", security=SECURITY, tags=TAGS, opt={**needs("availability:read"), **raises("facility_not_found")}, summary="A day",
     response_headers=ETAG, responses={304: UNCHANGED},
 )  # fmt: skip
-async def day(request: Request, site_id: FromQuery[SiteId], date: FromQuery[date]) -> Response[DayGrid]:
+async def day(request: Request, site_id: SiteQuery, date: FromQuery[date]) -> Response[DayGrid]:
     """One local day of a facility: 46, 48 or 50 half hours by every bay, up to when it is known (`as_of`), and how free times are sold."""
     if not FIRST_DAY <= date <= LAST_DAY:
         raise bad_request("The date lies outside the years that are kept here (2020 to 2099).")
@@ -59,11 +46,9 @@ async def day(request: Request, site_id: FromQuery[SiteId], date: FromQuery[date
     "/availability/check", security=SECURITY, tags=TAGS, summary="One time",
     opt={**needs("availability:read"), **raises("bad_interval", *PLACES)},
 )  # fmt: skip
-async def check(request: Request, resource_id: FromQuery[ResourceId], start: FromQuery[datetime], end: FromQuery[datetime]) -> Response[CheckOut]:
+async def check(request: Request, resource_id: ResourceQuery, start: MomentQuery, end: MomentQuery) -> Response[CheckOut]:
     """Whether one time could be booked now, how, and what it costs."""
-    if start.tzinfo is None or end.tzinfo is None:
-        raise bad_request("Times need an offset, for instance 2026-11-21T18:00:00Z.")
-    first, past = slots_of(start, end)
+    first, past = slots_of(parse_moment(start), parse_moment(end))
     part = Part(booking_id="", resource_id=resource_id, start=first, end=past)
     found = hub_of(request).bookings.check(Ask(parts=(part,), channel="api"))
     available = found.how in ("instant", "ask_site")
@@ -108,7 +93,7 @@ def rules_out(violations: tuple[Violation, ...]) -> list[RuleOut]:
 
 
 @get("/resources", security=SECURITY, tags=TAGS, opt=needs("availability:read"), summary="Bays")
-async def resources(request: Request, site_id: FromQuery[SiteId | None] = None) -> Response[ResourceList]:
+async def resources(request: Request, site_id: SiteFilter = None) -> Response[ResourceList]:
     """Everything bookable, of one facility or of all."""
     found: list[ResourceOut] = [resource_out(r) for r in hub_of(request).board.resources(site_id or "")]
     return answer(ResourceList(resources=found))

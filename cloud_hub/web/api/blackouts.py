@@ -5,14 +5,16 @@ from typing import Annotated
 
 from litestar import Request, Response, delete, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from shared.runtime.openapi import raises
 from shared.runtime.problems import bad_request
 
 from ..auth import SECURITY, needs
+from .asked import BlockIn
 from .common import hub_of, key_of, made_id
-from .wire import BlockIn, BlockList, BlockOut, SiteId, answer, block_out, slots_of
+from .told import BlockList, BlockOut, block_out
+from .wire import MOMENT_MARKS, SiteQuery, answer, parse_moment, slots_of
 
 TAGS = ["Blackouts"]
 RANGE_MAX = timedelta(days=62)
@@ -23,18 +25,17 @@ AGAIN = ResponseSpec(BlockOut, description="This request was made before; this i
 @get("/blackouts", security=SECURITY, tags=TAGS, opt={**needs("blackouts:write"), **raises("facility_not_found")}, summary="Blackouts")
 async def listed(
     request: Request,
-    site_id: FromQuery[SiteId],
-    start_from: Annotated[datetime, QueryParameter(name="from")],
-    start_to: Annotated[datetime, QueryParameter(name="to", description="At most 62 days after `from`.")],
+    site_id: SiteQuery,
+    start_from: Annotated[str, QueryParameter(name="from", **MOMENT_MARKS)],
+    start_to: Annotated[str, QueryParameter(name="to", description="At most 62 days after `from`.", **MOMENT_MARKS)],
 ) -> Response[BlockList]:
     """Blackouts of a facility that touch a time, with those asked for and not yet answered, and those that have ended."""
-    if start_from.tzinfo is None or start_to.tzinfo is None:
-        raise bad_request("Times need an offset, for instance 2026-11-21T18:00:00Z.")
-    if not datetime(2020, 1, 1, tzinfo=UTC) <= start_from < start_to <= datetime(2100, 1, 1, tzinfo=UTC) or start_to - start_from > RANGE_MAX:
+    low, high = parse_moment(start_from), parse_moment(start_to)
+    if not datetime(2020, 1, 1, tzinfo=UTC) <= low < high <= datetime(2100, 1, 1, tzinfo=UTC) or high - low > RANGE_MAX:
         raise bad_request("`to` lies after `from`, at most 62 days, between the years 2020 and 2100.")
     hub = hub_of(request)
     hub.links.up(site_id)
-    found = hub.board.blocks(site_id, int(start_from.timestamp()) // 900, -(-int(start_to.timestamp()) // 900))
+    found = hub.board.blocks(site_id, int(low.timestamp()) // 900, -(-int(high.timestamp()) // 900))
     return answer(BlockList(blackouts=[block_out(b) for b in found]))
 
 

@@ -11,13 +11,11 @@ from litestar import Request, Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from msgspec import Meta
 
 from shared.bookings import shown
 from shared.errors import refuse
 from shared.model import Status
 from shared.runtime.openapi import raises
-from shared.runtime.problems import bad_request
 
 from ...services.booking import Ask, Part
 from ...services.changes import Cancelled, Once
@@ -25,25 +23,20 @@ from ...services.hub import Hub
 from ...store.board import BookingFilter, Seen
 from ..auth import SECURITY, needs
 from ..refusals import BOOKING_CODES
+from .asked import BookingIn, CancelIn, ExtendIn, RescheduleIn
 from .common import hub_of, idempotency_key, key_of, made_id, read_cursor, write_cursor
+from .told import BookingOut, BookingPage, CancelledOut, OrderOut, PassOut, RefundOut, booking_out
 from .wire import (
-    BookingIn,
-    BookingOut,
-    BookingPage,
-    CancelIn,
-    CancelledOut,
-    ExtendIn,
-    Id,
-    OrderOut,
-    PassOut,
-    RefundOut,
-    RescheduleIn,
-    ResourceId,
-    SiteId,
+    MOMENT_MARKS,
+    CursorFilter,
+    IdFilter,
+    ReferenceFilter,
+    ResourceFilter,
+    SiteFilter,
     answer,
-    booking_out,
     hash_of,
     moment,
+    parse_moment,
     part_of,
 )
 
@@ -118,16 +111,16 @@ def _parts(request: Request, data: BookingIn) -> tuple[Part, ...]:
 @get("/bookings", security=SECURITY, tags=TAGS, opt=needs("bookings:read"), summary="List bookings")
 async def listed(
     request: Request,
-    site_id: FromQuery[SiteId | None] = None,
-    resource_id: FromQuery[ResourceId | None] = None,
-    customer_id: FromQuery[Id | None] = None,
-    order_id: FromQuery[Id | None] = None,
-    reference: FromQuery[Annotated[str, Meta(max_length=12, pattern="^[0-9A-Za-z]*$")] | None] = None,
+    site_id: SiteFilter = None,
+    resource_id: ResourceFilter = None,
+    customer_id: IdFilter = None,
+    order_id: IdFilter = None,
+    reference: ReferenceFilter = None,
     status: FromQuery[Status | None] = None,
-    start_from: Annotated[datetime | None, QueryParameter(name="from", description="Bookings that end after it.")] = None,
-    start_to: Annotated[datetime | None, QueryParameter(name="to", description="Bookings that start before it.")] = None,
+    start_from: Annotated[str | None, QueryParameter(name="from", description="Bookings that end after it.", **MOMENT_MARKS)] = None,
+    start_to: Annotated[str | None, QueryParameter(name="to", description="Bookings that start before it.", **MOMENT_MARKS)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
-    cursor: FromQuery[Annotated[str, Meta(max_length=200)] | None] = None,
+    cursor: CursorFilter = None,
 ) -> Response[BookingPage]:
     """Bookings in order of start. `next_cursor` leads to the next page; it stays good while bookings come and go."""
     hub = hub_of(request)
@@ -139,17 +132,17 @@ async def listed(
     )  # fmt: skip
     found = hub.board.bookings(wanted, limit)
     last = found[-1] if len(found) == limit else None
-    page = BookingPage(bookings=[out(seen) for seen in hub.board.see(found)], next_cursor=write_cursor(last.start, last.id) if last else None)
+    page = BookingPage(
+        bookings=[out(seen) for seen in hub.board.see(found)], next_cursor=write_cursor(last.start, last.id) if last else None
+    )
     return answer(page)
 
 
-def _slot(at: datetime | None, *, up: bool) -> int:
-    """The slot of a filter's moment, within the years that are kept; 0 without one. A moment without an offset is refused."""
-    if at is None:
+def _slot(text: str | None, *, up: bool) -> int:
+    """The slot of a filter's moment, within the years that are kept; 0 without one."""
+    if text is None:
         return 0
-    if at.tzinfo is None:
-        raise bad_request("Times need an offset, for instance 2026-11-21T18:00:00Z.")
-    at = min(max(at, datetime(2020, 1, 1, tzinfo=UTC)), datetime(2100, 1, 1, tzinfo=UTC))
+    at = min(max(parse_moment(text), datetime(2020, 1, 1, tzinfo=UTC)), datetime(2100, 1, 1, tzinfo=UTC))
     return int((at + timedelta(seconds=899 if up else 0)).timestamp()) // 900
 
 

@@ -7,11 +7,15 @@ from litestar.params import FromPath, JSONBody
 from shared.runtime.openapi import raises
 
 from ..auth import SECURITY, needs
+from .asked import HoldIn
 from .common import hub_of, made_id
-from .wire import HoldIn, HoldOut, answer, hold_out, slots_of
+from .told import HoldOut, hold_out
+from .wire import answer, slots_of
 
 TAGS = ["Holds"]
-ASKED = ResponseSpec(HoldOut, description="Asked of the facility, which has not answered yet. Send the same request again after Retry-After.")
+ASKED = ResponseSpec(
+    HoldOut, description="Asked of the facility, which has not answered yet. Send the same request again after Retry-After."
+)
 AGAIN = ResponseSpec(HoldOut, description="This request was made before; this is its hold as it stands.")
 
 

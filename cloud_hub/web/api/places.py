@@ -11,7 +11,8 @@ from ...services.hub import Hub
 from ...services.link import LinkState
 from ..auth import SECURITY, needs
 from .common import hub_of
-from .wire import CustomerOut, SiteList, SiteOut, answer, moment, moment_or_none
+from .told import CustomerOut, SiteList, SiteOut
+from .wire import answer, moment, moment_or_none
 
 
 @get("/sites", security=SECURITY, tags=["Sites"], opt=needs("sites:read"), summary="Sites and their links")
@@ -21,7 +22,9 @@ async def sites(request: Request) -> Response[SiteList]:
     return answer(SiteList(sites=[_site(hub, state) for state in hub.links.states()]))
 
 
-@get("/sites/{site_id:str}", security=SECURITY, tags=["Sites"], opt={**needs("sites:read"), **raises("facility_not_found")}, summary="A site")
+@get(
+    "/sites/{site_id:str}", security=SECURITY, tags=["Sites"], opt={**needs("sites:read"), **raises("facility_not_found")}, summary="A site"
+)
 async def site(request: Request, site_id: FromPath[str]) -> Response[SiteOut]:
     """One site and its link."""
     hub = hub_of(request)

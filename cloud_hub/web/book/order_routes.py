@@ -69,14 +69,14 @@ class OrderPages:
         page = self._open(order_id, token)
         body = calendar(page, self._hub.config.hub.http.public_url.rstrip("/") + self._root(order_id, token))
         headers = {**views.PRIVATE, **NO_REFERRER, "content-disposition": f'attachment; filename="booking-{page.order.reference}.ics"'}
-        return Response(body, media_type="text/calendar; charset=utf-8", headers=headers)
+        return Response(body, media_type="text/calendar", headers=headers)
 
     # ---- cancel
     def cancelling(self, request: Request, order_id: str, token: str, *, told: list[str] | None = None, status: int = 200) -> Response:
         page, root = self._open(order_id, token), self._root(order_id, token)
-        if not page.live:
+        if not page.cancellable:
             return Redirect(root, status_code=303)
-        refunds = {visit.booking.id: self._visits.refund(visit) for visit in page.live}
+        refunds = {visit.booking.id: self._visits.refund(visit) for visit in page.cancellable}
         return self._show(request, "cancel.html", page, root, refunds=refunds, told=told or [], status=status)
 
     async def cancel(self, request: Request, order_id: str, token: str) -> Response:

@@ -45,7 +45,7 @@ class BookPages:
     # ---- place
     def places(self, request: Request) -> Response:
         found = self._offers.places()
-        return self._views.page(request, "places.html", step=0, places=found, now=self._hub.desk.now())
+        return self._views.page(request, "places.html", public=True, step=0, places=found, now=self._hub.desk.now())
 
     # ---- time
     def times(self, request: Request, site_id: str) -> Response:
@@ -59,7 +59,7 @@ class BookPages:
             search = Search(site_id=site_id, on=search.on, minutes=search.minutes)
             offers = self._offers.day(search)
         return self._views.page(
-            request, "times.html", status=400 if wrong else 200, step=1, wrong=wrong, page=self._holds.new_page(), kept=self._kept(request),
+            request, "times.html", public=True, status=400 if wrong else 200, step=1, wrong=wrong, page=self._holds.new_page(), kept=self._kept(request),
             **self._about(offers),
         )  # fmt: skip
 

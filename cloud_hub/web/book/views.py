@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from litestar import Request, Response
+from litestar import MediaType, Request, Response
 from markupsafe import Markup
 
 from shared.errors import Refusal, status_of
@@ -19,9 +19,8 @@ from . import words
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
-HTML = "text/html; charset=utf-8"
 STEPS = ("Place", "Time", "Details", "Done")
-#: what somebody is told whose address leads nowhere, whatever was wrong with it
+#: about one guest: no robot lists it and nothing keeps it
 PRIVATE = {"x-robots-tag": "noindex, nofollow", "cache-control": "no-store"}
 
 
@@ -47,18 +46,19 @@ class Views:
         *,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
+        public: bool = False,
         **values: Any,
     ) -> Response[str]:
-        """A page with a token for its forms."""
+        """A page with a token for its forms. `public` pages are about nobody and may be found by search."""
         token = Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self._csrf.token(request.scope))
-        text = self._env.get_template(template).render(csrf=token, path=request.url.path, **values)
-        return Response(text, status_code=status, media_type=HTML, headers={**PRIVATE, **(headers or {})})
+        text = self._env.get_template(template).render(csrf=token, path=request.url.path, public=public, **values)
+        return Response(text, status_code=status, media_type=MediaType.HTML, headers={**({} if public else PRIVATE), **(headers or {})})
 
     def problem(self, document: Mapping[str, Any], scope: Mapping[str, Any]) -> str:
         """For `Problems(render_page=…)`: whatever goes wrong on a page, told in its frame."""
         told = [item.get("message", "") if isinstance(item, Mapping) else getattr(item, "message", "") for item in document.get("violations", ())]
         return self._env.get_template("problem.html").render(
-            csrf="", path=scope.get("path", ""), title=document["title"], detail=document["detail"], told=[one for one in told if one],
+            csrf="", public=False, path=scope.get("path", ""), title=document["title"], detail=document["detail"], told=[one for one in told if one],
             status=document["status"], request_id=document.get("request_id", ""),
         )  # fmt: skip
 

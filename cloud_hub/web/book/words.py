@@ -60,6 +60,17 @@ def moment(house: House, at: int, now: int) -> str:
     return f"{day(there.date())}, {there:%H:%M}"
 
 
+def doors(house: House, start: int, window: tuple[int, int]) -> str:
+    """The access window of a booking that starts at a slot: "from 13:45 to 16:15"; another day than the start's is named."""
+    there = ZoneInfo(house.facility.zone)
+    told = []
+    for at in window:
+        moment_there = datetime.fromtimestamp(at, there)
+        other = moment_there.date() != slots.local_day(house.facility.zone, start)
+        told.append(f"{moment_there:%A} {moment_there:%H:%M}" if other else f"{moment_there:%H:%M}")
+    return f"from {told[0]} to {told[1]}"
+
+
 def zone(house: House, slot: int) -> str:
     """Whose clock is meant: "Halifax time (AST)"."""
     there = datetime.fromtimestamp(slot * slots.SLOT_S, ZoneInfo(house.facility.zone))
@@ -77,10 +88,10 @@ def all_called(house: House, resource_ids: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def line(one: PriceLine) -> str:
-    """What a line of the price is for, with its hours where it has some."""
+def line(one: PriceLine, boxes: int = 1) -> str:
+    """What a line of the price is for, with its hours where it has some; those of several boxes are a sum."""
     if one.code == "rate" and one.minutes:
-        return f"{one.label}, {length(one.minutes)}"
+        return f"{one.label}, {length(one.minutes)}{' in all' if boxes > 1 else ''}"
     return one.label
 
 

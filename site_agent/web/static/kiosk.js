@@ -71,6 +71,61 @@
     send(form);
   }
 
+  // ---- how long a time is still kept
+  const left = document.querySelector("[data-left]");
+  if (left) {
+    const until = Date.parse(left.dataset.left);
+    const count = () => {
+      const s = Math.max(0, Math.round((until - Date.now()) / 1000));
+      left.textContent = s ? `for ${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")} min` : "no longer";
+    };
+    count();
+    setInterval(count, 1000);
+  }
+
+  // ---- letters on the screen, for a kiosk without a keyboard; phones bring their own
+  const LETTERS = ["1234567890", "qwertyuiop", "asdfghjkl'", "zxcvbnm-."], DIGITS = ["123", "456", "789", "-0"];
+  const typing = document.querySelectorAll("[data-keyboard]");
+  if (typing.length && matchMedia("(pointer: coarse) and (min-width: 48rem)").matches) {
+    const board = document.createElement("div");
+    board.className = "letters";
+    board.hidden = true;
+    board.setAttribute("role", "group");
+    board.setAttribute("aria-label", "Keyboard on the screen");
+    document.body.append(board);
+    let target = null;
+    const type = (key) => {
+      if (key === "⌫") target.value = target.value.slice(0, -1);
+      else if (key === "Done") { target.blur(); board.hidden = true; return; }
+      else if (target.value.length < target.maxLength) {
+        const first = !target.dataset.keyboard && (!target.value || target.value.endsWith(" "));
+        target.value += first ? key.toUpperCase() : key;
+      }
+      target.dispatchEvent(new Event("input", { bubbles: true }));
+    };
+    const draw = (rows) => board.replaceChildren(...rows.map((row) => {
+      const line = document.createElement("div");
+      for (const key of row) {
+        const button = document.createElement("button");
+        button.type = "button"; button.className = "key"; button.textContent = key === " " ? "space" : key; button.dataset.type = key;
+        line.append(button);
+      }
+      return line;
+    }));
+    board.addEventListener("pointerdown", (event) => event.preventDefault());
+    board.addEventListener("click", (event) => { const key = event.target.closest("[data-type]"); if (key && target) type(key.dataset.type); });
+    typing.forEach((input) => {
+      input.setAttribute("inputmode", "none");
+      input.addEventListener("focus", () => {
+        target = input;
+        const rows = input.dataset.keyboard === "digits" ? DIGITS : LETTERS;
+        draw([...rows.map((row) => [...row]), input.dataset.keyboard === "digits" ? ["⌫", "Done"] : [" ", "⌫", "Done"]]);
+        board.hidden = false;
+        setTimeout(() => input.scrollIntoView({ block: "center" }), 50);
+      });
+    });
+  }
+
   // ---- one press is one request
   let sent = false;
   function send(form) {

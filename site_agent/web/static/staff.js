@@ -68,7 +68,7 @@
   function figures(f) {
     const full = f.bay_minutes ? Math.round((100 * f.booked_minutes) / f.bay_minutes) : 0;
     const one = (value, label, kind = "") => h(`div.figure${kind}`, {}, h("strong", {}, String(value)), h("span", {}, label));
-    find("figures").replaceChildren(one(f.expected, "expected"), one(f.inside, "in bays"), one(f.late, "late", f.late ? ".hot" : ""), one(`${full} %`, "booked today"));
+    find("figures").replaceChildren(one(f.expected, "expected"), one(f.inside, "in bays"), one(f.late, "late", f.late ? ".hot" : ""), one(`${full} %`, "booked"));
   }
 
   function arrivals() {
@@ -129,7 +129,7 @@
     const row = (term, value) => [h("dt", {}, term), h("dd", {}, value)];
     find("link").replaceChildren(h("h2", {}, "Booking centre"), state.stopped ? h("p.notice.bad", {}, `The link stands still and needs a person: ${state.stopped}`) : "",
       h("p", {}, !state.configured ? "No broker is configured; this facility sells on its own." : up ? "Heard and answering." : "Not heard. Near times are sold here as always; far ones must wait or be overridden."),
-      h("dl.facts", {}, row(up ? "Up since" : "Dark since", Club.ago(state.since_at)).concat(row("Last heard", Club.ago(state.heard_at)), row("Waiting to be told", state.waiting ? `${state.waiting}, since ${Club.ago(state.waiting_since_at)}` : "nothing"), up && Math.abs(state.skew_s) > 5 ? row("Clocks differ by", `${Math.round(state.skew_s)} s`) : [])));
+      h("dl.facts", {}, !state.configured ? [] : row(up ? "Up since" : "Dark since", Club.ago(state.since_at)).concat(row("Last heard", Club.ago(state.heard_at)), row("Waiting to be told", state.waiting ? `${state.waiting}, since ${Club.ago(state.waiting_since_at)}` : "nothing"), up && Math.abs(state.skew_s) > 5 ? row("Clocks differ by", `${Math.round(state.skew_s)} s`) : [])));
   }
   find("link-pill").addEventListener("click", () => find("link").scrollIntoView({ behavior: "smooth", block: "center" }));
 

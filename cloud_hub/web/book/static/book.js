@@ -43,7 +43,7 @@
     function tick() {
       var left = Math.max(0, Math.round(ends - skew - Date.now() / 1000));
       var minutes = Math.floor(left / 60), seconds = left % 60;
-      face.textContent = " · " + minutes + ":" + (seconds < 10 ? "0" : "") + seconds;
+      face.textContent = " · " + minutes + ":" + (seconds < 10 ? "0" : "") + seconds + " left";
       hold.classList.toggle("soon", left < 120);
       if (seconds === 0 && minutes !== said && minutes > 0) {
         said = minutes;

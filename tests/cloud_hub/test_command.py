@@ -1,0 +1,123 @@
+"""The `cloud-hub` command: keys without and beside a running hub, one hub per folder, a start on any port, a clean end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from cloud_hub.__main__ import main
+from cloud_hub.store import folder
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = 'hub_id = "hub-1"\ndata_dir = "data"\n[[sites]]\nid = "bedford"\nname = "Bedford"\n'
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "hub.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+class Running:
+    """A hub in a process of its own; `port` once it serves."""
+
+    def __init__(self, config: Path):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cloud_hub", "run", "--config", str(config), "--port", "0"],
+            cwd=config.parent, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.lines = []
+        self.port = next((line["port"] for line in self._read() if line.get("event") == "hub.serving"), None)
+        threading.Thread(target=lambda: list(self._read()), daemon=True).start()
+
+    def _read(self):
+        for text in self.process.stdout:
+            self.lines.append(json.loads(text))
+            yield self.lines[-1]
+
+    def get(self, path, token=""):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"authorization": f"Bearer {token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+        self.process.stderr.close()
+        return self.process.returncode
+
+
+@pytest.fixture
+def running(config):
+    hub = Running(config)
+    yield hub
+    if hub.process.poll() is None:
+        hub.end()
+
+
+def key_create(config, capsys, *scopes):
+    words = [word for scope in scopes for word in ("--scope", scope)]
+    assert main(["key", "create", "--config", str(config), "--name", "reports", *words]) == 0
+    return capsys.readouterr().out.strip()
+
+
+def test_a_running_hub_takes_keys_and_revocations_from_the_command_and_ends_clean(config, running, capsys):
+    assert running.get("/health/ready") == 200
+    token = key_create(config, capsys, "sites:read")
+    assert running.get("/api/v1/sites", token) == 200
+    assert main(["key", "list", "--config", str(config)]) == 0
+    listed = capsys.readouterr().out
+    assert "reports: sites:read" in listed and token not in listed
+    assert main(["key", "revoke", "--config", str(config), listed.split()[0]]) == 0
+    assert running.get("/api/v1/sites", token) == 401
+    assert main(["run", "--config", str(config), "--port", "0"]) == 1
+    assert "running" in capsys.readouterr().err
+    assert running.end() == 0
+    assert all(token not in json.dumps(line) for line in running.lines)
+    assert {"level", "event", "time"} <= running.lines[-1].keys()
+
+
+def test_keys_are_made_before_the_hub_has_ever_run(config, capsys):
+    token = key_create(config, capsys, "sites:read", "bookings:read")
+    assert token.startswith("chk_") and len(token) > 40
+    hub = Running(config)
+    assert hub.get("/api/v1/sites", token) == 200
+    assert hub.end() == 0
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(config, capsys, tmp_path):
+    assert main(["key", "revoke", "--config", str(config), "key-000000000000"]) == 1
+    assert "There is no key" in capsys.readouterr().err
+    assert main(["key", "create", "--config", str(config), "--name", " ", "--scope", "sites:read"]) == 1
+    assert "name" in capsys.readouterr().err
+    assert main(["run", "--config", str(tmp_path / "gone.toml")]) == 1
+    assert "gone.toml" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as wrong:
+        main(["key", "create", "--config", str(config), "--name", "x", "--scope", "everything"])
+    assert wrong.value.code == 2
+
+
+def test_a_wish_that_nobody_carries_out_is_taken_back(config, capsys, monkeypatch):
+    monkeypatch.setattr("cloud_hub.__main__.TAKEN_WITHIN_S", 0.2)
+    with folder.hold(config.parent / "data"):
+        assert main(["key", "create", "--config", str(config), "--name", "reports", "--scope", "sites:read"]) == 1
+    assert "did not carry it out" in capsys.readouterr().err
+    assert list(folder.wishes(config.parent / "data")) == []
+
+
+def test_a_folder_is_held_by_one(tmp_path):
+    with folder.hold(tmp_path), pytest.raises(folder.Held), folder.hold(tmp_path):
+        pass
+    with folder.hold(tmp_path):
+        pass
