@@ -136,7 +136,8 @@ def assert_equal_books(world: World) -> None:
             assert world.hub.attendance(i) == site.attendance(i), i
         differ = claims_differ(world, site_id)
         assert not differ, f"claims differ: {differ}"
-        assert world.hub.read(lambda tx, s=site_id: lines.lines_of(tx, s)) == site.read(lambda tx, s=site_id: lines.lines_of(tx, s))
+        both = [party.read(lambda tx, s=site_id: lines.lines_of(tx, s)) for party in (world.hub, site)]
+        assert both[0] == both[1], f"lines differ: hub {both[0]}, site {both[1]}"
 
 
 def comparable(b: Booking) -> Booking:

@@ -17,11 +17,11 @@ from shared import territory
 from shared.errors import Refusal, Refused, Violation
 from shared.ledger import frontdesk, holds, lines, records
 from shared.ledger.frontdesk import Part, Quoted, Wanted
-from shared.model import Booking, Customer, Frozen, Interval
+from shared.model import Booking, Customer, Frozen
 from shared.runtime.database import Tx
 
 from .booking import NOBODY, WAITING, declined
-from .guest_holds import GuestHolds, Held, nth
+from .guest_holds import Held, nth
 from .hub import Hub
 
 NAME_MAX, EMAIL_MAX, PHONE_MAX, CODE_MAX = 80, 120, 30, 32
@@ -87,8 +87,9 @@ def order_of(hold_id: str) -> str:
 
 
 class GuestBooking:
-    def __init__(self, hub: Hub, guest_holds: GuestHolds):
-        self._hub, self._holds, self._db, self._desk = hub, guest_holds, hub.db, hub.desk
+    def __init__(self, hub: Hub):
+        self._hub, self._db, self._desk = hub, hub.db, hub.desk
+        self._outcomes = hub.metrics.counter("guest_bookings", "Bookings on the customer's pages by how they came out.", ["outcome"])
 
     def quote(self, held: Held, guests: int, code: str = "") -> Quoted:
         """The price for somebody of whom nothing is known yet. Refuses a code that is not good."""
@@ -129,9 +130,15 @@ class GuestBooking:
                 raise PriceDiffers(quoted)
             return made
 
-        made = await self._db.write(run)
+        try:
+            made = await self._db.write(run)
+        except Refused:
+            self._outcomes.labels("refused").inc()
+            raise
         made = await self._answered(made)
-        if any(b.status == "declined" for b in made):
+        no = any(b.status == "declined" for b in made)
+        self._outcomes.labels("declined" if no else made[0].status).inc()
+        if no:
             raise Refused(declined(next(b for b in made if b.status == "declined")))
         return made
 
@@ -161,7 +168,9 @@ class GuestBooking:
         """Where only an unknown past stands in the way, says how to make it known."""
         far = [one for one in quoted.violations if one.code == "too_far_ahead"]
         if far:
-            hint = "Have you played here before? Give the same phone number and e-mail address as then: you may be able to book further ahead."
+            hint = (
+                "Have you played here before? Give the same phone number and e-mail address as then: you may be able to book further ahead."
+            )
             found = tuple(Violation(v.rule, v.code, f"{v.detail} {hint}", v.limit) if v in far else v for v in quoted.violations)
             raise Refused(Refusal("rules_violated", " ".join(v.detail for v in found), violations=found))
 
@@ -188,7 +197,7 @@ class GuestBooking:
         They are given up in the same transaction, and the site hears of that just before the request.
         """
         line = lines.lines_of(tx, held.house.facility.id)
-        asked = [h for h in held.holds if territory.may_sell("hub", Interval(h.claimed.start, h.claimed.end), line[h.resource_id]) != "mine"]
+        asked = [h for h in held.holds if territory.may_sell("hub", h.claimed, line[h.resource_id]) != "mine"]
         if len(asked) > 1:
             for hold in asked:
                 holds.drop(tx, self._desk, hold.id)

@@ -27,9 +27,7 @@ __all__ = [
 
 GUESTS_MAX = 48
 NEAREST_DAYS = 7
-_TIME_RULES = {
-    name: rules.RULES[name] for name in ("too_short", "wrong_step", "too_long", "off_grid", "in_the_past", "cut_off", "horizon")
-}
+_TIME_RULES = {name: rules.RULES[name] for name in ("too_short", "wrong_step", "too_long", "off_grid", "in_the_past", "cut_off", "horizon")}
 _BAY_RULES = {name: rules.RULES[name] for name in ("active", "closed", "wrong_guests")}
 
 

@@ -237,7 +237,11 @@ class Visits:
             end = b.end + minutes // slots.SLOT_MIN
             taken = {ref for _, _, ref in claims.holders(tx, visit.seat, Interval(b.start, end + b.buffer))} - {b.id}
             reachable = up or (b.start >= line)
-            if taken or not reachable or not slots.is_open(house.profile.policy.hours, visit.seat, house.facility.zone, Interval(b.start, end)):
+            if (
+                taken
+                or not reachable
+                or not slots.is_open(house.profile.policy.hours, visit.seat, house.facility.zone, Interval(b.start, end))
+            ):
                 return
             price = pricing.quote(
                 house.resource(visit.seat), Interval(b.start, end), house.profile.tariff, zone=house.facility.zone, site_id=b.site_id,

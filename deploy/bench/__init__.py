@@ -8,12 +8,12 @@
     sales, days, visits, agents    one measure per noun, each answering its entries
     facility    a hub, a broker, a site and an emulated controller as real processes
     results     the entries, the arithmetic behind them, the tables
-    main        the command
+    command     what is typed, and what is written
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """`clubos bench [ID …]`; 0 when every bar was reached."""
-    from deploy.bench.main import main as run
+    from deploy.bench.command import main as run
 
     return run(argv)

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.bench import facility, results
+from deploy.bench import facility, floors, results
 from deploy.bench.bench import Bench
 from deploy.bench.facility import Facility
-from deploy.bench.results import BenchError, Entry
+from deploy.bench.results import BenchError, Entry, Factor
 
 RUNS = 5
 START_BAR_S, MEMORY_BAR_MB = 1.5, 110.0
@@ -25,16 +25,16 @@ IDLE_S = 2.0
 
 async def agents(bench: Bench) -> list[Entry]:
     """`agent_memory` and `agent_start`."""
-    starts_s, sizes_mb, factors = [], [], [await bench.echo()]
+    starts_s, sizes_mb, imports_ms = [], [], []
     async with facility.opened(bench, with_site=False) as place:
         first_s, _ = await _one(place)  # makes its books, which the others find
         for number in range(1, RUNS + 1):
+            imports_ms.append(await asyncio.to_thread(floors.imports_ms))
             start_s, size_mb = await _one(place)
             starts_s.append(start_s)
             sizes_mb.append(size_mb)
             bench.say(f"run {number}: serves after {start_s:.2f} s, {size_mb:.0f} MB idle")
-    factors.append(await bench.echo())
-    factor = max(factors, key=lambda one: one.times)
+    factor = Factor("the web framework's import", results.percentile(imports_ms, 50), floors.IMPORTS_MS)
     started = (
         f"the site agent from its start to the first 200 of /health/live, median of {RUNS} (with no books yet {first_s:.2f} s;"
         f" {START_BAR_S:g} s × {factor})"

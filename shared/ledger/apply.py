@@ -119,11 +119,16 @@ def _in_the_bay(tx: Tx, desk: Desk, booking_id: str) -> bool:
 
 def _never_seated(tx: Tx, desk: Desk, b: Booking) -> None:
     """What was to replace a booking whose guest is in the bay: known, and cancelled from the first."""
-    never = replace(b, status="cancelled", reason="already_checked_in")
+    if _in_the_bay(tx, desk, b.id):
+        settle.take_in(tx, desk, b)  # its guest came with a pass: two are in, and the owner hears so when it cancels one
+        return
+    never = replace(b, status="cancelled", displaced=False, reason="already_checked_in")
     if records.booking(tx, b.id) is None:
         records.add_booking(tx, never)
         return
-    records.put_booking(tx, never)  # we had asked for this move
+    records.put_booking(tx, never)  # we had asked for this move, or seen its pass
+    records.end_conflicts(tx, b.id)
+    claims.free(tx, desk, b.id)
     settle.end_moved(tx, b.id, "refused", "already_checked_in", "The guest has checked in already.")
 
 

@@ -62,9 +62,17 @@ def put_booking(tx: Tx, b: Booking) -> Booking:
     """Writes a changed booking under the next version and returns it."""
     b = msgspec.structs.replace(b, version=b.version + 1)
     n = tx.run(
-        "UPDATE bookings SET status = :status, displaced = :displaced, sale_no = :sale_no, customer_id = :customer_id, doc = :doc"
-        " WHERE id = :id",
-        {"id": b.id, "status": b.status, "displaced": int(b.displaced), "sale_no": b.sale_no, "customer_id": b.customer_id, "doc": text(b)},
+        "UPDATE bookings SET order_id = :order_id, status = :status, displaced = :displaced, sale_no = :sale_no,"
+        " customer_id = :customer_id, doc = :doc WHERE id = :id",
+        {
+            "id": b.id,
+            "order_id": b.order_id,  # the copy of a pass learns its order when the sale is heard (pass-2)
+            "status": b.status,
+            "displaced": int(b.displaced),
+            "sale_no": b.sale_no,
+            "customer_id": b.customer_id,
+            "doc": text(b),
+        },
     )
     assert n == 1, b.id
     touched(tx, b)

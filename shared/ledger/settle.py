@@ -239,7 +239,9 @@ def take_in(tx: Tx, desk: Desk, b: Booking) -> Booking:
     else:
         if mine.status in ("cancelled", "cancelling"):
             return mine
-        b = pins.heard(tx, desk, replace(b, displaced=False, withdrawn=mine.withdrawn))
+        # the copy of a pass may be displaced already: the mark stays until `seat` takes it away and tells
+        displaced = mine.displaced and b.status in ("confirmed", "cancelling")
+        b = pins.heard(tx, desk, replace(b, displaced=displaced, withdrawn=mine.withdrawn))
         b = records.put_booking(tx, replace(b, version=max(b.version, mine.version)))
     if b.status in ("cancelled", "declined", "expired"):
         return b

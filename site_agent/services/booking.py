@@ -16,7 +16,7 @@ import msgspec
 from shared import conflicts, slots
 from shared.errors import Refusal, Refused, refuse
 from shared.ledger import attendance, blocks, frontdesk, holds, lines, records, sales
-from shared.ledger.availability import DayCache, Kept
+from shared.ledger.availability import DayCache, DayGrid, Kept
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses, Part, Wanted
 from shared.model import Block, Booking, Channel, Customer, Frozen, Hold, Interval
@@ -27,6 +27,8 @@ from site_agent.services.link import Link
 from site_agent.services.people import Asker
 from site_agent.services.views import BlockView, BookingView, HoldView
 from site_agent.services.waiting import Waiting
+
+__all__ = ["Ask", "BookingDesk", "Conflict", "DayGrid", "Outcome", "Way"]
 
 T = TypeVar("T")
 

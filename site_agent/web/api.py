@@ -14,7 +14,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from shared.model import Block, Price
 from shared.runtime.openapi import raises
 from shared.runtime.problems import bad_request
-from site_agent.services.booking import OVERRIDE_WARNING, Ask, Conflict, Outcome
+from site_agent.services.booking import OVERRIDE_WARNING, Ask, Conflict, DayGrid, Outcome
 from site_agent.services.checkin import CheckedIn
 from site_agent.services.credentials import Stuck
 from site_agent.services.doors import Panel
@@ -188,7 +188,7 @@ def facility(request: Request) -> FacilityAnswer:
 
 
 @get("/availability", tags=["Day"], guards=[needs(*ANY)], security=KIOSK_SCHEME, sync_to_thread=False, media_type="application/json")
-def availability(request: Request, on: DayQuery) -> Response[bytes]:
+def availability(request: Request, on: DayQuery) -> Response[DayGrid]:
     """What is free on a day, `as_of` when, and how it is sold: `instant` or `ask_site` (asked of the booking centre). Has an ETag."""
     kept = kit_of(request).bookings.availability(bodies.day(on))
     headers = {"etag": kept.etag, "cache-control": "no-cache"}

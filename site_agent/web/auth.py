@@ -11,7 +11,9 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from shared.errors import refuse
+from shared.runtime.body import FORM_MEDIA
 from shared.runtime.cookies import make_cookie, read_cookie, set_cookie
+from shared.runtime.csrf import HEADER, SAFE_METHODS
 from shared.runtime.problems import of_status, unauthorized
 from site_agent.services.kit import Kit
 from site_agent.services.people import RIGHTS, Asker
@@ -43,9 +45,18 @@ def needs(*rights: str) -> Guard:
         if not any(asker.may(right) for right in rights):
             raise refuse("not_allowed", f"You are not allowed to {RIGHTS.get(rights[0], 'do this')} here.")
         connection.scope[_ASKER] = asker
-        await kit_of(connection).csrf.guard(connection, handler)
+        await _not_forged(connection, handler)
 
     return guard
+
+
+async def _not_forged(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
+    """The CSRF guard; a JSON body has no field for the token, so there it must be in the header."""
+    headers = connection.headers
+    bare = not ({HEADER, "authorization"} & set(headers)) and not headers.get("content-type", FORM_MEDIA).startswith(FORM_MEDIA)
+    if bare and connection.scope.get("method") not in SAFE_METHODS:
+        raise of_status(403, "This change needs the page's token in the header X-CSRF-Token.", code="csrf_failed")
+    await kit_of(connection).csrf.guard(connection, handler)
 
 
 async def paired(connection: ASGIConnection, handler: BaseRouteHandler) -> None:

@@ -129,8 +129,13 @@ async def test_an_idempotency_key_is_plain_text(w, key):
     refused(await w.client.post("/api/v1/bookings", json=wish, headers=head), 400)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=many", "cursor=%00", "cursor=zzz", "cursor=MTIz", "status=lost", "from=yesterday",
-                                   "from=2026-11-21T00:00:00", "to=0.5", "to=2026-02-30T00:00:00Z", "site_id=a%27b", "reference=%27--", "cursor=" + "A" * 201])  # fmt: skip
+BAD_FILTERS = [
+    "limit=0", "limit=201", "limit=many", "cursor=%00", "cursor=zzz", "cursor=MTIz", "cursor=" + "A" * 201, "status=lost", "from=yesterday",
+    "from=2026-11-21T00:00:00", "to=0.5", "to=2026-02-30T00:00:00Z", "site_id=a%27b", "reference=%27--",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", BAD_FILTERS)
 async def test_a_list_with_a_bad_filter_is_refused(w, query):
     refused(await w.get(f"/bookings?{query}"), 400)
 

@@ -431,7 +431,13 @@ def raise_prices(w) -> None:
 
 # ---- every page
 async def test_no_page_holds_a_style_or_a_script_of_its_own(v):
-    pages = [await v.get("/book"), await v.times(date=DAY), await v.press(FAR, date=DAY), await v.booked(FAR, date=DAY), await v.get("/b/x/y")]
+    pages = [
+        await v.get("/book"),
+        await v.times(date=DAY),
+        await v.press(FAR, date=DAY),
+        await v.booked(FAR, date=DAY),
+        await v.get("/b/x/y"),
+    ]
     for page in pages:
         policy = page.headers["content-security-policy"]
         assert "unsafe-inline" not in policy and "script-src 'self'" in policy

@@ -150,7 +150,9 @@ async def test_cancelling_a_booking_of_somebody_else_through_ones_own_link_is_no
 # ---- change
 async def test_the_first_change_is_free_and_the_second_costs_what_was_said(w, v):
     page = await v.booked(FAR, date=DAY)
-    for number, (start, told, total) in enumerate([(FAR + 96, "This change is free.", 3990), (FAR + 100, "This change costs $10.00", 5130)], 1):
+    for number, (start, told, total) in enumerate(
+        [(FAR + 96, "This change is free.", 3990), (FAR + 100, "This change costs $10.00", 5130)], 1
+    ):
         times = await v.get((await v.get(root(page))).links("/change")[0] + "&date=2026-11-22")
         assert told in times.words
         sure = await v.get(next(link for link in times.links("/change/confirm") if f"start={v.slot(start)}" in link))

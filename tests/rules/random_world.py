@@ -10,8 +10,10 @@ import asyncio
 import random
 
 from shared.errors import Refused
+from shared.ledger import attendance, lines
 from shared.ledger.desk import Limits
 from shared.model import Booking
+from shared.passes import copy_of, facts_of
 from shared.runtime.transport import Faults
 from tests.invariants import assert_always, assert_equal_books, assert_sound, word_of_owner
 from tests.simtime import simulate
@@ -148,6 +150,34 @@ class Mischief:
         site.check_in(b.id)
         return self.wish(site, b, "check_in")
 
+    def attend(self, site_id: str) -> str:
+        """Completed, no-show, or a check-in taken back."""
+        site, state = self.w.sites[site_id], self.rng.choice(("completed", "no_show", ""))
+        b = self.some_booking(site, site_id)
+        if b is None:
+            return "none"
+        site.attend(b.id, state)
+        return self.wish(site, b, "attend") + f" {state}"
+
+    def show_pass(self, site_id: str) -> str:
+        """A guest of the hub's comes with a pass that the site has not heard of."""
+        site = self.w.sites[site_id]
+        known = site.bookings(site_id)
+        mine = site.read(lambda tx: lines.lines_of(tx, site_id))
+        strangers = [
+            b
+            for b in self.w.hub.bookings(site_id).values()
+            if b.id not in known and b.status in ("confirmed", "cancelling") and b.seller == "hub" and b.start >= mine[b.resource_id]
+        ]
+        if not strangers:
+            return "none"
+        b = self.rng.choice(sorted(strangers, key=lambda b: b.id))
+        facts = facts_of(b, "0" * 16, 0)
+        copy = site.write(lambda tx, desk: attendance.admit(tx, desk, copy_of(facts)))
+        if not copy.displaced:
+            site.check_in(b.id)
+        return self.wish(site, b, "show_pass")
+
     def reseat(self, site_id: str) -> str:
         site = self.w.sites[site_id]
         lost = sorted(b.id for b in site.bookings(site_id).values() if b.displaced)
@@ -205,6 +235,8 @@ class Mischief:
         "move": 12,
         "extend": 3,
         "check_in": 5,
+        "attend": 3,
+        "show_pass": 4,
         "reseat": 2,
         "block": 3,
         "unblock": 3,

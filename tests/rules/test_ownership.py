@@ -6,6 +6,7 @@ import pytest
 
 from shared.bookings import LEGAL
 from shared.ledger import records
+from shared.ledger.desk import Limits
 from shared.ledger.frontdesk import customer_of
 from shared.messages import CustomerMerged, CustomerStated, FacilityStated, ResourceStated
 from shared.model import Customer
@@ -165,6 +166,20 @@ async def test_a_move_asked_of_the_owner_is_run_by_the_owner(w: World):
     await w.quiet()
     assert statuses(w, b.id, new.id) == [("cancelled", "cancelled"), ("confirmed", "confirmed")]
     assert w.site.booking(new.id).seller == "site"
+
+
+@rule("own-4")
+@rule("terr-6")
+@story(limits=Limits(answer_by_s=7200))
+async def test_a_move_whose_old_slots_were_released_meanwhile_is_run_to_its_end_by_the_new_owner(w: World):
+    [b] = w.hub.book(2, 8)
+    await w.quiet()
+    new = w.site.move(b.id, 2, 20)
+    w.forward(3600)
+    w.hub.release()
+    await w.quiet()
+    assert w.site.line(2) == 12
+    assert statuses(w, b.id, new.id) == [("cancelled", "cancelled"), ("confirmed", "confirmed")]
 
 
 @rule("own-4")

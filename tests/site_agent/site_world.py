@@ -32,7 +32,7 @@ from shared.runtime.database import InlineWriter
 from shared.runtime.transport import MemoryNetwork
 from site_agent import app as site_app
 from site_agent.config import load
-from site_agent.ports import Actor, DoorCredential, DoorsUnavailable, DoorState, Granted, GrantRef, Unlocked
+from site_agent.ports import Actor, DoorCredential, DoorState, DoorsUnavailable, Granted, GrantRef, Unlocked
 from site_agent.store import schema as site_schema
 
 #: Saturday 21 Nov 2026, 12:00 in Halifax

@@ -51,7 +51,9 @@ class OrderPages:
     def _root(order_id: str, token: str) -> str:
         return f"/b/{order_id}/{token}"
 
-    def _show(self, request: Request, template: str, page: OrderPage, root: str, *, referrer: dict[str, str] = OWN_REFERRER, **more) -> Response:
+    def _show(
+        self, request: Request, template: str, page: OrderPage, root: str, *, referrer: dict[str, str] = OWN_REFERRER, **more
+    ) -> Response:
         now = self._hub.desk.now()
         return self._views.page(request, template, headers=referrer, order=page, house=page.house, root=root, now=now, **more)
 
@@ -94,7 +96,9 @@ class OrderPages:
     def _movable(self, page: OrderPage, booking_id: str) -> Visit:
         visit = self._visits.visit(page, booking_id)
         if visit.booking.status != "confirmed" or visit.asked:
-            raise refuse("illegal_move", "This booking cannot be changed just now: it does not stand, or the facility is being asked already.")
+            raise refuse(
+                "illegal_move", "This booking cannot be changed just now: it does not stand, or the facility is being asked already."
+            )
         return visit
 
     def changing(self, request: Request, order_id: str, token: str) -> Response:
@@ -118,7 +122,13 @@ class OrderPages:
         )  # fmt: skip
 
     def confirming(
-        self, request: Request, order_id: str, token: str, wish: forms.MoveForm | None = None, told: list[str] | None = None, status: int = 200
+        self,
+        request: Request,
+        order_id: str,
+        token: str,
+        wish: forms.MoveForm | None = None,
+        told: list[str] | None = None,
+        status: int = 200,
     ) -> Response:
         page, root = self._open(order_id, token), self._root(order_id, token)
         query = request.query_params
@@ -158,7 +168,14 @@ class OrderPages:
         except Refused:
             ways = ()
         return self._show(
-            request, "not_changed.html", page, root, status=views.status(no.refusal), visit=visit, told=views.sentences(no.refusal), ways=ways
+            request,
+            "not_changed.html",
+            page,
+            root,
+            status=views.status(no.refusal),
+            visit=visit,
+            told=views.sentences(no.refusal),
+            ways=ways,
         )
 
     # ---- stay longer

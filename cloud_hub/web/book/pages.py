@@ -38,7 +38,7 @@ def build(hub: Hub, static_url: Callable[[str], str], csrf_key: bytes) -> Custom
     pages = Views(csrf, static_url)
     offers = OfferDesk(hub)
     holds = GuestHolds(hub, offers)
-    steps = routes.BookPages(hub, pages, offers, holds, GuestBooking(hub, holds))
+    steps = routes.BookPages(hub, pages, offers, holds, GuestBooking(hub))
     orders = order_routes.OrderPages(hub, pages, offers, Visits(hub, offers))
     router = Router("/", route_handlers=[*routes.handlers(steps), *order_routes.handlers(orders)], guards=[csrf.guard])
     return CustomerPages(router, pages.problem)

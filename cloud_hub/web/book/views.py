@@ -56,7 +56,10 @@ class Views:
 
     def problem(self, document: Mapping[str, Any], scope: Mapping[str, Any]) -> str:
         """For `Problems(render_page=…)`: whatever goes wrong on a page, told in its frame."""
-        told = [item.get("message", "") if isinstance(item, Mapping) else getattr(item, "message", "") for item in document.get("violations", ())]
+        told = [
+            item.get("message", "") if isinstance(item, Mapping) else getattr(item, "message", "")
+            for item in document.get("violations", ())
+        ]
         return self._env.get_template("problem.html").render(
             csrf="", public=False, path=scope.get("path", ""), title=document["title"], detail=document["detail"], told=[one for one in told if one],
             status=document["status"], request_id=document.get("request_id", ""),
