@@ -20,11 +20,12 @@ HoldId = NewType("HoldId", str)
 BlockId = NewType("BlockId", str)
 Slot = NewType("Slot", int)
 
+#: (`$` alone also matches before a closing line break, hence `(?!\n)`)
 #: client-made ids: long enough not to collide, safe in a path, a topic and a log line
-ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$"
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$(?!\n)"
 #: a site's id names its topic tree; a resource's id is `<site>.<name>` and so can never belong to two sites
-SITE_PATTERN = r"^[a-z0-9][a-z0-9-]{1,31}$"
-RESOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{1,31}\.[a-z0-9][a-z0-9-]{0,31}$"
+SITE_PATTERN = r"^[a-z0-9][a-z0-9-]{1,31}$(?!\n)"
+RESOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{1,31}\.[a-z0-9][a-z0-9-]{0,31}$(?!\n)"
 
 #: 1 Jan 2020 and 1 Jan 2100 in slots: an interval outside is a mistake, not a booking
 FIRST_SLOT, LAST_SLOT = 1577836800 // 900, 4102444800 // 900

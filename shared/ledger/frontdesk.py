@@ -14,7 +14,7 @@ from .. import quotes, rules, slots, terms, territory
 from ..bookings import counts_as_open
 from ..errors import Refusal, Refused, Suggestion, Violation, refuse
 from ..keys import KeyRing, SigningKey
-from ..model import Booking, Channel, Customer, Facility, Frozen, Interval, Order, Price, Resource
+from ..model import FIRST_SLOT, LAST_SLOT, Booking, Channel, Customer, Facility, Frozen, Interval, Order, Price, Resource
 from ..policy import Profile
 from ..pricing import CodeUse
 from ..pricing import quote as price_of
@@ -144,7 +144,7 @@ def book(
     for part, b in zip(wanted.parts, plain, strict=True):
         _judge(house, wanted, part, now, open_bookings=open_bookings)
         priced.append(msgspec.structs.replace(b, price=_price(house, wanted, part, now, ring)))
-    return sales.place(tx, desk, msgspec.structs.replace(wish, bookings=tuple(priced)))
+    return sales.place(tx, desk, msgspec.structs.replace(wish, bookings=tuple(priced), new=True))
 
 
 def _sound(wanted: Wanted) -> None:
@@ -165,8 +165,6 @@ def _sound(wanted: Wanted) -> None:
 
 def sound_interval(start: int, end: int) -> None:
     """Refuses an interval that is none, or lies outside the years this system keeps."""
-    from ..model import FIRST_SLOT, LAST_SLOT
-
     if not FIRST_SLOT <= start < end <= LAST_SLOT:
         raise refuse("bad_interval", "The end must lie after the start, in a year between 2020 and 2100.")
     if end - start > 96:
@@ -454,7 +452,7 @@ def ways(tx: Tx, desk: Desk, house: House, wanted: Wanted, *, link_up: bool = Tr
     """B13: the next priced alternatives to the first part of what was refused. What nobody could sell just now is left out."""
     part, now = wanted.parts[0], desk.now()
     resource = house.resources.get(part.resource_id)
-    if resource is None:
+    if resource is None or not FIRST_SLOT <= part.start < part.end <= LAST_SLOT:
         return ()
     around = Interval(max(part.start - REACH_SLOTS, now // 900), max(part.end, now // 900) + REACH_SLOTS)
     line = lines.lines_of(tx, wanted.site_id)

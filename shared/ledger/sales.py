@@ -20,7 +20,10 @@ LIVE = ("confirmed", "cancelling", "pending")
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What a customer wants: one order with its bookings (status is ours to say), already judged and priced."""
+    """What a customer wants: one order with its bookings (status is ours to say), already judged and priced.
+
+    `new`: the caller has found in this transaction that no booking has these ids.
+    """
 
     order: Order
     bookings: tuple[Booking, ...]
@@ -29,6 +32,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     body_hash: str = ""
     link_up: bool = False
     override: bool = False
+    new: bool = False
 
 
 def same_sale(a: Booking, b: Booking) -> bool:
@@ -57,7 +61,7 @@ def place(tx: Tx, desk: Desk, wish: Wish) -> list[Booking]:
     """
     site_id = wish.order.site_id
     stream = streams.lock(tx, site_id)
-    before = known(tx, desk, wish)
+    before = None if wish.new else known(tx, desk, wish)
     if before is not None:
         return before
     if stream.fenced:

@@ -10,7 +10,7 @@ import msgspec
 
 from shared import passes, slots
 from shared.errors import Refusal, Refused, Suggestion, refuse
-from shared.ledger import attendance, claims, lines, pins, records
+from shared.ledger import attendance, lines, pins, records
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
 from shared.model import Booking, Interval
@@ -141,7 +141,7 @@ class CheckIn:
             house.resource(facts.resource_id)
             verdict = passes.may_enter(
                 facts, copy, known, lines.line_of(tx, facts.resource_id), self._desk.now(), self._link.skew_s(),
-                seated_by_others(tx, facts), ways=self._ways(tx, house, copy),
+                attendance.seated_sale_no(tx, facts.resource_id, Interval(facts.start, facts.end), facts.booking_id), ways=self._ways(tx, house, copy),
             )  # fmt: skip
             if isinstance(verdict, Refusal):
                 raise Refused(verdict)
@@ -198,24 +198,6 @@ def _said(opened: Opened, support: str) -> tuple[str, str]:
     if opened.silent:
         return "asked", f"The door has been asked to open and has not answered yet. {call}"
     return "failed", f"You are checked in, but the door could not be reached. {call}"
-
-
-def seated_by_others(tx: Tx, facts: passes.PassFacts) -> int | None:
-    """The highest sale number of any other live booking that has one of the pass's slots (pass-2).
-
-    Neither the displaced count, nor an override that nobody has checked in to: it yields (terr-5).
-    """
-    numbers = []
-    holders = claims.holders(tx, facts.resource_id, Interval(facts.start, facts.end))
-    for ref in {ref for _, kind, ref in holders if kind == "booking" and ref != facts.booking_id}:
-        other = records.booking(tx, ref)
-        if other is None or other.displaced:
-            continue
-        visited = records.attendance(tx, ref)
-        if other.override and not (visited and visited.state == "checked_in"):
-            continue
-        numbers.append(other.sale_no)
-    return max(numbers, default=None)
 
 
 def _wait(seconds: int) -> str:

@@ -20,9 +20,9 @@ from ...services.booking import Part
 
 # `$` alone also matches before a line's end.
 _WHOLE = r"(?!\n)"
-Id = Annotated[str, Meta(pattern=ID_PATTERN + _WHOLE, max_length=64, description="Made by the client; a UUID is fine.")]
+Id = Annotated[str, Meta(pattern=ID_PATTERN, max_length=64, description="Made by the client; a UUID is fine.")]
 ResourceId = Annotated[
-    str, Meta(pattern=RESOURCE_PATTERN + _WHOLE, max_length=65, description="`<site>.<bay>`", examples=["bedford.box-1"])
+    str, Meta(pattern=RESOURCE_PATTERN, max_length=65, description="`<site>.<bay>`", examples=["bedford.box-1"])
 ]
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601 with an offset, on a quarter hour.")]
 Name = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
@@ -35,7 +35,7 @@ Guests = Annotated[int, Meta(ge=1, le=200)]
 PARTS_MAX = 12
 
 # The same in an address, where the framework reads its own marks and not msgspec's.
-_ID, _RESOURCE, _SITE = ID_PATTERN + _WHOLE, RESOURCE_PATTERN + _WHOLE, SITE_PATTERN + _WHOLE
+_ID, _RESOURCE, _SITE = ID_PATTERN, RESOURCE_PATTERN, SITE_PATTERN
 SiteQuery = Annotated[str, QueryParameter(pattern=_SITE)]
 SiteFilter = Annotated[str | None, QueryParameter(pattern=_SITE)]
 ResourceQuery = Annotated[str, QueryParameter(pattern=_RESOURCE)]

@@ -41,7 +41,7 @@ Club.Grid = class {
   row(row, index) {
     const { h } = Club, top = index * 2 + 2;
     const whole = row.label.startsWith("00", 3);
-    const label = h(`div.time${whole ? ".whole" : ""}`, { role: "rowheader" }, row.label);
+    const label = h(`div.time${whole ? ".whole" : ""}${index ? "" : ".first"}`, { role: "rowheader" }, row.label);
     label.style.gridRow = `${top} / span 2`;
     const line = h("div.row", { role: "row" }, label);
     this.board.bays.forEach((bay, column) => {
@@ -89,7 +89,7 @@ Club.Grid = class {
     this.lines.replaceChildren();
     this.board.bays.forEach((bay, column) => {
       if (bay.line <= this.first || bay.line >= this.first + this.count) return;
-      const line = h("div.line", { title: "Below this line the site sells; above it the booking centre" });
+      const line = h("div.line", { title: "Until here this facility sells by itself; from here on the booking centre does" });
       line.style.gridColumn = String(column + 2);
       line.style.gridRow = `${bay.line - this.first + 2} / span 1`;
       this.lines.append(line);

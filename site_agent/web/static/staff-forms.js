@@ -121,7 +121,7 @@ Club.newAt = (resourceId, start, end) => {
   const price = h("p.price-line", { "aria-live": "polite" }, " ");
   const error = h("div.notice.bad", { role: "alert", hidden: true });
   const reason = h("input", { maxlength: 300, placeholder: "Why is this sold over the line?" });
-  const warn = h("div.notice", { hidden: true }, h("p", {}, h("strong", {}, "The booking centre sells this time. ")), h("p", {}, Club.warning || ""), Club.field("Reason for the override", reason));
+  const warn = h("div.notice", { hidden: true }, h("p", {}, Club.warning || ""), Club.field("Reason for the override", reason));
   const button = h("button.button.primary", {}, "Book");
   const bookingId = Club.newId();
   let blockId = Club.newId();

@@ -15,7 +15,6 @@
     grid.show(board);
     find("title").textContent = board.title;
     find("date").value = day;
-    find("today-mark")?.remove();
     document.title = `${board.name} · ${board.title}`;
     if (first) grid.scrollToNow();
     arrivals();
@@ -72,7 +71,8 @@
   }
 
   function arrivals() {
-    if (Club.board.date !== page.today) return;
+    find("arrivals").hidden = Club.board.date !== page.today;
+    if (find("arrivals").hidden) return;
     const now = Date.now() / 900e3;
     const coming = Club.board.items.filter((item) => item.kind === "booking" && ["confirmed", "checked_in"].includes(item.state) && item.end > now).sort((a, b) => a.start - b.start || a.label.localeCompare(b.label)).slice(0, 8);
     find("arrivals").replaceChildren(h("h2", {}, "Arrivals"), coming.length ? h("ul.list", {}, coming.map((item) => {
