@@ -18,12 +18,8 @@ from shared.runtime.problems import bad_request
 
 from ...services.booking import Part
 
-# `$` alone also matches before a line's end.
-_WHOLE = r"(?!\n)"
 Id = Annotated[str, Meta(pattern=ID_PATTERN, max_length=64, description="Made by the client; a UUID is fine.")]
-ResourceId = Annotated[
-    str, Meta(pattern=RESOURCE_PATTERN, max_length=65, description="`<site>.<bay>`", examples=["bedford.box-1"])
-]
+ResourceId = Annotated[str, Meta(pattern=RESOURCE_PATTERN, max_length=65, description="`<site>.<bay>`", examples=["bedford.box-1"])]
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601 with an offset, on a quarter hour.")]
 Name = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 Phone = Annotated[str, Meta(max_length=24, pattern=r"^(\+?[0-9][0-9 ().-]{6,22})?$(?!\n)", examples=["902-555-0100"])]
@@ -35,12 +31,12 @@ Guests = Annotated[int, Meta(ge=1, le=200)]
 PARTS_MAX = 12
 
 # The same in an address, where the framework reads its own marks and not msgspec's.
-_ID, _RESOURCE, _SITE = ID_PATTERN, RESOURCE_PATTERN, SITE_PATTERN
-SiteQuery = Annotated[str, QueryParameter(pattern=_SITE)]
-SiteFilter = Annotated[str | None, QueryParameter(pattern=_SITE)]
-ResourceQuery = Annotated[str, QueryParameter(pattern=_RESOURCE)]
-ResourceFilter = Annotated[str | None, QueryParameter(pattern=_RESOURCE)]
-IdFilter = Annotated[str | None, QueryParameter(pattern=_ID)]
+
+SiteQuery = Annotated[str, QueryParameter(pattern=SITE_PATTERN)]
+SiteFilter = Annotated[str | None, QueryParameter(pattern=SITE_PATTERN)]
+ResourceQuery = Annotated[str, QueryParameter(pattern=RESOURCE_PATTERN)]
+ResourceFilter = Annotated[str | None, QueryParameter(pattern=RESOURCE_PATTERN)]
+IdFilter = Annotated[str | None, QueryParameter(pattern=ID_PATTERN)]
 _MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})$(?!\n)"
 MOMENT_MARKS = {"pattern": _MOMENT, "schema_extra": {"format": "date-time"}}
 MomentQuery = Annotated[str, QueryParameter(**MOMENT_MARKS)]
