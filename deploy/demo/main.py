@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import msgspec
 
 from deploy.broker import Broker, BrokerError, find_broker
@@ -28,6 +29,8 @@ from shared.runtime.passwords import Passwords
 
 SERVE_WITHIN_S = 45.0
 LOOK_AT_BROKER_EVERY_S = 0.5
+#: a child that no longer answers is noticed as ended within this time
+CHILD_END_S = 1.0
 #: the file by which a folder is known to be a demo's, so that nothing else is ever emptied
 MARK = ".clubos-demo"
 
@@ -113,6 +116,7 @@ class Demo:
         self._plan: Plan | None = None
         self._children = Children()
         self._broker: Broker | None = None
+        self._broker_start: asyncio.Future[None] | None = None
         self._control: Control | None = None
         self._serving: Serving | None = None
 
@@ -123,17 +127,26 @@ class Demo:
         api_key = filling.leave_api_key(plan)
         codes = {site.id: filling.leave_pairing(site, "Kiosk at the entrance") for site in plan.sites}
         await self._start(plan)
+        serving = asyncio.ensure_future(self._serve(plan, api_key, codes, kept_books, began))
         ending = asyncio.ensure_future(self._first_end())
         try:
-            serving = asyncio.ensure_future(self._serve(plan, api_key, codes, kept_books, began))
             await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                serving.result()
-            else:
-                serving.cancel()
+            if not ending.done():
+                await self._judge(serving, ending)
             await ending
         finally:
+            serving.cancel()
             ending.cancel()
+            await asyncio.gather(serving, ending, return_exceptions=True)
+
+    async def _judge(self, serving: asyncio.Future[None], ending: asyncio.Future[None]) -> None:
+        """Raises DemoError where it does not serve; where that is because a child has ended, the child's end is the better reason."""
+        try:
+            serving.result()
+        except (httpx.TransportError, RuntimeError) as error:
+            await asyncio.wait((ending,), timeout=CHILD_END_S)
+            if not ending.done():
+                raise DemoError(f"The demo could not be filled ({error}). The logs in {self._folder / 'logs'} say more.") from error
 
     async def _prepare(self) -> Plan:
         if not self._keep:
@@ -159,7 +172,9 @@ class Demo:
             command = ("-m", "site_agent", "run", "--config", str(site.folder / "site.toml"))
             await self._children.start(Child(f"the site {site.name}", command, logs / f"site-{site.id}.log"))
         self._broker = find_broker(plan.broker_folder, plan.broker_users(), port=plan.broker_port)
-        await asyncio.to_thread(self._broker.start)
+        # a start that is interrupted goes on in its thread: `close` waits for it before it stops what was started
+        self._broker_start = asyncio.ensure_future(asyncio.to_thread(self._broker.start))
+        await asyncio.shield(self._broker_start)
 
     async def _serve(self, plan: Plan, api_key: str, codes: dict[str, str], kept_books: bool, began: float) -> None:
         """From started to told: waits until all serve and are linked, pairs the kiosks, fills in the data."""
@@ -176,7 +191,7 @@ class Demo:
             for site in plan.sites:
                 await staff[site.id].sign_in()
                 await kiosks[site.id].pair(codes[site.id])
-            await _all_linked(hub, plan)
+            await _all_linked(hub, staff, plan)
             filled = filling.Filled() if kept_books else await filling.fill(plan, hub, staff, kiosks)
             tokens = {site.id: kiosks[site.id].token for site in plan.sites}
         screens = {site.id: Screen(site.port, tokens[site.id]) for site in plan.sites}
@@ -238,7 +253,8 @@ class Demo:
         if self._serving is not None:
             await self._serving.stop()
         await self._children.stop()
-        if self._broker is not None:
+        if self._broker is not None and self._broker_start is not None:
+            await asyncio.gather(self._broker_start, return_exceptions=True)
             await asyncio.to_thread(self._broker.stop)
 
     def kill(self) -> None:
@@ -268,13 +284,16 @@ async def _all_serve(hub: Hub, staff: dict[str, Staff]) -> None:
         await until(f"The site {site_id} did not serve", one.ready, SERVE_WITHIN_S)
 
 
-async def _all_linked(hub: Hub, plan: Plan) -> None:
+async def _all_linked(hub: Hub, staff: dict[str, Staff], plan: Plan) -> None:
     """Waits until the hub hears every site and has been told of all its boxes and of the PINs it may give."""
 
     async def linked() -> bool:
         up = {site["id"] for site in await hub.sites() if site["link"] == "up" and not site["waiting_messages"]}
         known = {resource["id"] for resource in await hub.resources()}
-        return all(site.id in up and known >= set(site.resource_ids) for site in plan.sites)
+        if not all(site.id in up and known >= set(site.resource_ids) for site in plan.sites):
+            return False
+        links = [(await one.link()).body for one in staff.values()]
+        return all(link["link"] == "up" and not link["waiting"] for link in links)
 
     await until("The hub and its sites did not find each other", linked, SERVE_WITHIN_S)
 

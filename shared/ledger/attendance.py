@@ -123,11 +123,12 @@ def admit(tx: Tx, desk: Desk, copy: Booking) -> Booking:
 
 
 def _lower(tx: Tx, copy: Booking) -> list[Booking]:
-    """Bookings on the pass's slots with a lower sale number, whose guest has not checked in."""
+    """Bookings on the pass's slots that give way to it: with a lower sale number, or an override (terr-5), whose guest has not checked in."""
     out = []
     for ref in sorted({ref for _, kind, ref in claims.holders(tx, copy.resource_id, copy.claimed) if kind == "booking"}):
         other, a = records.booking(tx, ref), records.attendance(tx, ref)
-        if other is not None and other.sale_no < copy.sale_no and not (a and a.state == "checked_in"):
+        beaten = other is not None and (other.sale_no < copy.sale_no or (other.override and copy.seller == "hub"))
+        if beaten and not (a and a.state == "checked_in"):
             out.append(other)
     return out
 

@@ -119,6 +119,23 @@ async def test_of_two_passes_for_one_slot_the_higher_sale_number_is_seated(w: Wo
 
 
 @rule("pass-2")
+@rule("terr-5")
+@story()
+async def test_a_good_pass_takes_the_seat_of_an_override_that_nobody_came_for(w: World):
+    await w.dark()
+    [b] = w.hub.book(2, 12)
+    for hour in range(3):
+        w.site.book(1, 2 + 4 * hour)  # the site's sale numbers run ahead of the hub's while nothing is heard
+    [walk_in] = w.site.book(2, 12, override=True)
+    assert walk_in.sale_no > b.sale_no
+    facts = pass_of(w, b)
+    assert at_the_door(w, facts) == Admit(resource_id=b.resource_id, as_copy=True)
+    copy = admit(w, facts)
+    w.site.check_in(copy.id)
+    assert not w.site.booking(b.id).displaced and w.site.booking(walk_in.id).displaced
+
+
+@rule("pass-2")
 @story()
 async def test_a_booking_checks_in_once(w: World):
     [b] = w.hub.book(2, 12)
