@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 
 from deploy.demo.clients import Client, Doors, Hub, Kiosk, Staff
-from deploy.demo_check.steps import STEPS, Failed, Place, Walk, broker
+from deploy.demo_check.steps import STEPS
+from deploy.demo_check.walk import Failed, Place, Walk, broker
 
 DEMO = Path("build/demo.json")
 

@@ -6,7 +6,7 @@ Invariant: nothing in either form is loaded from elsewhere; every operation says
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -22,6 +22,7 @@ from shared.runtime.openapi_page import render_page
 from shared.runtime.problems import BY_STATUS, PROBLEM_MEDIA, PROBLEM_TYPE_PREFIX
 
 OPT = "problems"
+HEADERS_OPT = "headers"
 _METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 
 
@@ -36,6 +37,24 @@ class ProblemKind:
 def raises(*codes: str) -> dict[str, Any]:
     """For a handler's `opt`: the problem codes of the catalogue it may answer with. `@post(…, opt=raises("slot_taken"))`."""
     return {OPT: codes}
+
+
+@dataclass(frozen=True)
+class HeaderField:
+    """A header that a handler reads by itself: its name, a sentence on what for, and the pattern of its value. Never required."""
+
+    name: str
+    about: str
+    pattern: str
+
+    def parameter(self) -> dict[str, Any]:
+        schema = {"type": "string", "pattern": self.pattern}
+        return {"name": self.name, "in": "header", "description": self.about, "required": False, "schema": schema}
+
+
+def reads(*headers: HeaderField) -> dict[str, Any]:
+    """For a handler's `opt`: the headers it reads beyond what its signature names. `@post(…, opt=reads(IDEMPOTENCY_KEY))`."""
+    return {HEADERS_OPT: headers}
 
 
 class ApiDescription:
@@ -79,10 +98,12 @@ class ApiDescription:
             _use_exact_shapes(app, plain)
             _forbid_nul(plain)
             plain.setdefault("components", {}).setdefault("schemas", {})["Problem"] = problem_schema()
-            declared = _declared(app, self.catalogue)
+            declared, headers = _declared(app, self.catalogue), _headers(app)
             for path, item in plain.get("paths", {}).items():
                 for method in _METHODS:
                     if method in item:
+                        if read := headers.get((path, method)):
+                            item[method].setdefault("parameters", []).extend(header.parameter() for header in read)
                         _add_problems(item[method], path, declared.get((path, method), ()), self.catalogue)
             self._finished = plain
         return self._finished
@@ -159,17 +180,25 @@ def _structs_in(app: Any) -> set[type]:
     return found
 
 
+def _handlers(app: Any) -> Iterator[tuple[tuple[str, str], Any]]:
+    """Every handler with the path and the method that the document knows it by."""
+    for route in app.routes:
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+            for method in handler.http_methods:
+                yield (route.path_format, method.lower()), handler
+
+
+def _headers(app: Any) -> dict[tuple[str, str], tuple[HeaderField, ...]]:
+    return {place: tuple(handler.opt.get(HEADERS_OPT, ())) for place, handler in _handlers(app)}
+
+
 def _declared(app: Any, catalogue: Mapping[str, ProblemKind]) -> dict[tuple[str, str], tuple[str, ...]]:
     declared: dict[tuple[str, str], tuple[str, ...]] = {}
-    for route in app.routes:
-        if not isinstance(route, HTTPRoute):
-            continue
-        for handler in route.route_handlers:
-            codes = tuple(handler.opt.get(OPT, ()))
-            if unknown := [code for code in codes if code not in catalogue]:
-                raise LookupError(f"{handler} names the problem {unknown[0]!r}, which the catalogue does not know.")
-            for method in handler.http_methods:
-                declared[(route.path_format, method.lower())] = codes
+    for place, handler in _handlers(app):
+        codes = tuple(handler.opt.get(OPT, ()))
+        if unknown := [code for code in codes if code not in catalogue]:
+            raise LookupError(f"{handler} names the problem {unknown[0]!r}, which the catalogue does not know.")
+        declared[place] = codes
     return declared
 
 

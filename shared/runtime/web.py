@@ -109,6 +109,9 @@ class WebEdge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            # The routes know GET only; whatever answers that answers this, and says nothing further.
+            scope, send = {**scope, "method": "GET"}, _head_only(send)
         exchange = _Exchange(self, scope, receive, send)
         try:
             limited = exchange.admit()
@@ -141,6 +144,14 @@ class WebEdge:
         name = host.rpartition(b"]")[0] + b"]" if host.startswith(b"[") else host.partition(b":")[0]
         if name not in self._hosts:
             raise bad_request("This server is not known by the name asked for.", code="bad_host")
+
+    def _allowed(self, scope: Any, told: bytes) -> bytes:
+        """The methods of the address asked for. Of several handlers at one address the framework's OPTIONS names only the first one's."""
+        here = [route for route in getattr(self.app, "routes", ()) if route.path_format == scope.get("path_template")]
+        methods = {method for route in here for method in getattr(route, "methods", ())} or {name.strip() for name in told.decode().split(",")}
+        if "GET" in methods:
+            methods.add("HEAD")
+        return ", ".join(sorted(methods)).encode()
 
 
 class _Exchange:
@@ -208,10 +219,12 @@ class _Exchange:
         self.status = status = message["status"]
         headers = list(message["headers"])
         constant, own = edge._data_headers, None
-        for name, value in headers:
+        for name, value in message["headers"]:
             if name == b"content-type":
                 if value.startswith(b"text/html"):
                     constant = edge._page_headers
+            elif name == b"allow":
+                headers = [pair for pair in headers if pair[0] != b"allow"] + [(b"allow", edge._allowed(scope, value))]
             elif name in _OVERRIDABLE:
                 own = {name} if own is None else own | {name}
         headers += constant if own is None else [pair for pair in constant if pair[0] not in own]
@@ -242,6 +255,17 @@ class _Exchange:
         pairs.append((b"content-length", b"%d" % len(body)))
         await self.send({"type": "http.response.start", "status": status, "headers": pairs})
         await self.inner_send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _head_only(send: Callable[..., Any]) -> Callable[..., Any]:
+    """Passes the head of an answer on and ends it there; a stream then sees its reader gone."""
+
+    async def send_head(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return send_head
 
 
 def _check_address(path: str, query: bytes) -> None:

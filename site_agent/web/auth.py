@@ -39,7 +39,7 @@ def needs(*rights: str) -> Guard:
     """A guard: somebody who has one of the rights. 401 for nobody, 403 for somebody else; then CSRF."""
 
     async def guard(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
-        asker = await _who(connection)
+        asker = await who(connection)
         if asker is None:
             raise unauthorized("Please sign in, or send the token of a paired kiosk.", code="not_signed_in")
         if not any(asker.may(right) for right in rights):
@@ -69,7 +69,8 @@ async def paired(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
     await kit.csrf.guard(connection, handler)
 
 
-async def _who(connection: ASGIConnection) -> Asker | None:
+async def who(connection: ASGIConnection) -> Asker | None:
+    """Whom a request is taken for, by header or cookie; None for nobody."""
     kit = kit_of(connection)
     if "authorization" in connection.headers:
         scheme, _, token = connection.headers["authorization"].partition(" ")

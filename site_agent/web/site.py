@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from litestar import Litestar, get
+from litestar import Litestar, Request, get
 from litestar.openapi.spec import SecurityScheme
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
@@ -20,7 +20,7 @@ from shared.runtime.ratelimit import RateLimiter, RateRule
 from shared.runtime.web import EdgeSettings, WebEdge
 from site_agent.services.kit import Kit
 from site_agent.web import api, health, kiosk, staff
-from site_agent.web.auth import SESSION
+from site_agent.web.auth import SESSION, who
 from site_agent.web.pages import Pages
 from site_agent.web.problems import catalogue, translate
 
@@ -42,9 +42,13 @@ class LeanLitestar(Litestar):
         return [*plugins, MsgspecDIPlugin()]
 
 
-@get("/", include_in_schema=False, sync_to_thread=False)
-def front() -> Redirect:
-    return Redirect("/staff", status_code=303)
+@get("/", include_in_schema=False)
+async def front(request: Request) -> Redirect:
+    """The asker's own first page, in one step."""
+    asker = await who(request)
+    page = "/staff/sign-in" if asker is None else "/kiosk" if asker.kind == "kiosk" else "/staff"
+    return Redirect(page, status_code=303)
+
 
 
 def make(kit: Kit, version: str, lifespan: Lifespan) -> WebEdge:

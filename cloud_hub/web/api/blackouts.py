@@ -12,7 +12,7 @@ from shared.runtime.problems import bad_request
 
 from ..auth import SECURITY, needs
 from .asked import BlockIn
-from .common import hub_of, key_of, made_id
+from .common import REPEATABLE, hub_of, key_of, made_id
 from .told import BlockList, BlockOut, block_out
 from .wire import MOMENT_MARKS, SiteQuery, answer, parse_moment, slots_of
 
@@ -41,7 +41,7 @@ async def listed(
 
 @post(
     "/blackouts", security=SECURITY, tags=TAGS, responses={200: AGAIN, 202: ASKED}, summary="Take a bay out of sale",
-    opt={**needs("blackouts:write"), **raises("site_unreachable", "id_reused", "bad_interval", "declined", "resource_not_found",
+    opt={**needs("blackouts:write"), **REPEATABLE, **raises("site_unreachable", "id_reused", "bad_interval", "declined", "resource_not_found",
                                               "facility_not_found")},
 )  # fmt: skip
 async def block(request: Request, data: JSONBody[BlockIn]) -> Response[BlockOut]:

@@ -24,7 +24,7 @@ from ...store.board import BookingFilter, Seen
 from ..auth import SECURITY, needs
 from ..refusals import BOOKING_CODES
 from .asked import BookingIn, CancelIn, ExtendIn, RescheduleIn
-from .common import hub_of, idempotency_key, key_of, made_id, read_cursor, write_cursor
+from .common import REPEATABLE, hub_of, idempotency_key, key_of, made_id, read_cursor, write_cursor
 from .told import BookingOut, BookingPage, CancelledOut, OrderOut, PassOut, RefundOut, booking_out
 from .wire import (
     MOMENT_MARKS,
@@ -56,7 +56,7 @@ def out(seen: Seen) -> BookingOut:
 
 @post(
     "/bookings", security=SECURITY, tags=TAGS, response_headers=LOCATION, responses={200: AGAIN_MANY, 202: ASKED_MANY},
-    opt={**needs("bookings:write"), **raises(*BOOKING_CODES)}, summary="Book",
+    opt={**needs("bookings:write"), **REPEATABLE, **raises(*BOOKING_CODES)}, summary="Book",
 )  # fmt: skip
 async def book(request: Request, data: JSONBody[BookingIn]) -> Response[BookingOut | OrderOut]:
     """Book one bay, or several as one order.
@@ -166,7 +166,7 @@ UNANSWERED = ResponseSpec(CancelledOut, description="The facility has not answer
 
 @post(
     "/bookings/{booking_id:str}/cancel", status_code=200, security=SECURITY, tags=TAGS, responses={202: UNANSWERED},
-    opt={**needs("bookings:write"), **raises(*CANCEL_CODES)}, summary="Cancel",
+    opt={**needs("bookings:write"), **REPEATABLE, **raises(*CANCEL_CODES)}, summary="Cancel",
 )  # fmt: skip
 async def cancel(request: Request, booking_id: FromPath[str], data: JSONBody[CancelIn]) -> Response[CancelledOut]:
     """Give a booking up. With an Idempotency-Key a retry gets the same answer; without one, the second says `already_cancelled`."""
@@ -178,7 +178,7 @@ async def cancel(request: Request, booking_id: FromPath[str], data: JSONBody[Can
 
 @post(
     "/bookings/{booking_id:str}/withdraw", status_code=200, security=SECURITY, tags=TAGS, responses={202: UNANSWERED},
-    opt={**needs("bookings:write"), **raises(*CANCEL_CODES)}, summary="Withdraw a request",
+    opt={**needs("bookings:write"), **REPEATABLE, **raises(*CANCEL_CODES)}, summary="Withdraw a request",
 )  # fmt: skip
 async def withdraw(request: Request, booking_id: FromPath[str], data: JSONBody[CancelIn]) -> Response[CancelledOut]:
     """Take back a booking that the facility has not answered yet: it is freed without fee."""
@@ -201,7 +201,7 @@ def _cancelled(done: Cancelled) -> Response:
 
 @post(
     "/bookings/{booking_id:str}/reschedule", security=SECURITY, tags=TAGS, response_headers=LOCATION, responses={200: AGAIN, 202: ASKED},
-    opt={**needs("bookings:write"), **raises(*BOOKING_CODES, "booking_not_found", "already_cancelled", "already_checked_in", "illegal_move",
+    opt={**needs("bookings:write"), **REPEATABLE, **raises(*BOOKING_CODES, "booking_not_found", "already_cancelled", "already_checked_in", "illegal_move",
                                              "reschedule_limit")}, summary="Reschedule",
 )  # fmt: skip
 async def reschedule(request: Request, booking_id: FromPath[str], data: JSONBody[RescheduleIn]) -> Response[BookingOut]:
@@ -215,7 +215,7 @@ async def reschedule(request: Request, booking_id: FromPath[str], data: JSONBody
 
 @post(
     "/bookings/{booking_id:str}/extend", security=SECURITY, tags=TAGS, response_headers=LOCATION, responses={200: AGAIN, 202: ASKED},
-    opt={**needs("bookings:write"), **raises(*BOOKING_CODES, "booking_not_found", "already_cancelled", "illegal_move")}, summary="Extend",
+    opt={**needs("bookings:write"), **REPEATABLE, **raises(*BOOKING_CODES, "booking_not_found", "already_cancelled", "illegal_move")}, summary="Extend",
 )  # fmt: skip
 async def extend(request: Request, booking_id: FromPath[str], data: JSONBody[ExtendIn]) -> Response[BookingOut]:
     """The same bay for longer: a new booking of the whole time takes the old one's place."""

@@ -6,6 +6,7 @@ import binascii
 from litestar import Request
 
 from shared.errors import refuse
+from shared.runtime.openapi import HeaderField, reads
 from shared.runtime.problems import bad_request
 
 from ...services.api_keys import ApiKey
@@ -16,6 +17,14 @@ from .wire import id_from
 HUB = "hub"
 IDEMPOTENCY_KEY_MAX = 200
 CURSOR_MAX = 200
+#: for the `opt` of whatever may be sent again
+REPEATABLE = reads(
+    HeaderField(
+        "Idempotency-Key",
+        "Yours, the same when you send the request again: it is then done once. Needed where the body has no id of yours.",
+        f"^[\\x21-\\x7e]([\\x20-\\x7e]{{0,{IDEMPOTENCY_KEY_MAX - 2}}}[\\x21-\\x7e])?$",
+    )
+)
 
 
 def hub_of(request: Request) -> Hub:

@@ -8,7 +8,7 @@ from shared.runtime.openapi import raises
 
 from ..auth import SECURITY, needs
 from .asked import HoldIn
-from .common import hub_of, made_id
+from .common import REPEATABLE, hub_of, made_id
 from .told import HoldOut, hold_out
 from .wire import answer, slots_of
 
@@ -21,7 +21,7 @@ AGAIN = ResponseSpec(HoldOut, description="This request was made before; this is
 
 @post(
     "/holds", security=SECURITY, tags=TAGS, responses={200: AGAIN, 202: ASKED}, summary="Hold",
-    opt={**needs("bookings:write"), **raises("slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "id_reused",
+    opt={**needs("bookings:write"), **REPEATABLE, **raises("slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "id_reused",
                                              "hold_ended", "bad_interval", "resource_not_found", "facility_not_found", "declined")},
 )  # fmt: skip
 async def hold(request: Request, data: JSONBody[HoldIn]) -> Response[HoldOut]:
