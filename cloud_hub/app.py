@@ -124,7 +124,7 @@ def build(
 ) -> App:
     """Makes the data folder and the key files if they are not there. `transports`: site id -> the transport of its link."""
     clock, chance = clock or SystemClock(), chance or Chance()
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     hub = _services(config, clock, chance, db or Database(config.data_dir / DATABASE), transports, limits)
     ticker = Ticker()
     jobs.plan(ticker, hub, Tray(config.data_dir))

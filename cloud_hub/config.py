@@ -22,7 +22,6 @@ Paths are relative to the file. Invariant: what `load` returns is complete and s
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from shared.model import ID_PATTERN, SITE_PATTERN
 from shared.policy import Profile
 from shared.runtime import config as files
 from shared.runtime.config import ConfigError
+from shared.runtime.web import LOOPBACK, not_a_network
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +43,7 @@ class Http(Section, frozen=True, kw_only=True):
     """`behind_tls`: a proxy in front speaks TLS (turns HSTS and secure cookies on). `trusted_proxies`: networks whose X-Forwarded-For counts.
 
     `allowed_hosts`: names taken in Host; empty takes any. `public_url` is what links to the booking pages begin with.
+    `metrics_from`: networks that may read `/metrics`.
     """
 
     host: str = "127.0.0.1"
@@ -51,6 +52,7 @@ class Http(Section, frozen=True, kw_only=True):
     behind_tls: bool = False
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    metrics_from: tuple[str, ...] = LOOPBACK
 
 
 class Mqtt(Section, frozen=True, kw_only=True):
@@ -133,11 +135,12 @@ def check(hub: HubConfig, where: str) -> None:
     for name, port in (("http.port", hub.http.port), ("mqtt.port", hub.mqtt.port if hub.mqtt else 1)):
         if not 0 <= port <= 65_535:
             raise ConfigError(f"{where}: the setting {name!r} is wrong: {port} is no port.")
-    for network in hub.http.trusted_proxies:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
-            raise ConfigError(f"{where}: the setting 'http.trusted_proxies' is wrong: {network!r} is no network.") from None
+    for name in ("trusted_proxies", "metrics_from"):
+        if wrong := not_a_network(getattr(hub.http, name)):
+            raise ConfigError(f"{where}: the setting 'http.{name}' is wrong: {wrong!r} is no network.")
+    if hub.http.behind_tls and not hub.http.trusted_proxies:
+        # All the world would be one client address: one visitor's requests would use up everybody's.
+        raise ConfigError(f"{where}: with 'http.behind_tls' the setting 'http.trusted_proxies' must name the proxy, e.g. \"127.0.0.1/32\".")
     if hub.rates.per_address < 1 or hub.rates.per_key < 1:
         raise ConfigError(f"{where}: the settings under 'rates' must be at least 1.")
     if hub.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):

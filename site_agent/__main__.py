@@ -13,6 +13,7 @@ import getpass
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 from shared.runtime.config import ConfigError
 from site_agent.config import Loaded, load
@@ -59,8 +60,8 @@ def _run(loaded: Loaded, args: argparse.Namespace) -> int:
     from shared.runtime.server import ListenError, listen, run
     from site_agent.app import build
 
-    loaded.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(loaded.data_dir / "agent.lock", "w") as lock:
+    tls = _tls(loaded)
+    with _lock_file(loaded) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -75,7 +76,6 @@ def _run(loaded: Loaded, args: argparse.Namespace) -> int:
         lines = log.setup(loaded.config.log_level)
         try:
             agent = build(loaded)
-            tls = (loaded.path(http.tls_cert), loaded.path(http.tls_key)) if http.tls_cert else None
             run(agent.asgi, sock, ready=_ready(loaded), on_stop=agent.on_stop, tls=tls)
         except Broken as error:
             print(error.detail, file=sys.stderr)
@@ -83,6 +83,33 @@ def _run(loaded: Loaded, args: argparse.Namespace) -> int:
         finally:
             lines.close()
     return 0
+
+
+def _tls(loaded: Loaded) -> tuple[Path, Path] | None:
+    """Certificate and key for the screens, tried before anything is started. Raises ConfigError."""
+    http = loaded.config.http
+    if not http.tls_cert:
+        return None
+    import ssl
+
+    pair = (loaded.path(http.tls_cert), loaded.path(http.tls_key))
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*pair, password=lambda: "")
+    except OSError as error:  # ssl's own errors are such
+        why = (getattr(error, "reason", "") or error.strerror or "unknown reason").replace("_", " ").lower()
+        told = f"{pair[0]} and {pair[1]} cannot be used ({why})"
+        raise ConfigError(f"{loaded.file}: the settings 'http.tls_cert' and 'http.tls_key' are wrong: {told}.") from None
+    return pair
+
+
+def _lock_file(loaded: Loaded) -> TextIO:
+    """The file that keeps a second agent off the folder. Raises ConfigError where there can be no such folder."""
+    try:
+        loaded.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return open(loaded.data_dir / "agent.lock", "w")
+    except OSError as error:
+        told = f"{loaded.data_dir} cannot be used as a folder ({(error.strerror or 'unknown reason').lower()})"
+        raise ConfigError(f"{loaded.file}: the setting 'data_dir' is wrong: {told}.") from None
 
 
 def _ready(loaded: Loaded):

@@ -46,6 +46,8 @@ from site_agent.store.schema import prepare
 from site_agent.web import site as web
 
 DATABASE, SIGNING_KEY, CSRF_KEY = "site.db", "signing.key", "csrf.key"
+#: 4 MB: a box may run from a memory card, and sells dozens a day
+WAL_PAGES = 1000
 _log = log.get("site_agent")
 
 
@@ -119,7 +121,7 @@ def build(
     clock, chance = clock or SystemClock(), chance or Chance()
     loaded.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     box_id = prepare(loaded.data_dir / DATABASE, chance.new_id)
-    db = db or Database(loaded.data_dir / DATABASE)
+    db = db or Database(loaded.data_dir / DATABASE, wal_pages=WAL_PAGES)
     desk = Desk("site", clock=clock.now, new_id=chance.new_id, chance=chance.random, box_id=box_id, limits=limits)
     key = SigningKey.from_seed(load_or_create(loaded.data_dir / SIGNING_KEY))
     transport = transport or _transport(loaded, box_id)

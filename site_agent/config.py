@@ -18,6 +18,7 @@ from shared.model import RESOURCE_PATTERN, SITE_PATTERN, Facility, Resource
 from shared.policy import Profile
 from shared.runtime import config
 from shared.runtime.config import ConfigError
+from shared.runtime.web import LOOPBACK, not_a_network
 from shared.slots import day_span
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -62,13 +63,14 @@ class ResourceSettings(Strict):
 
 
 class HttpSettings(Strict):
-    """Where the screens are served. With `tls_cert` and `tls_key` (PEM) over TLS."""
+    """Where the screens are served. With `tls_cert` and `tls_key` (PEM) over TLS. `metrics_from`: networks that may read `/metrics`."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
     tls_cert: str = ""
     tls_key: str = ""
     allowed_hosts: tuple[str, ...] = ()
+    metrics_from: tuple[str, ...] = LOOPBACK
 
 
 class MqttSettings(Strict):
@@ -172,6 +174,8 @@ def _check(file: Path, found: SiteConfig) -> None:
             raise ConfigError(f"{file}: the setting 'resource[{index}].id' is wrong: {one.id!r} is given twice.")
     if bool(found.http.tls_cert) != bool(found.http.tls_key):
         raise ConfigError(f"{file}: the settings 'http.tls_cert' and 'http.tls_key' go together.")
+    if wrong := not_a_network(found.http.metrics_from):
+        raise ConfigError(f"{file}: the setting 'http.metrics_from' is wrong: {wrong!r} is no network.")
     if found.doors and bool(found.doors.fingerprint) == bool(found.doors.certificate_file):
         raise ConfigError(f"{file}: the door controller needs 'doors.fingerprint' or 'doors.certificate_file': one of the two.")
 

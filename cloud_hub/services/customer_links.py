@@ -10,8 +10,9 @@ import base64
 import hashlib
 import hmac
 
-_DOMAIN = b"clubos.order-link.v1\0"
+_DOMAIN, _VISITOR = b"clubos.order-link.v1\0", b"clubos.visitor.v1\0"
 TOKEN_BYTES = 16
+VISITOR_MARK = 12  # hexadecimal digits
 
 
 class CustomerLinks:
@@ -26,6 +27,10 @@ class CustomerLinks:
         """22 characters, safe in an address."""
         mac = hmac.new(self._secret, _DOMAIN + order_id.encode(), hashlib.sha256).digest()[:TOKEN_BYTES]
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+    def visitor_mark(self, visitor: str, chance: str) -> str:
+        """12 hexadecimal digits that say, to this hub alone, for which visitor something was begun. `visitor`: a cookie's value."""
+        return hmac.new(self._secret, _VISITOR + f"{chance}\0{visitor}".encode(), hashlib.sha256).hexdigest()[:VISITOR_MARK]
 
     def opens(self, order_id: str, token: str) -> bool:
         """Whether this token is the order's. Any text is answered, none raises."""

@@ -1,12 +1,14 @@
 """The bays that a guest on the web keeps while the form is filled (B6): one hold per bay, taken and given up together.
 
 The id is made of the page that was looked at and the start that was pressed, so a second press of the same button finds the same holds
-and keeps nothing twice. It is unguessable, and whoever has it may go on with it: there is no session.
+and keeps nothing twice. It is unguessable, and whoever has it may go on with it while the time is held. Once it is booked the id stands in
+the order's, so in passes, calendars and logs: then it says nothing except to the browser whose page it was (`begun_by`).
 Invariant: either every bay of the group is held (or asked for), or none is.
 """
 
 from __future__ import annotations
 
+import hmac
 import re
 
 from shared import rules, slots
@@ -50,9 +52,15 @@ class GuestHolds:
     def __init__(self, hub: Hub, offers: OfferDesk):
         self._hub, self._offers, self._db, self._desk = hub, offers, hub.db, hub.desk
 
-    def new_page(self) -> str:
-        """What a page with buttons carries, so that pressing one twice is pressing it once."""
-        return self._desk.new_id().replace("-", "")[:24]
+    def new_page(self, visitor: str) -> str:
+        """What a page with buttons carries, so that pressing one twice is pressing it once. `visitor`: what only this browser knows."""
+        chance = self._desk.new_id().replace("-", "")[:12]
+        return chance + self._hub.customer_links.visitor_mark(visitor, chance)
+
+    def begun_by(self, hold_id: str, visitor: str) -> bool:
+        """Whether the hold was taken from a page of this visitor's."""
+        page = hold_id.partition("-")[0]
+        return hmac.compare_digest(page[12:].encode(), self._hub.customer_links.visitor_mark(visitor, page[:12]).encode())
 
     async def take(self, search: Search, start: int, page: str, before: str = "") -> Held:
         """Holds the bays that `search` needs at `start` (slot). `before` is what this visitor held till now, which is given up.

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared.errors import Broken
+
 WISH_MAX = 65_536  # bytes
 
 
@@ -23,9 +25,13 @@ class Held(Exception):
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Has the folder to itself until the end of the block or of the process. Raises Held."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "hub.lock", "w") as lock:
+    """Has the folder to itself until the end of the block or of the process. Raises Held; Broken where there can be no such folder."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = open(folder / "hub.lock", "w")
+    except OSError as error:
+        raise Broken(f"The setting 'data_dir' is wrong: {folder} cannot be used as a folder ({(error.strerror or '').lower()}).") from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -36,7 +42,8 @@ def hold(folder: Path) -> Iterator[None]:
 def wish(folder: Path, body: bytes) -> Path:
     """Puts a wish into the tray; the path is gone once it has been carried out."""
     tray = folder / "tray"
-    tray.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in (folder, tray):  # `parents` would make the outer one with everybody's rights
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = secrets.token_hex(8)
     half = tray / f".{name}"
     handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,8 +1,10 @@
-"""`/metrics` in the Prometheus format. What changes by itself is counted where it happens; links and books are read when somebody asks."""
+"""`/metrics` in the Prometheus format, for the networks that `http.metrics_from` names; there is nothing at the address for others. What changes by itself is counted where it happens; links and books are read when somebody asks."""
 
 from litestar import Request, Response, get
 
 from shared.runtime.metrics import METRICS_MEDIA, Metrics
+from shared.runtime.problems import of_status
+from shared.runtime.web import comes_from
 
 from ..services.hub import Hub
 
@@ -35,6 +37,8 @@ class Gauges:
 @get("/metrics", include_in_schema=False, media_type=METRICS_MEDIA)
 async def metrics(request: Request) -> Response[bytes]:
     hub: Hub = request.app.state["hub"]
+    if not comes_from(request.scope, hub.config.hub.http.metrics_from):
+        raise of_status(404)
     gauges: Gauges = request.app.state["gauges"]
     gauges.read(hub)
     return Response(hub.metrics.render(), media_type=METRICS_MEDIA)

@@ -74,7 +74,7 @@ staff_file = "staff.toml"
 [site]
 id = "{site}"
 name = "Bench"
-door_ids = ["{door_id}"]
+door_ids = {door_ids}
 
 [http]
 port = {port}
@@ -84,7 +84,9 @@ host = "127.0.0.1"
 port = {broker_port}
 username = "{site}"
 password_file = "broker.password"
+"""
 
+DOORS_TOML = """
 [doors]
 kind = "unifi"
 host = "127.0.0.1"
@@ -114,8 +116,8 @@ password_hash = {password_hash}
 class Facility:
     """Files, ports and secrets of one run, and the clients of its users. Made by `opened`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, doors: bool) -> None:
+        self.folder, self.doors = folder, doors
         self.passwords = {name: secrets.token_urlsafe(12) for name in (HUB, SITE, FLOOR, USER)}
         users = (BrokerUser(HUB, self.passwords[HUB]), *(BrokerUser(name, self.passwords[name], name) for name in (SITE, FLOOR)))
         self.broker = Mosquitto(folder / "broker", users)
@@ -138,9 +140,10 @@ class Facility:
         _write(hub / "hub.toml", HUB_TOML.format(port=self.hub_port, rate=RATE, broker_port=broker_port, site=SITE))
         _write(hub / "broker.password", self.passwords[HUB])
         text = SITE_TOML.format(
-            site=SITE, door_id=DOOR.id, port=self.site_port, broker_port=broker_port, unifi_port=self.controller.port,
-            fingerprint=self.controller.fingerprint,
-        )  # fmt: skip
+            site=SITE, door_ids=json.dumps([DOOR.id] if self.doors else []), port=self.site_port, broker_port=broker_port
+        )
+        if self.doors:
+            text += DOORS_TOML.format(unifi_port=self.controller.port, fingerprint=self.controller.fingerprint)
         _write(site / "site.toml", text + "".join(BAY_TOML.format(site=SITE, number=number) for number in range(1, BAYS + 1)))
         _write(site / "broker.password", self.passwords[SITE])
         _write(site / "doors.token", self._doors_token)
@@ -188,10 +191,10 @@ class Facility:
 
 
 @contextlib.asynccontextmanager
-async def opened(bench: Bench, *, with_site: bool = True) -> AsyncIterator[Facility]:
-    """A facility that serves, linked and paired; without its site, only what the site needs around it."""
+async def opened(bench: Bench, *, doors: bool = True, with_site: bool = True) -> AsyncIterator[Facility]:
+    """A facility that serves, linked and paired; `doors`: its site knows the controller; without its site, only what that needs around it."""
     async with contextlib.AsyncExitStack() as stack:
-        facility = Facility(bench.fresh("facility"))
+        facility = Facility(bench.fresh("facility"), doors=doors)
         await facility.controller.start()
         stack.push_async_callback(facility.controller.stop)
         try:

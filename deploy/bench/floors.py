@@ -42,20 +42,27 @@ def flush_ms(folder: Path, rounds: int = 300) -> float:
     return statistics.median(took) * 1000
 
 
-def commit_ms(folder: Path, rounds: int = 300) -> float:
-    """One raw durable SQLite commit of one small row (WAL, synchronous=FULL)."""
-    with tempfile.TemporaryDirectory(dir=folder) as d:
-        c = sqlite3.connect(Path(d) / "floor.sqlite", isolation_level=None)
-        c.execute("PRAGMA journal_mode=WAL")
-        c.execute("PRAGMA synchronous=FULL")
-        c.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)")
-        took = []
-        for i in range(rounds):
-            at = time.perf_counter()
-            c.execute("INSERT INTO t VALUES (?, ?)", (i, "x" * 200))
-            took.append(time.perf_counter() - at)
-        c.close()
-    return statistics.median(took) * 1000
+class Commits:
+    """Raw durable SQLite commits of one small row (WAL, synchronous=FULL) into a new file. A context; used from one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir=folder)
+        self._done = 0
+
+    def __enter__(self) -> Commits:
+        self._c = sqlite3.connect(Path(self._folder.name) / "floor.sqlite", isolation_level=None)
+        self._c.execute("PRAGMA journal_mode=WAL")
+        self._c.execute("PRAGMA synchronous=FULL")
+        self._c.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._c.close()
+        self._folder.cleanup()
+
+    def one(self) -> None:
+        self._done += 1
+        self._c.execute("INSERT INTO t VALUES (?, ?)", (self._done, "x" * 200))
 
 
 async def echo_ms(folder: Path, rounds: int = 1000) -> float:
@@ -154,11 +161,6 @@ class BrokerTrip:
         async with asyncio.timeout(within_s):
             await self._heard
 
-    async def ms(self, rounds: int = 150) -> float:
+    async def there_and_back(self) -> None:
         """One request and its reply."""
-        took = []
-        for _ in range(rounds):
-            at = time.perf_counter()
-            await self._ask()
-            took.append(time.perf_counter() - at)
-        return statistics.median(took) * 1000
+        await self._ask()

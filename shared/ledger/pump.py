@@ -67,6 +67,7 @@ class Pump:
         self._progress_at = 0.0
         self._ack_timer: asyncio.TimerHandle | None = None
         self._last_reply: float | None = None
+        self._asked_at = float("-inf")
         self.heard_at = 0
         self.skew_s = 0.0
         self.rtt_s = 0.0
@@ -126,6 +127,7 @@ class Pump:
     def hello(self) -> None:
         """Asks the peer for a sign of life and for its positions."""
         nonce = self.desk.new_id()
+        self._asked_at = self.clock.monotonic()
         applied_no = self.db.read(lambda tx: streams.read(tx, self.site_id)).applied_no
         self._nonces[nonce] = (self.clock.monotonic(), self.clock.now(), applied_no)
         while len(self._nonces) > NONCES_MAX:
@@ -166,6 +168,8 @@ class Pump:
             return
         if hello.nonce:
             self.transport.publish(self.hello_out, msgspec.json.encode(self._hello(echo=hello.nonce)))
+            if hello.epoch and not self._resumed and self.clock.monotonic() - self._asked_at >= 1:
+                self.hello()  # the peer is there and has an epoch: no need to wait for the timer
         asked = self._nonces.pop(hello.echo, None) if hello.echo else None
         if asked is None and self.desk.guard("only_nonce_counts"):
             return
@@ -185,10 +189,11 @@ class Pump:
         `applied_no` is where I stood when I asked. Rows may have overtaken the answer since, so no later position is held against it.
         """
 
-        def run(tx: Tx) -> bool:
+        def run(tx: Tx) -> bool | None:
             s = streams.lock(tx, self.site_id)
             if not s.epoch and hello.epoch and self.desk.side == "hub":
                 streams.adopt_epoch(tx, self.site_id, hello.epoch)
+                return None
             if not s.epoch or not hello.epoch or s.closed:
                 return False
             if hello.epoch != s.epoch:
@@ -207,6 +212,8 @@ class Pump:
         ok = await self.db.write(run)
         if self._on_hello_reply:
             self._on_hello_reply(hello)
+        if ok is None:  # first contact: now both have an epoch, so the positions can be asked
+            self.hello()
         if not ok:
             return
         if not self._resumed:

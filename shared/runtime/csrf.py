@@ -1,8 +1,8 @@
 """Forged requests: a form or fetch that another site makes with our visitor's cookies is refused.
 
 What it is for: every unsafe method that a cookie could authorise, pages without JavaScript included.
-What it is not: authentication. Requests with an Authorization header pass, since a foreign page cannot send one; their
-handler must then judge that header and not the cookie.
+What it is not: authentication. Requests with a Bearer token pass, since a foreign page cannot send one (other schemes a browser may fill
+in by itself, from an address with a name and a password in it); their handler must then judge that token and not the cookie.
 Invariant: a token is bound to the cookie that signs the visitor in (or, before that, to a visitor cookie), by HMAC under a
 key of this server; nothing is stored. A token of another session, or of before a sign-in, is refused.
 """
@@ -39,7 +39,11 @@ class Csrf:
 
     def token(self, scope: MutableMapping[str, Any]) -> str:
         """The token for the forms of this page. A visitor without any cookie gets one with the answer."""
-        return self._sign(self._binder(scope) or self._new_visitor(scope))
+        return self._sign(self.visitor(scope))
+
+    def visitor(self, scope: MutableMapping[str, Any]) -> str:
+        """What this browser alone knows and sends: its best cookie's value; one without any gets a visitor cookie with the answer."""
+        return self._binder(scope) or self._new_visitor(scope)
 
     def token_for(self, cookie_value: str) -> str:
         """The token bound to a cookie value that the coming answer sets (a page given right at sign-in)."""
@@ -48,7 +52,8 @@ class Csrf:
     async def guard(self, connection: ASGIConnection, _: BaseRouteHandler) -> None:
         """For Litestar's `guards`: refuses with 403 `csrf_failed`. Reads the token from the header, else from the form."""
         scope = connection.scope
-        if scope.get("method", "GET") in SAFE_METHODS or "authorization" in connection.headers:
+        bearer = connection.headers.get("authorization", "")[:7].lower() == "bearer "
+        if scope.get("method", "GET") in SAFE_METHODS or bearer:
             return
         self._check_origin(connection)
         given = connection.headers.get(HEADER) or (await read_form(connection)).one(FIELD)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import Unavailable
+from ..errors import Broken, Unavailable
 
 T = TypeVar("T")
 Event = tuple[str, str]
@@ -25,6 +25,13 @@ Listener = Callable[[list[Event]], None]
 
 #: the most jobs that share one flush: bounds how long the first of them waits
 BATCH_JOBS_MAX = 512
+#: pages that the WAL grows to before they are copied into the database and it is written from its beginning again: room for the hot
+#: pages of many batches to be copied once
+WAL_PAGES = 4000
+#: the cache, in KiB: a batch of sales touches hundreds of pages
+CACHE_KIB = 16_000
+#: what stays in the cache while room is made in the WAL; the rest of it overflows into the file
+ROOM_CACHE_PAGES = 50
 
 
 class Tx:
@@ -81,9 +88,8 @@ def connect(path: str | Path, *, readonly: bool = False) -> sqlite3.Connection:
     c.execute("PRAGMA busy_timeout=10000")
     if not readonly:
         c.execute("PRAGMA journal_mode=WAL")
-        # a batch of sales touches hundreds of pages: room for them, and a checkpoint that lets the hot ones be written once
-        c.execute("PRAGMA cache_size=-16000")
-        c.execute("PRAGMA wal_autocheckpoint=4000")
+        c.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        c.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
     c.execute("PRAGMA synchronous=FULL")
     c.execute("PRAGMA foreign_keys=ON")
     c.execute("PRAGMA temp_store=MEMORY")
@@ -91,6 +97,26 @@ def connect(path: str | Path, *, readonly: bool = False) -> sqlite3.Connection:
         c.execute("PRAGMA wal_autocheckpoint=0")
         c.execute("PRAGMA query_only=1")
     return c
+
+
+def make_room(c: sqlite3.Connection, pages: int) -> None:
+    """Gives the WAL its whole length before it is needed, since a commit that lengthens a file costs a second flush on most file systems.
+
+    What is written is a transaction too large for the cache, taken back: its pages belong to nothing, and the commits to come are
+    written over them. A disk without that much room is no reason not to start.
+    """
+    c.execute(f"PRAGMA cache_size={ROOM_CACHE_PAGES}")
+    page_octets = c.execute("PRAGMA page_size").fetchone()[0]
+    try:
+        c.execute("BEGIN IMMEDIATE")
+        c.execute("CREATE TABLE wal_room (body BLOB)")
+        c.execute("INSERT INTO wal_room VALUES (zeroblob(:octets))", {"octets": (pages + ROOM_CACHE_PAGES) * page_octets})
+    except sqlite3.Error:
+        pass
+    finally:
+        if c.in_transaction:
+            c.execute("ROLLBACK")
+        c.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
 
 
 class _Job:
@@ -134,12 +160,13 @@ def _run_batch(c: sqlite3.Connection, jobs: list[_Job], slow_commit_s: float) ->
 class Database:
     """One file, one writer thread with group commit, one reader connection for short reads on the event loop.
 
-    `slow_commit_s` is added to every commit: it stands for a slow disk in benchmarks and simulations.
+    `slow_commit_s` is added to every commit: it stands for a slow disk in benchmarks and simulations. `wal_pages`: the WAL's length, which
+    is written once at the start; less is sooner there on a memory card, and copied more often.
     """
 
-    def __init__(self, path: str | Path, *, slow_commit_s: float = 0.0):
+    def __init__(self, path: str | Path, *, slow_commit_s: float = 0.0, wal_pages: int = WAL_PAGES):
         self.path = Path(path)
-        self._slow = slow_commit_s
+        self._slow, self._wal_pages = slow_commit_s, wal_pages
         self._listeners: list[Listener] = []
         self._jobs: list[_Job] = []
         self._wake = threading.Condition(threading.Lock())
@@ -158,6 +185,7 @@ class Database:
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         writer = connect(self.path)
+        writer.execute(f"PRAGMA wal_autocheckpoint={self._wal_pages}")
         self._reader = connect(self.path, readonly=True)
         self._thread = threading.Thread(target=self._work, args=(writer,), name="writer", daemon=True)
         self._thread.start()
@@ -187,11 +215,20 @@ class Database:
         return await job.future
 
     def read(self, fn: Callable[[Tx], T]) -> T:
-        """Runs a short read (< 200 µs) on the caller's thread and sees everything that `write` has returned."""
-        assert self._reader is not None, "start() first"
-        return fn(Tx(self._reader))
+        """Runs a short read (< 200 µs) on the caller's thread, of one moment: it sees everything that `write` has returned, and nothing
+        that is committed between two of its statements."""
+        reader = self._reader
+        assert reader is not None, "start() first"
+        if reader.in_transaction:  # a read within a read belongs to its moment
+            return fn(Tx(reader))
+        reader.execute("BEGIN")
+        try:
+            return fn(Tx(reader))
+        finally:
+            reader.execute("ROLLBACK")
 
     def _work(self, c: sqlite3.Connection) -> None:
+        make_room(c, self._wal_pages)
         while True:
             with self._wake:
                 while not self._jobs and not self._stopping:
@@ -265,9 +302,12 @@ def migrate(path: str | Path, name: str, steps: Sequence[Callable[[Any], None]])
     """Applies the numbered `steps` that this file has not had yet, once, whoever starts beside us (a lock file is held meanwhile).
 
     Each step is `step(sqlite_utils.Database)`, recorded in `_sqlite_migrations` under the function's name. Returns the names applied.
+    Broken, with a sentence, for a file that is no database or a damaged one.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # People's contacts and PINs lie in it: for its owner only. SQLite gives the files beside it the same rights.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     with open(path.with_name(path.name + ".migrating"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _pending(path, name, steps):
@@ -296,6 +336,8 @@ def _pending(path: Path, name: str, steps: Sequence[Callable[[Any], None]]) -> b
         done = {r[0] for r in c.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (name,))}
     except sqlite3.OperationalError:
         return True
+    except sqlite3.DatabaseError as error:
+        raise Broken(f"The books in {path} cannot be read: {error}. Put them back from a backup; nothing was changed.") from None
     finally:
         c.close()
     return any(step.__name__ not in done for step in steps)

@@ -79,7 +79,8 @@ def hash_token(token: str) -> str:
 class LockOut:
     """After `tries_max` wrong tries within `window_s` a key is locked until the window since the first of them has passed.
 
-    Pure: `now` is given, in seconds. Keys are accounts and addresses alike; ask for all that a sign-in has.
+    Pure: `now` is given, in seconds. Keys are accounts and addresses alike; ask for all that a sign-in has. Where judging a try takes
+    time, count it before (`failed`) and take it back after (`take_back`) if it was good: tries sent at once would else all be judged.
     """
 
     def __init__(self, *, tries_max: int = 5, window_s: float = 900, keys_max: int = 10_000) -> None:
@@ -101,6 +102,15 @@ class LockOut:
             self._tries[key] = (count + 1, since)
             if len(self._tries) > self._keys_max:
                 self._tries.popitem(last=False)
+
+    def take_back(self, keys: Iterable[str]) -> None:
+        """A try that was counted was not wrong after all."""
+        for key in keys:
+            count, since = self._tries.get(key, (0, 0.0))
+            if count > 1:
+                self._tries[key] = (count - 1, since)
+            else:
+                self._tries.pop(key, None)
 
     def passed(self, key: str) -> None:
         """A good sign-in: forget this key's wrong tries. Not for addresses: an own account would reset guessing at others."""

@@ -14,7 +14,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,6 +26,7 @@ from shared.runtime.metrics import HttpMeter
 from shared.runtime.problems import Problem, Problems, bad_request, of_status, too_many_requests
 from shared.runtime.ratelimit import RateLimiter, RateRule, rule_for
 
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 BODY_MAX = 65_536  # bytes; no request of ours comes near it
 DRAIN_MAX = 1_048_576  # bytes of a refused body worth reading for the sake of keeping the connection
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}\Z")
@@ -101,7 +102,7 @@ class WebEdge:
         self._body_max = settings.body_max
         self._hosts = frozenset(host.lower().encode() for host in settings.allowed_hosts)
         self._page_headers, self._data_headers = security_headers(settings)
-        self._proxies = tuple(ipaddress.ip_network(net) for net in settings.trusted_proxies)
+        self._proxies = _networks(settings.trusted_proxies)
         self._ids = itertools.count(1)
         self._id_prefix = secrets.token_hex(4)
 
@@ -289,6 +290,26 @@ def rate_key(address: str) -> str:
         return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
     except ValueError:
         return address
+
+
+def not_a_network(texts: Iterable[str]) -> str:
+    """The first text that is no network like 10.0.0.0/8; empty if all are."""
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            return text
+    return ""
+
+
+@lru_cache(64)
+def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+def comes_from(scope: Mapping[str, Any], networks: tuple[str, ...]) -> bool:
+    """Whether the client of this request, as the edge knows it, is in one of the networks."""
+    return _within(scope["clubos.client_ip"], _networks(networks))
 
 
 def _within(address: str, networks: tuple[Any, ...]) -> bool:

@@ -125,7 +125,7 @@ class BookingDesk:
             b = records.booking(tx, booking_id)
             if b is None or not self._may_see(b, asker):
                 raise refuse("booking_not_found", "This booking is not known.")
-            return self._view(tx, b, full=True)
+            return self._view(tx, b, full=True, opens=asker.kind == "kiosk" or asker.may("check_in"))
 
         return self._db.read(look)
 
@@ -141,8 +141,8 @@ class BookingDesk:
             house = self._houses.of(tx, self.site_id)
             span = slots.day_span(house.facility.zone, on)
             found = records.bookings_between(tx, self.site_id, span.start, span.end)
-            full = asker.may("view")
-            return [views.booking(tx, self._desk, house, b, full=full) for b in found]
+            full, opens = asker.may("view"), asker.may("check_in")
+            return [views.booking(tx, self._desk, house, b, full=full, opens=opens) for b in found]
 
         return self._db.read(look)
 
@@ -154,8 +154,8 @@ class BookingDesk:
 
         return self._db.read(look)
 
-    def _view(self, tx: Tx, b: Booking, *, full: bool) -> BookingView:
-        return views.booking(tx, self._desk, self._houses.of(tx, self.site_id), b, full=full, key=self._link.key())
+    def _view(self, tx: Tx, b: Booking, *, full: bool, opens: bool = True) -> BookingView:
+        return views.booking(tx, self._desk, self._houses.of(tx, self.site_id), b, full=full, opens=opens, key=self._link.key())
 
     # ---- price and hold
     def quote(self, ask: Ask, asker: Asker) -> frontdesk.Quoted:
@@ -299,11 +299,11 @@ class BookingDesk:
         return views.block(self.house(), ended)
 
     # ---- conflicts
-    def conflicts(self) -> list[Conflict]:
+    def conflicts(self, asker: Asker) -> list[Conflict]:
         """The open conflicts with ways out (B12)."""
-        return self._db.read(self._conflicts)
+        return self._db.read(lambda tx: self._conflicts(tx, asker))
 
-    def _conflicts(self, tx: Tx) -> list[Conflict]:
+    def _conflicts(self, tx: Tx, asker: Asker) -> list[Conflict]:
         house, out = self._houses.of(tx, self.site_id), []
         for booking_id, against, why, at in records.conflicts_open(tx, self.site_id):
             b = records.booking(tx, booking_id)
@@ -312,7 +312,7 @@ class BookingDesk:
             from_at = b.starts_at - self._desk.limits.displace_local_min * 60
             out.append(
                 Conflict(
-                    self._view(tx, b, full=True), against, why, views.iso(at), views.iso(from_at),
+                    self._view(tx, b, full=True, opens=asker.may("check_in")), against, why, views.iso(at), views.iso(from_at),
                     tuple(self._way(house, b, way, from_at) for way in ways_of(tx, self._desk, house, b)),
                 )  # fmt: skip
             )

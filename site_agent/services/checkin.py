@@ -28,7 +28,7 @@ from site_agent.services.views import BookingView
 
 _log = log.get("site_agent.checkin")
 
-#: wrong PINs at one kiosk, and of one PIN anywhere, within the window
+#: tries without success at one kiosk, and of one unknown PIN anywhere, within the window
 KIOSK_TRIES_MAX, PIN_TRIES_MAX, TRIES_WINDOW_S = 8, 5, 300
 
 
@@ -83,8 +83,9 @@ class CheckIn:
 
     async def by_pin(self, pin: str, asker: Asker) -> CheckedIn:
         """pass-3. Refuses `pin_unknown`, `too_many_tries`, and what `by_pass` refuses of the booking."""
-        keys = (asker.id,)
-        now = self._desk.now()
+        keys, now = (asker.id,), self._desk.now()
+        if not (pin.isascii() and pin.isdigit() and LENGTH_MIN <= len(pin) <= LENGTH_MAX):
+            raise refuse("pin_unknown", f"A PIN has {LENGTH_MIN} digits. Please look at your confirmation and try again.")
         wait_s = self._kiosk_tries.wait_s(keys, now) or self._pin_tries.wait_s((pin,), now)
         if wait_s:
             raise refuse(
@@ -92,15 +93,23 @@ class CheckIn:
                 f"Too many wrong PINs. Please wait {_wait(wait_s)}, or hold the QR code of your booking to the scanner.",
                 retry_after_s=wait_s,
             )
+        # Counted before it is judged, or tries sent all at once would all be judged; a PIN that is somebody's, but not now, counts at the
+        # kiosk like any other, or it would tell a guesser for free whose it is.
+        self._kiosk_tries.failed(keys, now)
+        self._pin_tries.failed((pin,), now)
         try:
-            if not (pin.isascii() and pin.isdigit() and LENGTH_MIN <= len(pin) <= LENGTH_MAX):
-                raise refuse("pin_unknown", f"A PIN has {LENGTH_MIN} digits. Please look at your confirmation and try again.")
-            return await self._come_in(lambda tx: self._facts_of_pin(tx, pin), asker)
+            came = await self._come_in(lambda tx: self._facts_of_pin(tx, pin), asker)
         except Refused as error:
-            if error.refusal.code == "pin_unknown":
-                self._kiosk_tries.failed(keys, now)
-                self._pin_tries.failed((pin,), now)
+            if error.refusal.code != "pin_unknown":
+                self._pin_tries.take_back((pin,))
             raise
+        except BaseException:
+            self._kiosk_tries.take_back(keys)
+            self._pin_tries.take_back((pin,))
+            raise
+        self._kiosk_tries.take_back(keys)
+        self._pin_tries.take_back((pin,))
+        return came
 
     def _facts_of_pin(self, tx: Tx, pin: str) -> passes.PassFacts:
         b = pins.booking_by_pin(tx, self._site_id, pin)

@@ -66,12 +66,13 @@ class DoorDesk:
     def __init__(self, db: Database | InlineWriter, desk: Desk, houses: Houses, site_id: str, doors: Doors | None):
         self._db, self._desk, self._houses, self._site_id, self._doors = db, desk, houses, site_id, doors
         self._seen: dict[str, DoorState] = {}
-        self._seen_at = 0
+        self._asked_at = self._heard_at = 0
         self._trouble = ""
         self._starting: asyncio.Future[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._unlocking: set[asyncio.Task[Unlocked]] = set()
         self._writing: set[asyncio.Task[None]] = set()
+        self._stopping = False
         self._watchers: list[Callable[[], None]] = []
 
     @property
@@ -86,12 +87,21 @@ class DoorDesk:
     async def start(self) -> None:
         """A controller that is away holds nothing up."""
         if self._doors is not None:
-            self._starting = asyncio.create_task(self._doors.start())
+            self._starting = asyncio.create_task(self._begin(self._doors))
+
+    async def _begin(self, doors: Doors) -> None:
+        await doors.start()
+        if not self._stopping:
+            await self.look()  # so that the first page knows the doors by name
 
     async def stop(self) -> None:
         if self._doors is None or self._starting is None:
             return
+        self._stopping = True
         await asyncio.gather(self._starting, return_exceptions=True)
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
         await self._doors.stop()
         # The adapter has ended its pulses; what they came to is still written down, but nothing is waited for without end.
         for under_way in (self._unlocking, self._writing):
@@ -136,6 +146,7 @@ class DoorDesk:
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
         self._tell()
+        self._look_soon()
 
     async def answered(self, tasks: dict[str, asyncio.Task[Unlocked]], wait_s: float = ANSWER_WAIT_S) -> Opened:
         """What the controller has said after at most `wait_s`."""
@@ -172,15 +183,17 @@ class DoorDesk:
         """What is known now; asks the controller anew in the background where that is old."""
         if self._doors is None:
             return Panel(False, "", ())
-        self._look_again()
-        views = []
-        for door_id in self._known_ids():
-            seen = self._seen.get(door_id)
-            if seen is None:
-                views.append(DoorView(door_id, "Door", "unknown", "unknown", True, 0))
-            else:
-                views.append(DoorView(door_id, seen.name, seen.lock, seen.leaf, seen.controlled, self._seen_at))
-        return Panel(True, self._trouble, tuple(views))
+        if self._desk.now() - self._asked_at >= STATES_KEPT_S:
+            self._look_soon()
+        return Panel(True, self._trouble, tuple(self._view(door_id, number) for number, door_id in enumerate(self._known_ids(), 1)))
+
+    def _view(self, door_id: str, number: int) -> DoorView:
+        """What the controller said last; while it is away its old word is no news, so lock and leaf are unknown."""
+        seen = self._seen.get(door_id)
+        if seen is None:
+            return DoorView(door_id, f"Door {number}", "unknown", "unknown", True, 0)
+        lock, leaf = ("unknown", "unknown") if self._trouble else (seen.lock, seen.leaf)
+        return DoorView(door_id, seen.name, lock, leaf, seen.controlled, self._heard_at)
 
     def _known_ids(self) -> list[str]:
         """The doors that the config names, then those that the controller has beside them."""
@@ -188,9 +201,8 @@ class DoorDesk:
         named = [*house.facility.door_ids, *(door for bay in house.resources.values() for door in bay.door_ids)]
         return list(dict.fromkeys([*named, *(seen.door_id for seen in self._seen.values() if seen.controlled)]))
 
-    def _look_again(self) -> None:
-        running = self._asking is not None and not self._asking.done()
-        if not running and self._desk.now() - self._seen_at >= STATES_KEPT_S:
+    def _look_soon(self) -> None:
+        if not self._stopping and (self._asking is None or self._asking.done()):
             self._asking = asyncio.get_running_loop().create_task(self.look())
 
     async def look(self) -> None:
@@ -200,10 +212,10 @@ class DoorDesk:
         before = (self._seen, self._trouble)
         try:
             self._seen = {door.door_id: door for door in await self._doors.doors()}
-            self._trouble = ""
+            self._trouble, self._heard_at = "", self._desk.now()
         except Failure as error:
             self._trouble = error.detail
-        self._seen_at = self._desk.now()
+        self._asked_at = self._desk.now()
         if before != (self._seen, self._trouble):
             self._tell()
 

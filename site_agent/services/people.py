@@ -48,6 +48,10 @@ CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 CODE_LENGTH = 10
 CODE_VALID_S = 15 * 60
 SPOOL = "errands"
+#: wrong sign-ins within the window: of one account from one address, from one address, of one account from anywhere. The last is wide,
+#: so that a stranger on the network cannot lock an account for the person it belongs to.
+SIGN_IN_TRIES = {"here": 5, "address": 20, "account": 30}
+SIGN_IN_WINDOW_S = 900
 
 
 class Asker(msgspec.Struct, frozen=True):
@@ -85,7 +89,7 @@ class People:
     def __init__(self, db: Database | InlineWriter, desk: Desk, data_dir: Path):
         self._db, self._desk, self._spool = db, desk, data_dir / SPOOL
         self._passwords = Passwords()
-        self._lock_out = LockOut(tries_max=5, window_s=900)
+        self._lock_outs = {limit: LockOut(tries_max=tries, window_s=SIGN_IN_WINDOW_S) for limit, tries in SIGN_IN_TRIES.items()}
         self._pair_lock_out = LockOut(tries_max=10, window_s=900)
         self.sessions = Sessions(sessions.SessionRows(db), desk.clock)
 
@@ -126,21 +130,25 @@ class People:
     async def sign_in(self, user: str, password: str, address: str) -> tuple[str, Asker]:
         """The cookie value of a new session, and who it is. Refuses `wrong_credentials`, `too_many_tries`."""
         user = user.strip().casefold()
-        keys, now = (f"user:{user}", f"address:{address}"), self._desk.now()
-        wait_s = self._lock_out.wait_s(keys, now)
+        keys, now = {"here": f"{user}|{address}", "address": address, "account": user}, self._desk.now()
+        wait_s = max(self._lock_outs[limit].wait_s((key,), now) for limit, key in keys.items())
         if wait_s:
             minutes = -(-wait_s // 60)
             raise refuse(
                 "too_many_tries", f"Too many wrong sign-ins. Please try again in {minutes} minute{'s' * (minutes > 1)}.", retry_after_s=wait_s
             )
+        # Counted before it is judged: hashing takes its time, and tries sent meanwhile must find the count.
+        for limit, key in keys.items():
+            self._lock_outs[limit].failed((key,), now)
         await self.take_errands()
         row = self._db.read(lambda tx: people.staff(tx, user))
         good = await self._passwords.verify(row.password_hash if row and row.active else None, password)
         if not good or row is None:
-            self._lock_out.failed(keys, now)
             _log.warning("staff.sign_in_refused")
             raise refuse("wrong_credentials", "User or password is not right.")
-        self._lock_out.passed(keys[0])
+        for limit, key in keys.items():
+            self._lock_outs[limit].take_back((key,))
+        self._lock_outs["here"].passed(keys["here"])
         cookie = await self.sessions.start("staff", user)
         await self._db.write(lambda tx: self._journal(tx, f"staff-{user}", "sign in", ""))
         return cookie, _asker(row)

@@ -1,6 +1,7 @@
 """Bookings, holds and blocks as screens and programs see them: local words, ISO times, and only what the asker may see.
 
-Invariant: a kiosk sees no name in full, no contact and no PIN but those of the booking that it has just made.
+Invariant: a kiosk sees no name in full, no contact and no PIN but those of the booking that it has just made; staff who may not let people
+in see neither PIN nor pass nor phone.
 """
 
 from __future__ import annotations
@@ -103,8 +104,11 @@ def initials(name: str) -> str:
     return " ".join(f"{word[0].upper()}." for word in name.split()[:2] if word[:1].isalnum())
 
 
-def booking(tx: Tx, desk: Desk, house: House, b: Booking, *, full: bool, key: SigningKey | None = None) -> BookingView:
-    """The view of a booking. `full` for staff and for whoever just made it; `key` puts the signed pass in, where the booking is good."""
+def booking(
+    tx: Tx, desk: Desk, house: House, b: Booking, *, full: bool, opens: bool = True, key: SigningKey | None = None
+) -> BookingView:
+    """The view of a booking. `full` for staff and for whoever just made it; `opens` with what lets its guest in (PIN, pass) and reaches them;
+    `key` signs that pass, where the booking is good."""
     attendance = records.attendance(tx, b.id)
     status = shown(b.status, attendance.state if attendance else "")
     zone = house.facility.zone
@@ -118,8 +122,9 @@ def booking(tx: Tx, desk: Desk, house: House, b: Booking, *, full: bool, key: Si
     customer, order = records.customer(tx, b.customer_id), records.order(tx, b.order_id)
     good = b.status == "confirmed" and not b.withdrawn
     return msgspec.structs.replace(
-        plain, name=b.shown_name, guests=order.guests if order else 0, phone=customer.phone if customer else "", override=b.override,
-        owner=owner(tx, b), channel=b.channel, price=b.price, pin=b.pin, pass_text=sign(b, key, desk.now()) if key and good else "",
+        plain, name=b.shown_name, guests=order.guests if order else 0, phone=customer.phone if customer and opens else "",
+        override=b.override, owner=owner(tx, b), channel=b.channel, price=b.price, pin=b.pin if opens else "",
+        pass_text=sign(b, key, desk.now()) if key and good and opens else "",
         replaces=b.replaces, replaced_by=b.replaced_by, changes=b.changes,
         answer_by=iso(b.answer_by) if b.answer_by and b.status == "requested" else "", reason=b.reason,
     )  # fmt: skip

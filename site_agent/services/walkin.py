@@ -19,6 +19,7 @@ from shared.model import Customer, Interval, Price, Resource
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.services import views
 from site_agent.services.link import Link
+from site_agent.store.board import beside
 
 #: how far ahead a kiosk looks, and how many starts of one bay it shows
 REACH_SLOTS = 24 * 4
@@ -109,10 +110,10 @@ class WalkIn:
             if chosen is None:
                 raise refuse("slot_taken", "This time is no longer free. Please choose another.")
             lengths = tuple(self._lengths(house, resource, chosen))
-            zone = house.facility.zone
+            zone, bay = house.facility.zone, views.bay(house, resource.id)
             day = slots.local_day(zone, start)
             return Offer(
-                resource.id, views.bay(house, resource.id), resource.name, resource.features, resource.capacity, start, slots.label(zone, start),
+                resource.id, bay, beside(resource, bay), resource.features, resource.capacity, start, slots.label(zone, start),
                 f"{day:%A} {day.day} {day:%B}", start * 900 <= self._desk.now(), lengths,
                 tuple((run.start, slots.label(zone, run.start)) for run in starts[:STARTS_MAX]),
             )  # fmt: skip
@@ -150,10 +151,10 @@ class WalkIn:
         zone, policy = house.facility.zone, house.profile.policy
         least = Interval(run.start, run.start + policy.min_min // slots.SLOT_MIN)
         line = lines.line_of(tx, resource.id)
-        longest = min(slots.minutes_of(run), policy.max_min)
+        longest, bay = min(slots.minutes_of(run), policy.max_min), views.bay(house, resource.id)
         price = self._price(house, resource, least)
         return Opening(
-            resource.id, views.bay(house, resource.id), resource.name, run.start, slots.label(zone, run.start), run.start * 900 <= self._desk.now(),
+            resource.id, bay, beside(resource, bay), run.start, slots.label(zone, run.start), run.start * 900 <= self._desk.now(),
             slots.label(zone, run.start + longest // slots.SLOT_MIN), longest, territory.may_sell("site", least, line) != "mine",
             money(price.total_cents, price.currency),
         )  # fmt: skip

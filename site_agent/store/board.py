@@ -5,7 +5,7 @@ Invariant: what is drawn comes out of one read, so a booking and its claim are n
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import msgspec
 
@@ -14,8 +14,11 @@ from shared.bookings import shown
 from shared.ledger import claims, lines, records
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House
-from shared.model import Attendance, Booking, Interval
+from shared.model import Attendance, Booking, Interval, Resource
 from shared.runtime.database import Tx
+
+#: half hours of the next day that a day goes on with, so that the last evening hour has something to look ahead to
+AFTER_ROWS = 12
 
 
 class BoardRow(msgspec.Struct, frozen=True):
@@ -26,7 +29,7 @@ class BoardRow(msgspec.Struct, frozen=True):
 
 
 class BoardBay(msgspec.Struct, frozen=True):
-    """A column. `line` is a slot: below it the site sells alone."""
+    """A column: `bay` is what people call it, `name` what else there is to say (may be empty). `line` is a slot: below it the site sells alone."""
 
     id: str
     bay: str
@@ -54,7 +57,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True):
-    """One day. `now_slot` is where the now line goes; `version` counts on with every change (`services.live`)."""
+    """One day, and in `after` the first half hours of the next, whose title is `after_title`; `items` covers both.
+
+    `now_at` is the site's clock in unix seconds; `version` is another one after every change (`services.live`).
+    """
 
     site_id: str
     name: str
@@ -65,6 +71,8 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     now_at: int
     rows: tuple[BoardRow, ...]
+    after: tuple[BoardRow, ...]
+    after_title: str
     bays: tuple[BoardBay, ...]
     items: tuple[Item, ...]
 
@@ -74,20 +82,37 @@ def board(tx: Tx, desk: Desk, house: House, on: date, version: str) -> Board:
     zone, site_id = house.facility.zone, house.facility.id
     line = lines.lines_of(tx, site_id)
     bays = tuple(
-        BoardBay(r.id, rules.called(r, house.facility), r.name, line.get(r.id, 0), r.capacity) for r in house.resources.values() if r.active
+        BoardBay(r.id, called := rules.called(r, house.facility), beside(r, called), line.get(r.id, 0), r.capacity)
+        for r in house.resources.values()
+        if r.active
     )
+    morrow = on + timedelta(days=1)
     return Board(
         site_id=site_id, name=house.facility.name, word=house.facility.word, zone=zone, date=on.isoformat(),
-        title=f"{on:%A} {on.day} {on:%B %Y}", version=version, now_at=desk.now(),
-        rows=tuple(BoardRow(slot, label) for slot, label in slots.rows(zone, on)), bays=bays,
+        title=_title(on), version=version, now_at=desk.now(), rows=_rows(zone, on), after=_rows(zone, morrow)[:AFTER_ROWS],
+        after_title=_title(morrow), bays=bays,
         items=tuple(items(tx, house, on, [bay.id for bay in bays])),
     )  # fmt: skip
 
 
+def beside(resource: Resource, called: str) -> str:
+    """What else to say of a bay beside what people call it: its name, or its make where the name is the same; empty if neither is more."""
+    return next((text for text in (resource.name, resource.make) if text and text.casefold() != called.casefold()), "")
+
+
+def _rows(zone: str, on: date) -> tuple[BoardRow, ...]:
+    return tuple(BoardRow(slot, label) for slot, label in slots.rows(zone, on))
+
+
+def _title(on: date) -> str:
+    return f"{on:%A} {on.day} {on:%B %Y}"
+
+
 def items(tx: Tx, house: House, on: date, resource_ids: list[str]) -> list[Item]:
-    """What lies on these bays that day, each with what is drawn of it."""
+    """What lies on these bays that day and in the first hours after it, each with what is drawn of it."""
     zone, site_id = house.facility.zone, house.facility.id
-    span, wanted = slots.day_span(zone, on), set(resource_ids)
+    day, wanted = slots.day_span(zone, on), set(resource_ids)
+    span = Interval(day.start, day.end + AFTER_ROWS * 2)
     visits = records.attendance_between(tx, site_id, span.start, span.end)
     found = []
     for b in records.bookings_between(tx, site_id, span.start, span.end):

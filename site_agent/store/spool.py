@@ -29,7 +29,8 @@ class Errand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def leave(folder: Path, errand: Errand) -> None:
     """Leaves an errand in the folder."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in (folder.parent, folder):  # `parents` would make the outer one with everybody's rights
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = secrets.token_hex(8)
     beside = folder / f".{name}"
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -208,7 +208,7 @@ def panels(request: Request, on: DayQuery) -> Panels:
     """Link, doors, the day's figures, conflicts and stuck door credentials."""
     kit = kit_of(request)
     return Panels(
-        kit.link.state(), kit.doors.panel(), kit.live.figures(bodies.day(on)), kit.bookings.conflicts(), kit.credentials.stuck()
+        kit.link.state(), kit.doors.panel(), kit.live.figures(bodies.day(on)), kit.bookings.conflicts(asker_of(request)), kit.credentials.stuck()
     )
 
 
@@ -336,7 +336,7 @@ async def attend(request: Request, booking_id: FromPath[str], data: JSONBody[bod
 @get("/conflicts", tags=["Arrivals"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
 def conflicts(request: Request) -> list[Conflict]:
     """Bookings that have lost their place, with ranked ways out."""
-    return kit_of(request).bookings.conflicts()
+    return kit_of(request).bookings.conflicts(asker_of(request))
 
 
 @post(

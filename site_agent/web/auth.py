@@ -60,9 +60,10 @@ async def _not_forged(connection: ASGIConnection, handler: BaseRouteHandler) -> 
 
 
 async def paired(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
-    """A guard for kiosk pages: an unpaired browser gets nothing (K6)."""
+    """A guard for kiosk pages: an unpaired browser gets nothing (K6). Pages know the cookie only: a header would pass the CSRF guard."""
     kit = kit_of(connection)
-    asker = kit.people.kiosk_of(read_cookie(connection.scope, KIOSK, tls=kit.tls))
+    bare = "authorization" not in connection.headers
+    asker = kit.people.kiosk_of(read_cookie(connection.scope, KIOSK, tls=kit.tls)) if bare else None
     if asker is None:
         raise of_status(404)
     connection.scope[_ASKER] = asker

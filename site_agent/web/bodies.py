@@ -16,10 +16,15 @@ Id = Annotated[str, Meta(pattern=ID_PATTERN, description="Made by the client: 8 
 ResourceText = Annotated[str, Meta(pattern=RESOURCE_PATTERN, description="For example `bedford.box-1`.")]
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601 with an offset or Z, on the quarter hour.")]
 Day = Annotated[date, Meta(description="A day by the facility's calendar, YYYY-MM-DD.")]
-Name = Annotated[str, Meta(min_length=1, max_length=80)]
-#: at least seven digits with what people write between them
-Phone = Annotated[str, Meta(pattern=r"^(|\+?[0-9](?:[0-9() .-]*[0-9]){6,20})$", max_length=32)]
-Email = Annotated[str, Meta(pattern=r"^(|[^@\s]{1,64}@[^@\s]{1,120}\.[^@\s.]{2,24})$", max_length=200)]
+# Names go to doors, mails and screens, where control characters and line ends do harm. `$` alone also matches before a line's end.
+_LINE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+Name = Annotated[str, Meta(min_length=1, max_length=80, pattern=_LINE)]
+NameOrNone = Annotated[str, Meta(max_length=80, pattern=_LINE)]
+#: seven to 21 digits with what people write between them; no digit between, since a pattern that can be read two ways takes minutes to say no
+Phone = Annotated[str, Meta(pattern=r"^(|\+?[0-9](?:[() .-]*[0-9]){6,20})$(?!\n)", max_length=32)]
+# Named one by one, since not every reader of the schema takes the same characters for white space.
+_MAIL = r"[^@\s\x00-\x20\x7f-\xa0\ufeff]"
+Email = Annotated[str, Meta(pattern=rf"^(|{_MAIL}{{1,64}}@{_MAIL}{{1,120}}\.[^@.\s\x00-\x20\x7f-\xa0\ufeff]{{2,24}})$(?!\n)", max_length=200)]
 Reason = Annotated[str, Meta(max_length=300)]
 Guests = Annotated[int, Meta(ge=1, le=100)]
 YEARS = (2020, 2100)
@@ -51,14 +56,14 @@ class BookingBody(TimeBody):
     """A booking. `override_reason` sells slots of the hub's by name (terr-5): staff with the right only."""
 
     booking_id: Id
-    name: Annotated[str, Meta(max_length=80)] = ""
+    name: NameOrNone = ""
     phone: Phone = ""
     email: Email = ""
-    customer_id: Annotated[str, Meta(pattern=r"^(|[A-Za-z0-9][A-Za-z0-9_-]{0,63})$")] = ""
+    customer_id: Annotated[str, Meta(pattern=r"^(|[A-Za-z0-9][A-Za-z0-9_-]{0,63})$(?!\n)")] = ""
     guests: Guests = 1
     code: Annotated[str, Meta(max_length=32)] = ""
     quote: Annotated[str, Meta(max_length=4096)] = ""
-    hold_id: Annotated[str, Meta(pattern=r"^(|[A-Za-z0-9][A-Za-z0-9_-]{7,63})$")] = ""
+    hold_id: Annotated[str, Meta(pattern=r"^(|[A-Za-z0-9][A-Za-z0-9_-]{7,63})$(?!\n)")] = ""
     notes: Annotated[str, Meta(max_length=500)] = ""
     override_reason: Reason = ""
 

@@ -8,6 +8,8 @@ from typing import Any
 from litestar import Request, Response, get
 
 from shared.runtime.metrics import METRICS_MEDIA
+from shared.runtime.problems import of_status
+from shared.runtime.web import comes_from
 from site_agent.web.auth import kit_of
 
 
@@ -35,4 +37,8 @@ def ready(request: Request) -> Response[dict[str, Any]]:
 
 @get("/metrics", include_in_schema=False, sync_to_thread=False, media_type=METRICS_MEDIA)
 def metrics(request: Request) -> bytes:
-    return kit_of(request).metrics.render()
+    """For the networks of `http.metrics_from`; to others there is nothing here (K6)."""
+    kit = kit_of(request)
+    if not comes_from(request.scope, kit.loaded.config.http.metrics_from):
+        raise of_status(404)
+    return kit.metrics.render()

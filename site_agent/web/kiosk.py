@@ -39,7 +39,7 @@ class DetailsForm(msgspec.Struct, forbid_unknown_fields=True):
     start: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
     minutes: Annotated[int, msgspec.Meta(ge=15, le=1440, multiple_of=15)]
     booking_id: bodies.Id
-    name: Annotated[str, msgspec.Meta(max_length=80)] = ""
+    name: bodies.NameOrNone = ""
     phone: Annotated[str, msgspec.Meta(max_length=32)] = ""
     guests: bodies.Guests = 1
     quote: Annotated[str, msgspec.Meta(max_length=4096)] = ""

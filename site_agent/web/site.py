@@ -50,7 +50,6 @@ async def front(request: Request) -> Redirect:
     return Redirect(page, status_code=303)
 
 
-
 def make(kit: Kit, version: str, lifespan: Lifespan) -> WebEdge:
     """The ASGI app to serve."""
     pages = Pages()

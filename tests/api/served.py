@@ -38,8 +38,8 @@ from tests.site_agent.site_world import CONFIG, NOON, PASSWORD, SITE, DoorsDoubl
 
 #: what a refusal may leave behind: wrong tries, sessions and the record of what was asked of the other side
 UNWATCHED = {"sqlite_sequence", "sessions", "journal"}
-#: answers that the other side has given, or that stand in the books as given: the booking asked for is kept as declined
-RECORDED = {"declined", "answer_late", "slot_taken", "site_unreachable", "hub_unreachable"}
+#: a no of the other side is kept under the id that was asked with (terr-6), and still takes no slot
+RECORDED = {"slot_taken", "declined", "answer_late", "rules_violated"}
 
 
 class Books:
@@ -67,6 +67,7 @@ class Judge:
 
     def __init__(self, name: str, app: Any, path: Path, quiet: Callable[[], Any], findings: Path, turn: asyncio.Lock) -> None:
         self.name, self.app, self.path, self.quiet, self.findings, self.turn = name, app, path, quiet, findings, turn
+        self.granted: set[str] = set()
 
     @cached_property
     def books(self) -> Books:
@@ -90,6 +91,8 @@ class Judge:
                 await send(message)
 
             await self.app(scope, receive, heard)
+            if 200 <= told["status"] < 300:
+                self._grant(f"{scope['method']} {scope.get('path_template', '')}")
             for what in self._wrong(scope, told):
                 self._note(scope, told, what)
             await self.quiet()
@@ -111,9 +114,16 @@ class Judge:
         elif problem and not (problem.get("status") == status and problem.get("code") and problem.get("detail", "")[-1:] in (".", "?")):
             wrong.append("a problem without code, status or a full sentence")
         changed = self.books.changed()
-        if changed and (problem or {}).get("code") not in RECORDED:
+        if changed and ((problem or {}).get("code") not in RECORDED or "claims" in changed):
             wrong.append(f"a refusal that changed {', '.join(changed)}")
         return wrong
+
+    def _grant(self, place: str) -> None:
+        """Notes each operation that has done what it is for, once, in `granted-APP`."""
+        if place not in self.granted:
+            self.granted.add(place)
+            with (self.findings.parent / f"granted-{self.name}").open("a") as out:
+                out.write(f"{place}\n")
 
     def _note(self, scope: Any, told: dict[str, Any], what: str) -> None:
         query = scope["query_string"].decode("latin-1")
@@ -125,7 +135,7 @@ class Judge:
 def _problem(headers: dict[str, str], body: bytes, method: str) -> dict[str, Any] | None:
     """The problem told; empty for a page or an answer to HEAD, which has no body; None for anything else."""
     kind = headers.get("content-type", "")
-    if method == "HEAD" or (kind.startswith("text/html") and b"</html>" in body.lower()):
+    if method == "HEAD" or (kind.startswith("text/html") and body.lower().startswith(b"<!doctype html")):
         return {}
     if kind != "application/problem+json":
         return None

@@ -121,3 +121,27 @@ def test_a_folder_is_held_by_one(tmp_path):
         pass
     with folder.hold(tmp_path):
         pass
+
+
+def test_the_data_folder_is_for_its_owner_only_whatever_the_machine_usually_grants(tmp_path):
+    before = os.umask(0o022)
+    try:
+        folder.wish(tmp_path / "wished", b"{}")
+        with folder.hold(tmp_path / "held"):
+            pass
+    finally:
+        os.umask(before)
+    for name in ("wished", "wished/tray", "held"):
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0, name
+
+
+@pytest.mark.parametrize("place", ["a file", "damaged books"])
+def test_a_data_folder_that_cannot_be_used_refuses_the_start_with_a_sentence(tmp_path, config, capsys, place):
+    if place == "a file":
+        (tmp_path / "data").write_text("")
+    else:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "hub.db").write_bytes(bytes(range(256)) * 20)
+    assert main(["run", "--config", str(config), "--port", "0"]) == 1
+    told = capsys.readouterr().err
+    assert ("'data_dir' is wrong" if place == "a file" else "cannot be read") in told and "Traceback" not in told

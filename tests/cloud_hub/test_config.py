@@ -76,6 +76,8 @@ def test_a_profile_may_be_a_file_of_ones_own(file, tmp_path):
         (("port = 8080", "port = 80800"), "http.port"),
         (("port = 8080", "prot = 8080"), "Did you mean 'http.port'"),
         (('["127.0.0.0/8"]', '["everybody"]'), "trusted_proxies"),
+        (('trusted_proxies = ["127.0.0.0/8"]', ""), "trusted_proxies"),
+        (("port = 8080", 'port = 8080\nmetrics_from = ["everybody"]'), "metrics_from"),
         (("per_address = 1200", "per_address = 0"), "rates"),
         (('id = "dartmouth"', 'id = "bedford"'), "named twice"),
         (('id = "dartmouth"', 'id = "Dart mouth"'), "sites.id"),

@@ -1,5 +1,7 @@
 """Sites with their links, customers, health and metrics."""
 
+import httpx
+
 from tests.cloud_hub.hub_world import LINE_AFTER, NOON, SITE
 
 FAR = LINE_AFTER + 8
@@ -151,3 +153,10 @@ async def test_no_answer_lacks_the_security_headers(w):
 
 def test_noon_is_noon():
     assert NOON % 86400 == 16 * 3600
+
+
+async def test_metrics_are_not_for_the_world(w):
+    transport = httpx.ASGITransport(w.app.asgi, raise_app_exceptions=False, client=("192.0.2.7", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as stranger:
+        answer = await stranger.get("/metrics")
+    assert answer.status_code == 404 and answer.json()["code"] == "not_found" and "hub_" not in answer.text

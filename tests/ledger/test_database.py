@@ -134,6 +134,23 @@ async def test_every_connection_flushes_in_full(path):
     await db.stop()
 
 
+async def test_one_read_is_of_one_moment_whoever_writes_meanwhile(path):
+    db = await opened(path)
+
+    def twice(tx):
+        before = tx.one("SELECT COUNT(*) FROM t")
+        other = sqlite3.connect(path)
+        other.execute("INSERT INTO t VALUES (1, 'meanwhile')")
+        other.commit()
+        other.close()
+        nested = db.read(lambda inner: inner.one("SELECT COUNT(*) FROM t"))
+        return before, nested, tx.one("SELECT COUNT(*) FROM t")
+
+    assert db.read(twice) == ((0,), (0,), (0,))
+    assert db.read(lambda tx: tx.one("SELECT COUNT(*) FROM t")) == (1,)
+    await db.stop()
+
+
 async def test_the_reader_can_change_nothing(path):
     db = await opened(path)
     with pytest.raises(sqlite3.OperationalError):
@@ -216,3 +233,14 @@ def test_what_was_acknowledged_survives_kill_9(path):
     assert len(acknowledged) >= 450
     assert set(acknowledged) <= kept
     assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_the_books_are_for_their_owner_only_whatever_the_machine_usually_grants(tmp_path):
+    before = os.umask(0o022)
+    try:
+        schema.prepare(tmp_path / "new" / "books.sqlite")
+        InlineWriter(tmp_path / "new" / "books.sqlite").write_now(lambda tx: tx.run("CREATE TABLE t (id INTEGER)"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+    assert {path.name for path in (tmp_path / "new").glob("books.sqlite*") if path.stat().st_mode & 0o077} <= {"books.sqlite.migrating"}

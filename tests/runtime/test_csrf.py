@@ -102,3 +102,10 @@ def test_a_cookie_cannot_be_made_of_anything(name, value):
 def test_a_cookie_is_forgotten_at_once_with_age_zero():
     assert b"Max-Age=0" in make_cookie("session", "", tls=False, max_age_s=0)
     assert b"SameSite=Strict" in make_cookie("session", "x", tls=False, same_site="Strict")
+
+
+@pytest.mark.parametrize("header", ["Basic dGVzdGE6YmlyZGll", "Digest x", "k"])
+async def test_credentials_that_a_browser_fills_in_by_itself_need_the_token_like_any_other(header):
+    async with Demo().client() as client:
+        answer = await client.post("/notes", data={"text": "hi"}, headers={"authorization": header})
+    assert answer.status_code == 403 and answer.json()["code"] == "csrf_failed"

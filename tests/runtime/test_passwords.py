@@ -93,6 +93,17 @@ def test_five_wrong_tries_lock_until_the_window_has_passed():
     assert lock.wait_s(keys, 901) == 0
 
 
+def test_a_try_that_was_counted_ahead_can_be_taken_back():
+    lock = LockOut(tries_max=2)
+    lock.failed(["account"], 0)
+    lock.failed(["account"], 1)
+    assert lock.wait_s(["account"], 1) > 0
+    lock.take_back(["account", "never heard of"])
+    assert lock.wait_s(["account"], 1) == 0
+    lock.take_back(["account"])
+    assert len(lock._tries) == 0
+
+
 def test_a_good_sign_in_forgets_the_account_only():
     lock = LockOut(tries_max=2)
     for _ in range(2):

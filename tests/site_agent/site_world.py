@@ -191,8 +191,8 @@ class HubDouble:
 class Client:
     """One asker: a browser or a program, with its own cookies."""
 
-    def __init__(self, world: "SiteWorld", **headers: str):
-        transport = httpx.ASGITransport(world.agent.asgi, raise_app_exceptions=False, client=("192.0.2.7", 1))
+    def __init__(self, world: "SiteWorld", address: str = "192.0.2.7", **headers: str):
+        transport = httpx.ASGITransport(world.agent.asgi, raise_app_exceptions=False, client=(address, 1))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://site.test", headers=headers)
 
     async def get(self, path: str, **params: Any) -> httpx.Response:

@@ -1,6 +1,7 @@
 """Who may: staff by password, kiosks by token, everybody else nothing."""
 
 import asyncio
+import os
 import re
 
 from site_agent.services import people
@@ -163,3 +164,31 @@ async def test_a_malformed_sign_in_is_a_bad_request(world):
     good = {"user": "sam", "password": "x"}
     for body in ({}, {"user": "sam"}, {**good, "user": ""}, {**good, "password": "x" * 300}, {**good, "admin": True}):
         assert (await world.anybody.post("/api/sign-in", body)).status_code == 400, body
+
+
+async def test_who_may_not_let_people_in_sees_no_pin_no_pass_and_no_phone(world):
+    booking = await world.booked(1, 0)
+    block = {"block_id": "block-0001", "resource_id": f"{SITE}.box-1", "start": booking["start"], "end": booking["end"]}
+    assert (await world.staff.post("/api/blocks", block)).status_code == 201
+    for user in ("vi", "clea"):
+        client = await world.signed_in(user)
+        one = (await client.get(f"/api/bookings/{booking['id']}")).json()
+        (of_day,) = (await client.get("/api/bookings?date=2026-11-21")).json()
+        (conflict,) = (await client.get("/api/conflicts")).json()
+        panels = await client.get("/api/panels?date=2026-11-21")
+        for seen in (one, of_day, conflict["booking"]):
+            assert seen["name"] == "Testa Birdie" and not {"pin", "pass", "phone"} & set(seen)
+        assert booking["pin"] not in panels.text and booking["pass"] not in panels.text
+    sam = await world.signed_in("sam")
+    full = (await sam.get(f"/api/bookings/{booking['id']}")).json()
+    assert full["pin"] == booking["pin"] and full["pass"] and full["phone"]
+
+
+def test_what_the_command_line_leaves_is_for_the_owner_only_even_before_the_first_start(tmp_path):
+    before = os.umask(0o022)
+    try:
+        spool.leave(tmp_path / "data" / people.SPOOL, spool.Errand(kind="pairing", name="Front", secret_hash="0" * 64, ends_at=1))
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "data", *(tmp_path / "data").rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path

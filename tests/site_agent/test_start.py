@@ -19,7 +19,7 @@ from site_agent.__main__ import main
 from site_agent.config import load
 from site_agent.services import people
 from site_agent.store import spool
-from tests.site_agent.site_world import CONFIG, NOON, SITE, opened, staff_file
+from tests.site_agent.site_world import CONFIG, NOON, SITE, Client, code_of, opened, staff_file
 
 
 def written(folder: Path, text: str = CONFIG) -> Path:
@@ -43,6 +43,7 @@ def written(folder: Path, text: str = CONFIG) -> Path:
         (('[site]', '[doors]\nkind = "unifi"\nhost = "127.0.0.1"\n[site]'), "'doors.fingerprint' or 'doors.certificate_file'"),
         (('[site]', '[http]\ntls_cert = "a.pem"\n[site]'), "go together"),
         (('[site]', 'doors = 3\n[site]'), "'doors' is wrong"),
+        (('[site]', '[http]\nmetrics_from = ["everybody"]\n[site]'), "'http.metrics_from' is wrong"),
     ],
 )
 def test_a_config_that_is_wrong_refuses_and_names_the_key(tmp_path, change, told):
@@ -131,9 +132,18 @@ async def test_ready_is_red_only_when_the_books_cannot_be_written(world):
 
 async def test_metrics_tell_of_the_link_and_the_outbox_and_name_nobody(world):
     await world.booked(1, 0)
-    text = (await world.anybody.get("/metrics")).text
+    text = (await Client(world, address="127.0.0.1").get("/metrics")).text
     assert "site_link_up 0.0" in text and "site_outbox_rows" in text and 'route="/api/bookings"' in text
     assert "Testa" not in text and "902-555" not in text
+
+
+async def test_metrics_are_for_this_machine_or_the_networks_that_the_config_names(world, tmp_path):
+    assert code_of(await world.anybody.get("/metrics")) == (404, "not_found")
+    (tmp_path / "other").mkdir()
+    config = CONFIG.replace("[site]", '[http]\nmetrics_from = ["192.0.2.0/24"]\n[site]', 1)
+    async with opened(tmp_path / "other", config=config) as other:
+        assert (await other.anybody.get("/metrics")).status_code == 200
+        assert (await Client(other, address="127.0.0.1").get("/metrics")).status_code == 404
 
 
 async def test_the_description_of_the_api_loads_nothing_from_elsewhere(world):
@@ -222,3 +232,20 @@ def _get(url: str) -> tuple[int, dict]:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("[site]", '[http]\ntls_cert = "none.pem"\ntls_key = "none.key"\n[site]'), "'http.tls_cert' and 'http.tls_key' are wrong"),
+        (("[site]", '[http]\ntls_cert = "staff.toml"\ntls_key = "staff.toml"\n[site]'), "'http.tls_cert' and 'http.tls_key' are wrong"),
+        (('data_dir = "data"', 'data_dir = "staff.toml"'), "'data_dir' is wrong"),
+        (('data_dir = "data"', 'data_dir = "damaged"'), "cannot be read"),
+    ],
+)
+def test_files_that_cannot_be_used_refuse_the_start_with_a_sentence(tmp_path, capsys, change, told):
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "site.db").write_bytes(bytes(range(256)) * 20)
+    config = written(tmp_path, CONFIG.replace(*change, 1))
+    assert main(["run", "--config", str(config), "--port", "0"]) == 2
+    assert told in capsys.readouterr().err

@@ -23,7 +23,9 @@ ResourceId = Annotated[str, Meta(pattern=RESOURCE_PATTERN, max_length=65, descri
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601 with an offset, on a quarter hour.")]
 Name = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 Phone = Annotated[str, Meta(max_length=24, pattern=r"^(\+?[0-9][0-9 ().-]{6,22})?$(?!\n)", examples=["902-555-0100"])]
-Email = Annotated[str, Meta(max_length=254, pattern=r"^([^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[^@\s.\x00-\x1f\x7f]+)?$(?!\n)")]
+# Named one by one, since not every reader of the schema takes the same characters for white space.
+_MAIL = r"[^@\s\x00-\x20\x7f-\xa0\ufeff]"
+Email = Annotated[str, Meta(max_length=254, pattern=rf"^({_MAIL}+@{_MAIL}+\.[^@.\s\x00-\x20\x7f-\xa0\ufeff]+)?$(?!\n)")]
 Code = Annotated[str, Meta(max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 Text = Annotated[str, Meta(max_length=500)]
 QuoteToken = Annotated[str, Meta(max_length=4096)]

@@ -59,7 +59,7 @@ class BookPages:
             search = Search(site_id=site_id, on=search.on, minutes=search.minutes)
             offers = self._offers.day(search)
         return self._views.page(
-            request, "times.html", public=True, status=400 if wrong else 200, step=1, wrong=wrong, page=self._holds.new_page(), kept=self._kept(request),
+            request, "times.html", public=True, status=400 if wrong else 200, step=1, wrong=wrong, page=self._page(request), kept=self._kept(request),
             **self._about(offers),
         )  # fmt: skip
 
@@ -83,6 +83,9 @@ class BookPages:
             "sells_from": offers.sells_from,
             "now": self._hub.desk.now(),
         }
+
+    def _page(self, request: Request) -> str:
+        return self._holds.new_page(self._views.visitor(request))
 
     def _kept(self, request: Request) -> Held | None:
         """What this visitor holds, to go on with."""
@@ -117,14 +120,14 @@ class BookPages:
                 ways = ()
         return self._views.page(
             request, "refused.html", status=views.status(refusal), step=1, house=house, told=views.sentences(refusal), ways=ways,
-            search=search, page=self._holds.new_page(), now=self._hub.desk.now(),
+            search=search, page=self._page(request), now=self._hub.desk.now(),
         )  # fmt: skip
 
     # ---- details
     def details(self, request: Request, hold_id: str) -> Response:
         held, guests = self._holds.look(hold_id), forms.guests_of(request.query_params)
         if held.state == "used":
-            return self.to_order(hold_id)
+            return self._booked_before(request, held, guests)
         if held.state == "asked":
             return self._views.page(request, "asking.html", step=1, held=held, house=held.house, guests=guests, now=self._hub.desk.now())
         if held.state != "held":
@@ -168,7 +171,7 @@ class BookPages:
         form = decode_form(await read_form(request), forms.DetailsForm)
         held = self._holds.look(hold_id)
         if held.state == "used" or self._hub.board.order(order_of(hold_id)):
-            return self.to_order(hold_id)
+            return self._booked_before(request, held, form.guests)
         if held.state != "held":
             return self._over(request, held, form.guests)
         if form.do == "price":
@@ -197,6 +200,13 @@ class BookPages:
         if refusal.code in MENDABLE:
             return self.refused(request, refusal, self._search(held, form.guests), held.start)
         return self._form(request, held, form, told=views.sentences(refusal), status=views.status(refusal))
+
+    def _booked_before(self, request: Request, held: Held, guests: int) -> Response:
+        """Whoever held it gets to the order again. Nobody else does: anybody who has seen the booking's id knows the hold's."""
+        if self._holds.begun_by(held.id, self._views.visitor(request)):
+            return self.to_order(held.id)
+        refusal = Refusal("hold_ended", "This time has been booked. Its page opens with the link that its guest was given.")
+        return self.refused(request, refusal, self._search(held, guests), held.start)
 
     def to_order(self, hold_id: str) -> Response:
         order_id = order_of(hold_id)

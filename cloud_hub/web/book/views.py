@@ -54,6 +54,10 @@ class Views:
         text = self._env.get_template(template).render(csrf=token, path=request.url.path, public=public, **values)
         return Response(text, status_code=status, media_type=MediaType.HTML, headers={**({} if public else PRIVATE), **(headers or {})})
 
+    def visitor(self, request: Request) -> str:
+        """What only this browser knows; one that is new gets it with the answer."""
+        return self._csrf.visitor(request.scope)
+
     def problem(self, document: Mapping[str, Any], scope: Mapping[str, Any]) -> str:
         """For `Problems(render_page=…)`: whatever goes wrong on a page, told in its frame."""
         told = [

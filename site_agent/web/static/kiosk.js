@@ -96,7 +96,7 @@
     let target = null;
     const type = (key) => {
       if (key === "⌫") target.value = target.value.slice(0, -1);
-      else if (key === "Done") { target.blur(); board.hidden = true; return; }
+      else if (key === "Done") { target.blur(); board.hidden = true; body.style.paddingBottom = ""; return; }
       else if (target.value.length < target.maxLength) {
         const first = !target.dataset.keyboard && (!target.value || target.value.endsWith(" "));
         target.value += first ? key.toUpperCase() : key;
@@ -108,6 +108,7 @@
       for (const key of row) {
         const button = document.createElement("button");
         button.type = "button"; button.className = "key"; button.textContent = key === " " ? "space" : key; button.dataset.type = key;
+        if (key === "⌫") button.setAttribute("aria-label", "Delete the last letter");
         line.append(button);
       }
       return line;
@@ -121,7 +122,9 @@
         const rows = input.dataset.keyboard === "digits" ? DIGITS : LETTERS;
         draw([...rows.map((row) => [...row]), input.dataset.keyboard === "digits" ? ["⌫", "Done"] : [" ", "⌫", "Done"]]);
         board.hidden = false;
-        setTimeout(() => input.scrollIntoView({ block: "center" }), 50);
+        body.style.paddingBottom = `${board.offsetHeight + 16}px`;  // so that the field can be scrolled to above the letters
+        input.style.scrollMarginBottom = `${board.offsetHeight + 16}px`;
+        setTimeout(() => input.scrollIntoView({ block: "nearest" }), 50);
       });
     });
   }

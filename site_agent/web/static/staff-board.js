@@ -15,20 +15,24 @@ Club.Grid = class {
     const { h } = Club;
     this.board = board;
     this.first = board.rows[0].slot;
-    this.count = board.rows.length * 2;
+    this.next = board.after[0].slot;
+    this.count = (board.rows.length + board.after.length) * 2;
     this.root.replaceChildren();
     this.items.clear();
     this.cells.clear();
-    this.root.style.gridTemplateColumns = `4.2rem repeat(${board.bays.length}, minmax(7.5rem, 1fr))`;
+    this.root.style.gridTemplateColumns = `4.8rem repeat(${board.bays.length}, minmax(7.5rem, 1fr))`;
     this.root.style.gridTemplateRows = `auto repeat(${this.count}, var(--quarter))`;
     const head = h("div.row", { role: "row" }, h("div.corner", { role: "columnheader" }, board.rows.length === 48 ? "" : `${board.rows.length / 2} h`));
     board.bays.forEach((bay, column) => {
-      const cell = h("div.head", { role: "columnheader" }, h("strong", {}, bay.bay), h("span", {}, bay.name));
+      const cell = h("div.head", { role: "columnheader" }, h("strong", {}, bay.bay), bay.name ? h("span", {}, bay.name) : null);
       cell.style.gridColumn = String(column + 2);
       head.append(cell);
     });
     this.root.append(head);
-    board.rows.forEach((row, index) => this.root.append(this.row(row, index)));
+    [...board.rows, ...board.after].forEach((row, index) => this.root.append(this.row(row, index)));
+    const midnight = h("div.midnight", { "aria-hidden": "true" });
+    midnight.style.gridRow = `${this.next - this.first + 2} / span 1`;
+    this.root.append(midnight);
     this.nowLine = h("div.now", { "aria-hidden": "true" }, h("span", {}));
     this.root.append(this.nowLine);
     this.lines = h("div.row", { "aria-hidden": "true" });
@@ -39,13 +43,13 @@ Club.Grid = class {
   }
 
   row(row, index) {
-    const { h } = Club, top = index * 2 + 2;
+    const { h } = Club, top = index * 2 + 2, day = row.slot >= this.next ? `, ${this.board.after_title}` : "";
     const whole = row.label.startsWith("00", 3);
-    const label = h(`div.time${whole ? ".whole" : ""}${index ? "" : ".first"}`, { role: "rowheader" }, row.label);
+    const label = h(`div.time${whole ? ".whole" : ""}${index ? "" : ".first"}`, { role: "rowheader" }, row.slot === this.next ? `${this.board.after_title.slice(0, 3)} ${row.label}` : row.label);
     label.style.gridRow = `${top} / span 2`;
     const line = h("div.row", { role: "row" }, label);
     this.board.bays.forEach((bay, column) => {
-      const cell = h(`div.cell${whole ? ".whole" : ""}`, { role: "gridcell", tabindex: "-1", "data-slot": row.slot, "data-column": column, "aria-label": `${bay.bay}, ${row.label}` });
+      const cell = h(`div.cell${whole ? ".whole" : ""}`, { role: "gridcell", tabindex: "-1", "data-slot": row.slot, "data-column": column, "aria-label": `${bay.bay}, ${row.label}${day}` });
       cell.style.gridRow = `${top} / span 2`;
       cell.style.gridColumn = String(column + 2);
       this.cells.set(`${column}/${row.slot}`, cell);
@@ -61,14 +65,15 @@ Club.Grid = class {
     const from = Math.max(item.start, this.first), to = Math.min(item.end, this.first + this.count);
     if (column < 0 || to <= from) { this.items.delete(key); return; }
     const bay = this.board.bays[column];
-    const state = item.tone === "displaced" ? "displaced" : item.state.replace("_", " ");
-    const element = h(`button.item.t-${item.tone}${to - from <= 2 ? ".short" : ""}`, {
-      type: "button", "aria-label": `${item.label}, ${bay.bay}, ${item.clock}, ${state}`, onclick: () => Club.openItem(item),
-    }, h("strong", {}, item.label), h("span", {}, `${item.clock}${item.kind === "booking" && !["web", "kiosk", "staff"].includes(item.tone) ? ` · ${state}` : item.detail ? ` · ${item.detail}` : ""}`));
+    const late = Club.late(item), state = item.tone === "displaced" ? "displaced" : late ? "late" : item.state.replace("_", " ");
+    const told = late || (item.kind === "booking" && !["web", "kiosk", "staff"].includes(item.tone)) ? state : item.detail;
+    const element = h(`button.item.t-${item.tone}${late ? ".late" : ""}${to - from <= 2 ? ".short" : ""}`, {
+      type: "button", "data-key": key, "aria-label": `${item.label}, ${bay.bay}, ${item.clock}, ${state}`, onclick: () => Club.openItem(item),
+    }, h("strong", {}, item.label), h("span", {}, told ? `${item.clock} · ${told}` : item.clock));
     element.style.gridColumn = String(column + 2);
     element.style.gridRow = `${from - this.first + 2} / ${to - this.first + 2}`;
     this.root.append(element);
-    this.items.set(key, { item, element });
+    this.items.set(key, { item, element, late });
   }
 
   change(changed) {
@@ -101,22 +106,23 @@ Club.Grid = class {
   }
 
   tick() {
-    const slot = Date.now() / 900e3, inside = slot >= this.first && slot < this.first + this.count;
+    const slot = Club.nowSlot(), inside = slot >= this.first && slot < this.first + this.count;
     this.nowLine.hidden = !inside;
     if (inside) {
       const whole = Math.floor(slot);
       this.nowLine.style.gridRow = `${whole - this.first + 2} / span 1`;
       this.nowLine.style.setProperty("--part", `${((slot - whole) * 100).toFixed(1)}%`);
-      this.nowLine.firstChild.textContent = Club.clock(Date.now());
+      this.nowLine.firstChild.textContent = Club.clock(Club.now());
     }
     for (const cell of this.cells.values()) cell.classList.toggle("past", Number(cell.dataset.slot) + 2 <= slot);
+    for (const { item, late } of [...this.items.values()]) if (Club.late(item) !== late) this.put(item);
   }
 
   scrollToNow() {
     const box = document.querySelector("[data-board-box]");
-    if (!this.nowLine.hidden) box.scrollTop = Math.max(0, this.nowLine.offsetTop - box.clientHeight / 3);
+    if (!this.nowLine.hidden) box.scrollTop = Math.max(0, this.nowLine.offsetTop - box.clientHeight / 5);
     else box.scrollTop = this.cells.get(`0/${this.first + 36}`)?.offsetTop - 80 || 0;
-    const start = this.nowLine.hidden ? this.first + 36 : Math.floor((Date.now() / 900e3 - this.first) / 2) * 2 + this.first;
+    const start = this.nowLine.hidden ? this.first + 36 : Math.floor((Club.nowSlot() - this.first) / 2) * 2 + this.first;
     this.rove(this.cells.get(`0/${start}`) || this.cells.values().next().value, false);
   }
 
@@ -159,8 +165,40 @@ Club.Grid = class {
     else Club.newAt(bay.id, from, to);
   }
 
+  // ---- pointer: take a booking elsewhere; the move is confirmed in its sheet
+  dragItem(event, element) {
+    const held = this.items.get(element.dataset.key)?.item, under = (at) => document.elementsFromPoint(at.clientX, at.clientY).find((one) => one.matches(".cell"));
+    const begun = under(event);
+    if (!held || !begun || held.kind !== "booking" || held.state !== "confirmed" || !Club.may("book") || event.button !== 0 || event.pointerType === "touch") return;
+    const offset = Number(begun.dataset.slot) - held.start, length = held.end - held.start;
+    let to = null;
+    const move = (moved) => {
+      if (!to && Math.hypot(moved.clientX - event.clientX, moved.clientY - event.clientY) < 8) return;
+      const cell = under(moved);
+      if (!cell) return;
+      to = { resource_id: this.board.bays[Number(cell.dataset.column)].id, start: Number(cell.dataset.slot) - offset };
+      element.classList.add("held");
+      this.mark(Number(cell.dataset.column), to.start, to.start + length);
+    };
+    const end = (how) => {
+      for (const [name, listener] of listeners) removeEventListener(name, listener, true);
+      element.classList.remove("held");
+      this.unmark();
+      if (how.type !== "pointerup" || !to) return;
+      const still = (click) => { click.stopPropagation(); click.preventDefault(); };
+      addEventListener("click", still, { capture: true, once: true });
+      setTimeout(() => removeEventListener("click", still, true));
+      if (to.resource_id !== held.resource_id || to.start !== held.start) Club.openBooking(held.id, to);
+    };
+    const escape = (pressed) => { if (pressed.key === "Escape") end(pressed); };
+    const listeners = [["pointermove", move], ["pointerup", end], ["pointercancel", end], ["keydown", escape]];
+    for (const [name, listener] of listeners) addEventListener(name, listener, true);
+  }
+
   // ---- pointer: press and pull down a column
   dragStart(event) {
+    const taken = event.target.closest?.(".item");
+    if (taken) { this.dragItem(event, taken); return; }
     const cell = event.target.closest?.(".cell");
     if (!cell || event.button !== 0) return;
     const column = Number(cell.dataset.column), from = Number(cell.dataset.slot);

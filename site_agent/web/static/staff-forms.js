@@ -44,25 +44,34 @@ Club.call = async (method, path, body) => {
   return data;
 };
 
-// ---- times: the API speaks UTC, the board speaks slots of 15 minutes
+// ---- times: the API speaks UTC, the board speaks slots of 15 minutes, and the site's clock is the one that counts
+Club.skew = 0;
+Club.now = () => Date.now() + Club.skew;
+Club.nowSlot = () => Club.now() / 900e3;
 Club.iso = (slot) => new Date(slot * 900e3).toISOString().replace(".000Z", "Z");
 Club.slot = (iso) => Date.parse(iso) / 900e3;
+const dayFormat = new Intl.DateTimeFormat("en-CA", { year: "numeric", month: "2-digit", day: "2-digit", timeZone: Club.page.zone });
+Club.day = (at) => dayFormat.format(new Date(at));
 const clockFormat = new Intl.DateTimeFormat("en-CA", { hour: "2-digit", minute: "2-digit", hour12: false, timeZone: Club.page.zone });
 Club.clock = (at) => clockFormat.format(new Date(at));
 Club.ago = (at) => {
   if (!at) return "never";
-  const s = Math.max(0, Math.round(Date.now() / 1000 - at));
+  const s = Math.max(0, Math.round(Club.now() / 1000 - at));
   if (s < 90) return "just now";
   if (s < 5400) return `${Math.round(s / 60)} min ago`;
   return s < 129600 ? `${Math.round(s / 3600)} h ago` : `${Math.round(s / 86400)} days ago`;
 };
 Club.money = (price) => new Intl.NumberFormat("en-CA", { style: "currency", currency: price.currency, currencyDisplay: "narrowSymbol" }).format(price.total_cents / 100);
+// the half hours that one can choose from on a board: the day's, then the first of the next day with its name beside
+Club.starts = (board) => [...board.rows.map((row) => [row.slot, row.label]), ...board.after.map((row) => [row.slot, `${row.label} ${board.after_title.split(" ")[0]}`])];
+// nobody has come five minutes after the start
+Club.late = (item) => item.kind === "booking" && item.state === "confirmed" && item.start + 1 / 3 < Club.nowSlot() && item.end > Club.nowSlot();
 Club.length = (minutes) => minutes % 60 ? `${Math.floor(minutes / 60) ? `${Math.floor(minutes / 60)} h ` : ""}${minutes % 60} min` : `${minutes / 60} h`;
 
 // ---- notices
-Club.say = (text, kind = "good") => {
+Club.say = (text, kind = "good", undo = null) => {
   const box = document.querySelector("[data-notices]"), { h } = Club;
-  const note = h(`p.toast.${kind}`, {}, text, h("button.icon", { "aria-label": "Close", onclick: () => note.remove() }, "×"));
+  const note = h(`p.toast.${kind}`, {}, h("span", {}, text), undo ? h("button.link", { onclick: () => { note.remove(); undo(); } }, "Undo") : null, h("button.icon", { "aria-label": "Close", onclick: () => note.remove() }, "×"));
   box.append(note);
   while (box.children.length > 3) box.firstChild.remove();
   setTimeout(() => note.remove(), kind === "bad" ? 12000 : 6000);
@@ -99,7 +108,7 @@ Club.refusal = (problem) => {
   const { h } = Club;
   const ways = (problem.suggestions || []).map((way) => {
     const bay = Club.board?.bays.find((one) => one.id === way.resource_id);
-    return h("li", {}, `${bay ? bay.bay : way.resource_id}, ${Club.clock(way.start)} to ${Club.clock(way.end)}, ${Club.money(way)}${way.instant ? "" : " (asked of the booking centre)"}`);
+    return h("li", {}, `${bay ? bay.bay : way.bay || way.resource_id}, ${Club.clock(way.start)} to ${Club.clock(way.end)}, ${Club.money(way)}${way.instant ? "" : " (asked of the booking centre)"}`);
   });
   return [h("p", {}, problem.detail || "That did not work."), ways.length ? h("p", {}, "Free instead:") : null, ways.length ? h("ul", {}, ways) : null].filter(Boolean);
 };
@@ -111,7 +120,7 @@ Club.newAt = (resourceId, start, end) => {
   const { h, board, page } = Club;
   const minutes = Math.max((end - start) * 15, Number(page.min));
   const bay = h("select", { name: "bay" }, Club.options(board.bays.map((one) => [one.id, one.bay]), resourceId));
-  const from = h("select", { name: "start" }, Club.options(board.rows.map((row) => [row.slot, row.label]), start));
+  const from = h("select", { name: "start" }, Club.options(Club.starts(board), start));
   const lengths = [];
   for (let n = Number(page.min); n <= Number(page.max); n += Number(page.step)) lengths.push([n, Club.length(n)]);
   const long = h("select", { name: "minutes" }, Club.options(lengths, Math.min(minutes, Number(page.max))));
@@ -147,7 +156,7 @@ Club.newAt = (resourceId, start, end) => {
       if (outcome.state === "asked") Club.say(`The booking centre is asked for ${outcome.booking.bay}; the answer shows on the board.`, "warn");
       else { Club.say(`${outcome.booking.bay} is booked for ${outcome.booking.name}. PIN ${outcome.booking.pin}.`); }
     })(event),
-  }, h("div.pair", {}, Club.field("Bay", bay), Club.field("Start", from), Club.field("Length", long)),
+  }, h("div.pair", {}, Club.field(page.word, bay), Club.field("Start", from), Club.field("Length", long)),
   h("div.pair", {}, Club.field("Name", name), Club.field("Phone", phone), Club.field("People", guests)), price, warn, error, h("footer", {}, button));
   for (const input of [bay, from, long, phone]) input.addEventListener("change", reprice);
   Club.onRefusal = (problem) => {
@@ -168,9 +177,9 @@ Club.newAt = (resourceId, start, end) => {
       await Club.post("/api/blocks", { block_id: blockId, resource_id: blockBay.value, start: Club.iso(at), end: Club.iso(at + Number(blockLong.value) / 15), kind: kind.value, reason: why.value });
       blockId = Club.newId();
       Club.sheet.close();
-      Club.say("The bay is out of sale. Bookings it displaces come up under Conflicts.");
+      Club.say("Out of sale. Bookings that this displaces come up under “Needs you”.");
     })(event),
-  }, h("div.pair", {}, Club.field("Bay", blockBay), Club.field("Start", blockFrom), Club.field("Length", blockLong)), Club.field("Kind", kind), Club.field("Reason", why), blockError, h("footer", {}, blockButton));
+  }, h("div.pair", {}, Club.field(page.word, blockBay), Club.field("Start", blockFrom), Club.field("Length", blockLong)), Club.field("Kind", kind), Club.field("Reason", why), blockError, h("footer", {}, blockButton));
   const tabs = h("div.tabs", { role: "tablist" });
   const show = (which) => {
     form.hidden = which !== "book";
@@ -180,7 +189,7 @@ Club.newAt = (resourceId, start, end) => {
   if (Club.may("book")) tabs.append(h("button", { role: "tab", "data-tab": "book", onclick: () => show("book") }, "Booking"));
   if (Club.may("block")) tabs.append(h("button", { role: "tab", "data-tab": "block", onclick: () => show("block") }, "Block"));
   if (!tabs.children.length) return;
-  Club.open("New", board.title, tabs, form, blockForm);
+  Club.open("New", start < board.after[0].slot ? board.title : board.after_title, tabs, form, blockForm);
   show(Club.may("book") ? "book" : "block");
   if (Club.may("book")) { name.focus(); reprice(); }
 };
@@ -198,12 +207,12 @@ Club.openBlock = (item) => {
   button.addEventListener("click", (event) => Club.act(button, error, async () => {
     await Club.remove(`/api/blocks/${item.id}`);
     Club.sheet.close();
-    Club.say("The bay is back on sale.");
+    Club.say("Back on sale.");
   })(event));
   Club.open(item.label, item.clock, h("p.lead", {}, item.detail || "No reason was given."), error, Club.may("block") ? h("footer", {}, button) : null);
 };
 
-Club.openBooking = async (id) => {
+Club.openBooking = async (id, moveTo = null) => {
   const { h } = Club;
   let b;
   try { b = await Club.get(`/api/bookings/${id}`); } catch (problem) { Club.say(problem.detail, "bad"); return; }
@@ -233,7 +242,8 @@ Club.openBooking = async (id) => {
     actions.push(run("Check in only", "", async () => { await Club.post(`/api/bookings/${id}/check-in`, { open_doors: false }); done(`${b.name} is checked in.`); }));
   }
   if (Club.may("check_in") && b.status === "checked_in") actions.push(run("Visit is over", ".primary", async () => { await Club.post(`/api/bookings/${id}/attendance`, { state: "completed" }); done("Completed."); }));
-  if (Club.may("check_in") && b.status === "confirmed" && Date.now() > Date.parse(b.start)) actions.push(run("No-show", "", async () => { await Club.post(`/api/bookings/${id}/attendance`, { state: "no_show" }); done("Marked as a no-show."); }));
+  if (Club.may("check_in") && b.status === "confirmed" && Club.now() > Date.parse(b.start)) actions.push(run("No-show", "", async () => { Club.sheet.close(); await Club.noShow(id, b.name); }));
+  if (Club.may("check_in") && b.status === "no_show") actions.push(run("Not a no-show", "", async () => { await Club.post(`/api/bookings/${id}/attendance`, { state: "none" }); done("Expected again."); }));
   if (Club.may("book") && running) {
     const longer = Club.newId(), half = Club.newId();
     actions.push(run("+30 min", "", async () => told(await Club.post(`/api/bookings/${id}/extend`, { booking_id: half, minutes: 30 }), "Half an hour longer.")));
@@ -242,12 +252,32 @@ Club.openBooking = async (id) => {
   }
   if (Club.may("book") && ["confirmed", "requested"].includes(b.status)) actions.push(run("Cancel…", ".danger", async () => Club.cancelForm(b, more, error, done)));
   Club.open(b.name || "Guest", `${b.bay} · ${b.clock}`, h("dl.facts", {}, facts.map(([term, value]) => [h("dt", {}, term), h("dd", {}, value)]).flat()), error, h("div.actions", {}, actions), more);
+  if (moveTo && Club.may("book") && running) Club.moveForm(b, more, error, told, moveTo);
 };
 
-Club.moveForm = (b, more, error, told) => {
+// marked at once, since staff stand before the empty bay; taken back as quickly
+Club.noShow = async (id, name) => {
+  try {
+    await Club.post(`/api/bookings/${id}/attendance`, { state: "no_show" });
+    Club.say(`${name || "The guest"} is marked as a no-show.`, "good", () => Club.post(`/api/bookings/${id}/attendance`, { state: "none" }).catch((problem) => Club.say(problem.detail, "bad")));
+  } catch (problem) { Club.say(problem.detail, "bad"); }
+};
+
+Club.moveForm = (b, more, error, told, to = { resource_id: b.resource_id, start: Club.slot(b.start) }) => {
   const { h, board } = Club, newId = Club.newId();
-  const bay = h("select", {}, Club.options(board.bays.map((one) => [one.id, one.bay]), b.resource_id));
-  const from = h("select", {}, Club.options(board.rows.map((row) => [row.slot, row.label]), Club.slot(b.start)));
+  const bay = h("select", {}, Club.options(board.bays.map((one) => [one.id, one.bay]), to.resource_id));
+  const day = h("input", { type: "date", required: true, value: Club.day(to.start * 900e3) });
+  const from = h("select", {});
+  const fill = async () => {
+    if (!day.value) return;
+    try {
+      const shown = day.value === board.date ? board : await Club.get(`/api/board?date=${day.value}`);
+      const same = shown.rows.find((row) => row.label === Club.clock(to.start * 900e3));
+      from.replaceChildren(...Club.options(shown.rows.map((row) => [row.slot, row.label]), shown.rows.some((row) => row.slot === to.start) ? to.start : same?.slot));
+    } catch (problem) { error.replaceChildren(...Club.refusal(problem)); error.hidden = false; }
+  };
+  day.addEventListener("change", fill);
+  fill();
   const length = Club.slot(b.end) - Club.slot(b.start);
   const button = h("button.button.primary", {}, "Move");
   more.replaceChildren(h("form.stack", {
@@ -255,8 +285,9 @@ Club.moveForm = (b, more, error, told) => {
       const at = Number(from.value);
       told(await Club.post(`/api/bookings/${b.id}/reschedule`, { booking_id: newId, resource_id: bay.value, start: Club.iso(at), end: Club.iso(at + length) }), "Moved.");
     })(event),
-  }, h("div.pair", {}, Club.field("Bay", bay), Club.field(`Start on ${board.title}`, from)), h("footer", {}, button)));
-  bay.focus();
+  }, h("div.pair", {}, Club.field(`To ${Club.page.word.toLowerCase()}`, bay), Club.field("On", day), Club.field("Start", from)), h("footer", {}, button)));
+  more.scrollIntoView({ block: "nearest" });
+  button.focus();
 };
 
 Club.cancelForm = (b, more, error, done) => {
@@ -271,4 +302,24 @@ Club.cancelForm = (b, more, error, done) => {
     })(event),
   }, Club.field("Reason", why), h("footer", {}, button)));
   why.focus();
+};
+
+// ---- the paired screens
+Club.openScreens = async () => {
+  const { h } = Club, error = h("div.notice.bad", { role: "alert", hidden: true });
+  let screens;
+  try { screens = await Club.get("/api/kiosks"); } catch (problem) { Club.say(problem.detail, "bad"); return; }
+  const rows = screens.filter((one) => !one.revoked).map((one) => {
+    const button = h("button.button.small", { type: "button", "aria-label": `Remove ${one.name}` }, "Remove");
+    button.addEventListener("click", (event) => Club.act(button, error, async () => { await Club.remove(`/api/kiosks/${one.id}`); await Club.openScreens(); })(event));
+    return h("li.door", {}, h("span.what", {}, h("strong", {}, one.name), h("span", {}, `paired ${Club.day(Date.parse(one.paired_at))}`)), button);
+  });
+  const name = h("input", { maxlength: 40, required: true, placeholder: "Kiosk at the entrance" }), add = h("button.button.primary", {}, "Make a code"), made = h("div", { "aria-live": "polite" });
+  const form = h("form.stack", {
+    onsubmit: (event) => Club.act(add, error, async () => {
+      const code = await Club.post("/api/kiosks", { name: name.value });
+      made.replaceChildren(h("p", {}, "Open on the new screen, once, before ", h("strong", {}, Club.clock(code.ends_at)), ":"), h("p.mono.address", {}, `${location.origin}${code.path}`));
+    })(event),
+  }, Club.field("A new screen, called", name), made, error, h("footer", {}, add));
+  Club.open("Screens", "Browsers that guests use here. A removed one shows nothing any more.", rows.length ? h("ul.list", {}, rows) : h("p.fine", {}, "No screen is paired."), form);
 };

@@ -4,6 +4,8 @@
   const { h, page } = Club;
   const find = (name) => document.querySelector(`[data-${name}]`);
   const grid = new Club.Grid(find("board"));
+  // minutes after the start from which somebody who has not come can be marked with one press
+  const NO_SHOW_MIN = 15;
   let day = new URLSearchParams(location.search).get("date") || page.today, stream = null, pulse = 0;
 
   // ---- the day
@@ -12,6 +14,8 @@
     try { board = await Club.get(`/api/board?date=${day}`); } catch (problem) { Club.say(problem.detail, "bad"); setTimeout(() => load(first), 3000); return; }
     if (board.date !== day) return;
     Club.board = board;
+    Club.skew = board.now_at * 1000 - Date.now();
+    if (Math.abs(Club.skew) < 2000) Club.skew = 0;
     grid.show(board);
     find("title").textContent = board.title;
     find("date").value = day;
@@ -67,20 +71,21 @@
   function figures(f) {
     const full = f.bay_minutes ? Math.round((100 * f.booked_minutes) / f.bay_minutes) : 0;
     const one = (value, label, kind = "") => h(`div.figure${kind}`, {}, h("strong", {}, String(value)), h("span", {}, label));
-    find("figures").replaceChildren(one(f.expected, "expected"), one(f.inside, "in bays"), one(f.late, "late", f.late ? ".hot" : ""), one(`${full} %`, "booked"));
+    find("figures").replaceChildren(one(f.expected, "expected"), one(f.inside, "playing"), one(f.late, "late", f.late ? ".hot" : ""), one(`${full} %`, "booked"));
   }
 
   function arrivals() {
     find("arrivals").hidden = Club.board.date !== page.today;
     if (find("arrivals").hidden) return;
-    const now = Date.now() / 900e3;
+    const now = Club.nowSlot();
     const coming = Club.board.items.filter((item) => item.kind === "booking" && ["confirmed", "checked_in"].includes(item.state) && item.end > now).sort((a, b) => a.start - b.start || a.label.localeCompare(b.label)).slice(0, 8);
     find("arrivals").replaceChildren(h("h2", {}, "Arrivals"), coming.length ? h("ul.list", {}, coming.map((item) => {
       const bay = Club.board.bays.find((one) => one.id === item.resource_id);
-      const late = item.state === "confirmed" && item.start + 1 / 3 < now;
-      return h("li", {}, h("button.arrival", { onclick: () => Club.openItem(item) },
-        h("span.when", {}, item.clock.split("–")[0]), h("span.what", {}, h("strong", {}, item.label), h("span", {}, bay ? bay.bay : "")),
-        h(`span.state${late ? ".late" : item.state === "checked_in" ? ".in" : ""}`, {}, late ? "late" : item.state === "checked_in" ? "in" : item.start <= now + 1 ? "due" : "")));
+      const late = Club.late(item), gone = late && item.start + NO_SHOW_MIN / 15 < now && Club.may("check_in");
+      return h("li.comer", {}, h("button.arrival", { onclick: () => Club.openItem(item) },
+        h("span.when", {}, item.clock.split("–")[0]), h("span.what", {}, h("strong", {}, item.label), h("span", {}, bay ? bay.bay : "", late ? h("b.late", {}, ` · late ${Club.length(Math.floor((now - item.start) * 15))}`) : null)),
+        h(`span.state${item.state === "checked_in" ? ".in" : ""}`, {}, late ? "" : item.state === "checked_in" ? "in" : item.start <= now + 1 ? "due" : "")),
+      gone ? h("button.button.small", { "aria-label": `${item.label} is a no-show`, onclick: () => Club.noShow(item.id, item.label) }, "No-show") : null);
     })) : h("p.fine", {}, "Nobody is expected for the rest of the day."));
   }
 
@@ -100,7 +105,7 @@
         return h("li", {}, button);
       });
       return h("article.conflict", {}, h("p", {}, h("strong", {}, one.booking.name || "Guest"), ` · ${one.booking.bay}, ${one.booking.clock}`),
-        h("p.fine", {}, one.why === "block" ? "The bay is blocked at that time." : one.why === "override" ? "An override sits in the bay that the web has sold." : "Somebody else has the slots."),
+        h("p.fine", {}, one.why === "block" ? `The ${page.word.toLowerCase()} is blocked at that time.` : one.why === "override" ? "An override sits where the web has sold." : "Somebody else has the slots."),
         ways.length ? h("ul.ways", {}, ways) : h("p.fine", {}, "Nothing fits; please call the guest."), error,
         h("button.link", { onclick: () => Club.openBooking(one.booking.id) }, "Open the booking"));
     }), ...stuck.map((one) => h("article.conflict", {}, h("p", {}, h("strong", {}, one.wanted === "revoke" ? "A cancelled PIN is still on the door" : "A PIN is not on the door yet")), h("p.fine", {}, one.error), h("button.link", { onclick: () => Club.openBooking(one.booking_id) }, "Open the booking"))));
@@ -135,8 +140,19 @@
 
   // ---- begin
   addEventListener("pagehide", () => stream?.close());
-  setInterval(() => { if (Club.board) { grid.tick(); arrivals(); } }, 20000);
-  setInterval(panels, 10000);
+  setInterval(() => {
+    if (!Club.board) return;
+    const today = Club.day(Club.now());
+    if (today !== page.today) {  // midnight: a page that shows today goes on to the new day
+      const shown = page.today;
+      page.today = today;
+      if (day === shown) { go(today); return; }
+    }
+    grid.tick();
+    arrivals();
+  }, 20000);
+  setInterval(panels, 6000);
+  find("screens")?.addEventListener("click", Club.openScreens);
   Club.get("/api/facility").then((facility) => { Club.warning = facility.override_warning; }).catch(() => {});
   if (Club.may("view")) load(true);
   panels();
