@@ -78,6 +78,7 @@ def run(config: Config, port: int | None) -> int:
     try:
         with folder.hold(config.data_dir):
             sock = server.listen(config.hub.http.host, config.hub.http.port if port is None else port)
+            schema.prepare(config.data_dir / hub_app.DATABASE)  # here, so that damaged books are a sentence and no failed start
             app = hub_app.build(config)
             host, bound = sock.getsockname()[:2]
             told = log.get("hub")

@@ -6,6 +6,7 @@ do follows from the role in the books at that moment, not from the session.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from pathlib import Path
 
@@ -95,11 +96,17 @@ class People:
 
     # ---- at start
     async def begin(self, entries: tuple[StaffEntry, ...]) -> None:
-        """Writes the accounts of the staff file and whatever the command line left."""
+        """Takes in what is new in the staff file, and whatever the command line left.
+
+        An entry that was taken in before changes nothing, or every restart would bring back a password that was changed since.
+        """
 
         def run(tx: Tx) -> None:
             for entry in entries:
-                _put_account(tx, people.StaffRow(entry.user, entry.name, entry.role, entry.password_hash))
+                mark = hashlib.sha256(msgspec.json.encode(entry)).hexdigest()
+                if people.entry_taken(tx, entry.user) != mark:
+                    people.put_entry_taken(tx, entry.user, mark)
+                    _put_account(tx, people.StaffRow(entry.user, entry.name, entry.role, entry.password_hash))
 
         if entries:
             await self._db.write(run)

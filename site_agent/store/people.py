@@ -42,6 +42,19 @@ def put_staff(tx: Tx, row: StaffRow) -> None:
     )
 
 
+def entry_taken(tx: Tx, user: str) -> str:
+    """The mark of the staff file's entry that was taken in last for this user; empty if none was."""
+    row = tx.one("SELECT value FROM identity WHERE name = :n", {"n": f"staff_file:{user}"})
+    return row[0] if row else ""
+
+
+def put_entry_taken(tx: Tx, user: str, mark: str) -> None:
+    tx.run(
+        "INSERT INTO identity (name, value) VALUES (:n, :v) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        {"n": f"staff_file:{user}", "v": mark},
+    )
+
+
 def kiosk_by_token(tx: Tx, token_hash: str) -> KioskRow | None:
     """The screen of this token, unless its pairing was taken back."""
     row = tx.one("SELECT id, name, paired_at, revoked FROM kiosks WHERE token_hash = :t AND revoked = 0", {"t": token_hash})

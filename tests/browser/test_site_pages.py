@@ -54,6 +54,11 @@ def sheet(page: Page):
     return page.locator("dialog[open]")
 
 
+def field(page: Page, label: str):
+    """A field of the form that shows in the sheet."""
+    return sheet(page).locator("form:visible").get_by_label(label)
+
+
 def toast(page: Page, text: str):
     return page.locator(".toast", has_text=text).last
 
@@ -84,7 +89,7 @@ async def test_a_wrong_password_is_told_and_five_are_too_many(browser, world):
         await page.get_by_label("Password").fill("not this one")
         await page.get_by_role("button", name="Sign in").click()
         await expect(page.get_by_role("alert")).to_be_visible()
-    await expect(page.get_by_role("alert")).to_have_text("Too many wrong sign-ins. Please try again in 15 minutes.")
+    await expect(page.get_by_role("alert")).to_have_text(re.compile("Too many wrong sign-ins. Please try again in 1[56] minutes."))
     await sound(page)
     assert said == []
 
@@ -116,13 +121,13 @@ async def test_the_grid_begins_around_now_goes_on_past_midnight_and_knows_days_o
 
 async def test_at_midnight_a_page_that_shows_today_goes_on_to_the_new_day(browser, world):
     w, url = world
-    page, said = await staff_page(browser, url, at=NOON)
+    w.clock.forward(11 * 3600 + 50 * 60)
+    page, said = await staff_page(browser, url, at=w.clock.now())
     await expect(page.locator("h1")).to_have_text("Saturday 21 November 2026")
-    w.clock.forward(12 * 3600 + 60)
-    await page.clock.fast_forward("12:01:00")
+    w.clock.forward(11 * 60)
+    await page.clock.fast_forward("11:00")
     await expect(page.locator("h1")).to_have_text("Sunday 22 November 2026")
-    await page.clock.run_for(1000)
-    await expect(page.locator(".now span")).to_have_text(re.compile("00:01|24:01"))
+    await expect(page.locator(".now span")).to_have_text("00:01")
     assert said == []
 
 
@@ -131,20 +136,20 @@ async def test_a_booking_is_made_by_a_click_by_pulling_and_by_keyboard(browser, 
     page, said = await staff_page(browser, url)
     other, heard = await staff_page(browser, url, "sam")
     await cell(page, 1, 1).click()
-    await expect(sheet(page).get_by_label("Length")).to_have_value("60")
+    await expect(field(page, "Length")).to_have_value("60")
     await expect(sheet(page).locator(".price-line")).to_contain_text("with tax")
     await booked_in_sheet(page, "Mocka Clicker")
     await expect(toast(page, "Box 1 is booked for Mocka Clicker. PIN")).to_be_visible()
     await dragged(page, cell(page, 1, 4), cell(page, 1, 6))
-    await expect(sheet(page).get_by_label("Length")).to_have_value("90")
+    await expect(field(page, "Length")).to_have_value("90")
     await booked_in_sheet(page, "Sampla Puller")
     await expect(toast(page, "Sampla Puller")).to_be_visible()
     await cell(page, 1, 8).focus()
     for key in ("ArrowDown", "Shift+ArrowDown", "Shift+ArrowDown", "Shift+ArrowDown", "Enter"):
         await page.keyboard.press(key)
     await expect(sheet(page).get_by_label("Name")).to_be_focused()
-    await expect(sheet(page).get_by_label("Start")).to_have_value(str(SLOT + 18))
-    await expect(sheet(page).get_by_label("Length")).to_have_value("120")
+    await expect(field(page, "Start")).to_have_value(str(SLOT + 18))
+    await expect(field(page, "Length")).to_have_value("120")
     await page.keyboard.type("Fictia Typist")
     await page.keyboard.press("Enter")
     await expect(toast(page, "Fictia Typist")).to_be_visible()
@@ -182,7 +187,7 @@ async def test_a_visit_from_check_in_to_its_end_and_a_cancellation(browser, worl
     await expect(toast(page, "Half an hour longer.")).to_be_visible()
     await item(page, "Sampla Caller").click()
     await sheet(page).get_by_role("button", name="Cancel…").click()
-    await sheet(page).get_by_label("Reason").fill("guest called")
+    await field(page, "Reason").fill("guest called")
     await sheet(page).get_by_role("button", name="Cancel this booking").click()
     await expect(toast(page, "Cancelled.")).to_be_visible()
     await expect(item(page, "Sampla Caller")).to_have_count(0)
@@ -209,14 +214,14 @@ async def test_a_booking_is_moved_by_pulling_it_and_by_its_sheet_also_to_another
     page, said = await staff_page(browser, url)
     await dragged(page, item(page, "Mocka Mover"), cell(page, 3, 0))
     await expect(sheet(page).get_by_label("To box")).to_have_value(f"{SITE}.box-3")
-    await expect(sheet(page).get_by_label("Start")).to_have_value(str(SLOT))
+    await expect(field(page, "Start")).to_have_value(str(SLOT))
     await sheet(page).get_by_role("button", name="Move", exact=True).click()
     await expect(page.locator(".item[aria-label^='Mocka Mover, Box 3, 12:00']")).to_be_visible()
     await item(page, "Mocka Mover").click()
     await sheet(page).get_by_role("button", name="Move…").click()
     await sheet(page).get_by_label("To box").select_option(f"{SITE}.box-1")
     await sheet(page).get_by_label("On").fill("2026-11-22")
-    await expect(sheet(page).get_by_label("Start").locator("option:checked")).to_have_text("12:00")
+    await expect(field(page, "Start").locator("option:checked")).to_have_text("12:00")
     await sheet(page).get_by_role("button", name="Move", exact=True).click()
     await expect(item(page, "Mocka Mover")).to_have_count(0)
     await page.get_by_role("button", name="The day after").click()
@@ -230,8 +235,8 @@ async def test_a_block_displaces_is_resolved_by_a_seat_elsewhere_and_is_taken_aw
     page, said = await staff_page(browser, url)
     await cell(page, 3, 0).click()
     await sheet(page).get_by_role("tab", name="Block").click()
-    await sheet(page).get_by_label("Reason").fill("projector lamp")
-    await sheet(page).locator("form:visible").get_by_label("Length").select_option("120")
+    await field(page, "Reason").fill("projector lamp")
+    await field(page, "Length").select_option("120")
     await sheet(page).get_by_role("button", name="Take out of sale").click()
     await expect(page.locator(".item.t-displaced")).to_contain_text("Mocka Displaced")
     conflicts = page.get_by_label("Conflicts")
@@ -256,7 +261,7 @@ async def test_a_dark_link_is_shown_and_a_far_time_takes_an_override_with_a_warn
     await expect(page.get_by_label("Link to the booking centre")).to_contain_text("Not heard.")
     await cell(page, 2, 8).click()
     await booked_in_sheet(page, "Mocka Override")
-    await expect(sheet(page)).to_contain_text("may have sold")
+    await expect(sheet(page)).to_contain_text("If the web has sold it already")
     await sheet(page).get_by_label("Reason for the override").fill("stands before me")
     await sheet(page).get_by_role("button", name="Book", exact=True).click()
     await expect(page.locator(".item.t-override")).to_contain_text("Mocka Override")
@@ -310,6 +315,7 @@ async def test_somebody_who_may_only_look_finds_nothing_to_press(browser, world)
     await w.booked(1, 0, name="Mocka Visitor")
     page, said = await staff_page(browser, url, "vi")
     await item(page, "Mocka Visitor").click()
+    await expect(sheet(page)).to_contain_text("902-555-")
     await expect(sheet(page).locator(".actions button")).to_have_count(0)
     await page.keyboard.press("Escape")
     await cell(page, 1, 6).click()

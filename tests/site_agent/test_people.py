@@ -3,8 +3,11 @@
 import asyncio
 import os
 import re
+from datetime import date
 
-from site_agent.services import people
+import msgspec
+
+from site_agent.services import live, people
 from site_agent.services.people import RIGHTS, ROLES
 from site_agent.store import spool
 from tests.site_agent.site_world import PASSWORD, SITE, Client, code_of
@@ -192,3 +195,46 @@ def test_what_the_command_line_leaves_is_for_the_owner_only_even_before_the_firs
         os.umask(before)
     for path in (tmp_path / "data", *(tmp_path / "data").rglob("*")):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+async def test_a_password_changed_by_command_outlives_a_restart_with_the_old_staff_file(world):
+    hashed = await world.kit.people._passwords.hash("another long word")
+    spool.leave(world.loaded.data_dir / people.SPOOL, spool.Errand(kind="staff", user="sam", name="Sam", role="viewer", secret_hash=hashed))
+    await world.kit.people.take_errands()
+    await world.kit.people.begin(world.loaded.staff)
+    old = await world.anybody.post("/api/sign-in", {"user": "sam", "password": PASSWORD})
+    assert code_of(old) == (401, "wrong_credentials")
+    new = await world.anybody.post("/api/sign-in", {"user": "sam", "password": "another long word"})
+    assert new.status_code == 200 and new.json()["role"] == "viewer"
+
+
+async def test_an_entry_changed_in_the_staff_file_is_taken_at_the_next_start(world):
+    sam = await world.signed_in("sam")
+    changed = tuple(msgspec.structs.replace(entry, role="viewer") if entry.user == "sam" else entry for entry in world.loaded.staff)
+    await world.kit.people.begin(changed)
+    assert (await sam.get("/api/me")).status_code == 401
+    again = await world.anybody.post("/api/sign-in", {"user": "sam", "password": PASSWORD})
+    assert again.json()["role"] == "viewer"
+
+
+async def test_the_stream_of_a_busy_day_ends_with_its_session_too(world, monkeypatch):
+    monkeypatch.setattr(live, "PING_S", 0.0)
+    allowed = [True, False]
+
+    async def still_allowed():
+        return allowed.pop(0)
+
+    heard = []
+    on = date(2026, 11, 21)
+    board = world.kit.live.board(on)
+    stream = world.kit.live.events(on, board.version, still_allowed)
+    queue_filled = False
+    async with asyncio.timeout(5):
+        async for event in stream:
+            heard.append(event)
+            if not queue_filled:
+                queue_filled = True
+                for queue in world.kit.live._days[on].watchers:
+                    for n in range(4):
+                        queue.put_nowait(b"event: cells\n\n")
+    assert allowed == [] and heard.count(b"event: cells\n\n") <= 1

@@ -154,7 +154,8 @@ async def test_the_description_of_the_api_loads_nothing_from_elsewhere(world):
 
 
 async def test_the_front_page_leads_to_the_staff_page_and_statics_are_ours(world):
-    assert (await world.anybody.get("/")).headers["location"] == "/staff"
+    assert (await world.anybody.get("/")).headers["location"] == "/staff/sign-in"
+    assert (await world.staff.get("/")).headers["location"] == "/staff"
     page = (await world.anybody.get("/staff/sign-in")).text
     style = page.split('href="')[2].split('"')[0]
     answer = await world.anybody.get(style)
