@@ -28,7 +28,7 @@ def hold(folder: Path) -> Iterator[None]:
     """Has the folder to itself until the end of the block or of the process. Raises Held; Broken where there can be no such folder."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = open(folder / "hub.lock", "w")
+        lock = open(folder / "hub.lock", "w")  # noqa: SIM115 - closed by the `with` below
     except OSError as error:
         raise Broken(f"The setting 'data_dir' is wrong: {folder} cannot be used as a folder ({(error.strerror or '').lower()}).") from None
     with lock:

@@ -1,4 +1,6 @@
-"""`/metrics` in the Prometheus format, for the networks that `http.metrics_from` names; there is nothing at the address for others. What changes by itself is counted where it happens; links and books are read when somebody asks."""
+"""`/metrics` in the Prometheus format, for the networks that `http.metrics_from` names; others find nothing.
+
+What changes by itself is counted where it happens; links and books are read when somebody asks."""
 
 from litestar import Request, Response, get
 

@@ -24,6 +24,7 @@ from shared.runtime.problems import PROBLEM_MEDIA, of_status
 BACKLOG = 1024
 HEAD_MAX = 65_536  # bytes of request line and headers
 HEAD_WAIT_S = 15.0  # seconds a client may take to send them
+BODY_WAIT_S = 30.0  # seconds it may take to send the body after them
 LINGER_S = 1.0  # seconds a refused client gets to read why
 STREAM_END_S = 1  # seconds open streams get to end by themselves
 
@@ -33,11 +34,12 @@ class ListenError(Exception):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, with limits on the request's head, which it has none for, and with problem documents for bad HTTP."""
+    """uvicorn's protocol, with limits on the request's head and time, which it has none for, and with problem documents for bad HTTP."""
 
     _refused = False
     _unfinished = 0
     _watch: asyncio.TimerHandle | None = None
+    _body_watch: asyncio.TimerHandle | None = None
     scope: Any = None
 
     def connection_made(self, transport: Any) -> None:
@@ -46,6 +48,7 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self._watch_body(False)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -57,6 +60,7 @@ class _Protocol(HttpToolsProtocol):
             if self._watch is not None:
                 self._unwatch()
             self._unfinished = 0
+            self._watch_body(self.cycle is not None and self.cycle.more_body)
             return
         self._unfinished += len(data)
         if self._unfinished > HEAD_MAX and not self.transport.is_closing():
@@ -86,6 +90,19 @@ class _Protocol(HttpToolsProtocol):
     def _head_late(self) -> None:
         self._watch = None
         if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+    def _watch_body(self, unfinished: bool) -> None:
+        """One time for the whole body: a client that sends it byte by byte must not hold its connection for ever."""
+        if unfinished and self._body_watch is None:
+            self._body_watch = self.loop.call_later(BODY_WAIT_S, self._body_late)
+        elif not unfinished and self._body_watch is not None:
+            self._body_watch.cancel()
+            self._body_watch = None
+
+    def _body_late(self) -> None:
+        self._body_watch = None
+        if self.cycle is not None and self.cycle.more_body:
             self.transport.close()
 
     def _unwatch(self) -> None:

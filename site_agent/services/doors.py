@@ -163,8 +163,11 @@ class DoorDesk:
             raise refuse("no_doors", "No door controller is connected to this system.")
         if door_id not in self._known_ids():
             raise refuse("not_found", "This facility has no such door.")
-        actor = Actor(asker.id, asker.name or asker.id)
-        task = self._start(door_id, actor, request_id, "", reason or "by staff")
+        actor, why = Actor(asker.id, asker.name or asker.id), reason or "by staff"
+        # On record before the pulse: should the agent end before the controller answers, it still says who asked.
+        asked = f"asked to unlock {door_id}"
+        await self._db.write(lambda tx: records.journal(tx, self._desk.now(), self._site_id, asker.id, asked, door_id, why))
+        task = self._start(door_id, actor, request_id, "", why)
         try:
             return await asyncio.shield(task)
         except DoorsUnavailable as error:

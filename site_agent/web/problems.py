@@ -3,14 +3,17 @@
 Invariant: a refusal keeps its code, sentence, violations and suggestions; 503 is said only when the machine itself cannot serve.
 """
 
+import sqlite3
 from datetime import UTC, datetime
 
 import msgspec
 
 from shared.errors import Refusal, Refused, Suggestion, Unavailable, status_of
-from shared.runtime import problems
+from shared.runtime import log, problems
 from shared.runtime.openapi import ProblemKind
 from shared.runtime.problems import Problem, Violation
+
+_log = log.get("site_agent.web")
 
 
 class SuggestionShown(msgspec.Struct, frozen=True):
@@ -75,6 +78,9 @@ def translate(error: Exception) -> Problem | None:
         return of_refusal(error.refusal)
     if isinstance(error, Unavailable):
         return problems.Unavailable(error.detail, retry_after_s=error.retry_after_s)
+    if isinstance(error, sqlite3.OperationalError):
+        _log.error("books.unreadable", error=error)
+        return problems.Unavailable("The books cannot be read just now.")
     return None
 
 

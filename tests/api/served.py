@@ -39,7 +39,7 @@ from tests.site_agent.site_world import CONFIG, NOON, PASSWORD, SITE, DoorsDoubl
 #: what a refusal may leave behind: wrong tries, sessions and the record of what was asked of the other side
 UNWATCHED = {"sqlite_sequence", "sessions", "journal"}
 #: a no of the other side is kept under the id that was asked with (terr-6), and still takes no slot
-RECORDED = {"slot_taken", "declined", "answer_late", "rules_violated"}
+RECORDED = {"slot_taken", "declined", "answer_late", "rules_violated", "already_checked_in", "already_cancelled"}
 
 
 class Books:

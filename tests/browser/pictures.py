@@ -24,6 +24,7 @@ async def staff(browser: Browser) -> None:
             await full_day(w)
             page, _ = await staff_page(browser, url, color_scheme="light", locale="en-CA")
             await expect(page.locator(".door .what").first).to_contain_text("locked")
+            await page.locator("[data-board-box]").evaluate("box => { box.scrollTop -= 270; }")
             await page.screenshot(path=PICTURES / "staff.png")
 
 

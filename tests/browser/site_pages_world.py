@@ -170,8 +170,10 @@ async def full_day(w: SiteWorld) -> None:
         await w.staff.post(f"/api/bookings/{booking['id']}/attendance", {"state": "completed"})
     bookings = (await w.staff.get("/api/bookings", date="2026-11-21")).json()
     for booking in bookings:
-        if booking["start"] == w.at(11):
+        if booking["start"] in (w.at(7), w.at(8), w.at(11)):
             await w.staff.post(f"/api/bookings/{booking['id']}/check-in", {})
+        if booking["start"] in (w.at(7), w.at(8)):
+            await w.staff.post(f"/api/bookings/{booking['id']}/attendance", {"state": "completed"})
     walk_in = await w.kiosk.post("/api/bookings", w.wish(1, 12, 3, name=next(names)))
     await w.kiosk.post("/api/check-in", {"code": walk_in.json()["booking"]["pin"]})
     w.clock.forward(30 * 60)
@@ -209,7 +211,8 @@ LOOK = r"""
     if (!shown(b) || b.closest(".grid")) continue;
     if (b.matches("a, button") && !b.textContent.trim() && !b.getAttribute("aria-label")) wrong.push("no name: " + b.outerHTML.slice(0, 80));
     const r = (b.matches("[type=radio]") ? b.closest("label") : b).getBoundingClientRect();
-    if (!b.matches("dd a") && r.height && (r.height < 43.5 || r.width < 43.5)) wrong.push(`too small for a finger: ${b.textContent.trim()} ${b.className} ${r.width}×${r.height}`);
+    if (!b.matches("dd a") && r.height && (r.height < 43.5 || r.width < 43.5))
+      wrong.push(`too small for a finger: ${b.textContent.trim()} ${b.className} ${r.width}×${r.height}`);
   }
   for (const one of document.querySelectorAll("[id]"))
     if (document.querySelectorAll(`[id="${CSS.escape(one.id)}"]`).length > 1) wrong.push("id twice: " + one.id);

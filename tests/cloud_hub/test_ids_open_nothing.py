@@ -49,3 +49,13 @@ async def test_a_booked_time_is_not_dropped_when_its_guest_presses_another(w, v)
     second = await v.press(FAR + 8, date=DAY)
     assert second.heading == "Your details"
     assert len(w.db.read(lambda tx: tx.all("SELECT id FROM bookings WHERE status = 'confirmed'"))) == 1
+
+
+async def test_one_address_cannot_keep_time_after_time_from_everybody_else(w):
+    answers = []
+    for n in range(31):
+        page = await Visitor(w).press(FAR + 2 * (n % 8), date=DAY)
+        answers.append(page.status)
+    assert answers[-1] == 429 and 429 not in answers[:-1]
+    elsewhere = await Visitor(w, address="192.0.2.9").press(FAR + 56, date=DAY)
+    assert elsewhere.status != 429

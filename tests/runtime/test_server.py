@@ -104,6 +104,19 @@ async def test_a_head_without_end_is_refused_and_a_slow_one_closed(monkeypatch):
             writer.close()
 
 
+async def test_a_body_that_trickles_in_is_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr(server, "BODY_WAIT_S", 0.3)
+    async with served(Demo().edge) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST + b"Content-Length: 500\r\n\r\n{")
+        ended = asyncio.create_task(reader.read())
+        async with asyncio.timeout(5):
+            while not ended.done():
+                writer.write(b" ")
+                await asyncio.sleep(0.05)
+        writer.close()
+
+
 async def test_an_idle_connection_that_has_asked_once_is_kept(monkeypatch):
     monkeypatch.setattr(server, "HEAD_WAIT_S", 0.1)
     async with served(Demo().edge) as port:

@@ -1,9 +1,11 @@
 """Check-in by PIN, by pass and by staff: who comes in, which door opens, and what everybody else is told."""
 
+import asyncio
 import base64
 
 import pytest
 
+from shared.errors import Unavailable
 from shared.keys import SigningKey
 from shared.model import Booking
 from shared.passes import facts_of, write
@@ -177,6 +179,24 @@ async def test_staff_unlock_a_door_once_per_request(world):
     world.doors.failure = away()
     refused = await world.staff.post(f"/api/doors/{FRONT}/unlock", {"request_id": "request-0003"})
     assert code_of(refused) == (409, "door_unavailable") and refused.headers["retry-after"] == "2"
+
+
+async def test_who_asked_for_a_door_is_written_down_before_the_controller_hears_of_it(world):
+    world.doors.silent = True
+    asking = asyncio.create_task(world.staff.post(f"/api/doors/{FRONT}/unlock", {"request_id": "request-0001", "reason": "delivery"}))
+    await world.until(lambda: world.doors.unlocked)
+    assert [(row[1], row[3], row[4]) for row in world.journal() if row[2] == f"asked to unlock {FRONT}"] == [("staff-ada", FRONT, "delivery")]
+    await world.doors.stop()
+    assert (await asking).status_code == 200
+
+
+async def test_a_door_that_cannot_be_put_on_record_is_not_opened_by_staff(world, monkeypatch):
+    async def full(fn):
+        raise Unavailable("The disk is full.")
+
+    monkeypatch.setattr(world.db, "write", full)
+    answer = await world.staff.post(f"/api/doors/{FRONT}/unlock", {"request_id": "request-0001"})
+    assert answer.status_code == 503 and answer.headers["retry-after"] and world.doors.unlocked == []
 
 
 async def test_the_door_panel_tells_state_and_trouble(world):

@@ -235,6 +235,6 @@ async def test_the_stream_of_a_busy_day_ends_with_its_session_too(world, monkeyp
             if not queue_filled:
                 queue_filled = True
                 for queue in world.kit.live._days[on].watchers:
-                    for n in range(4):
+                    for _ in range(4):
                         queue.put_nowait(b"event: cells\n\n")
     assert allowed == [] and heard.count(b"event: cells\n\n") <= 1

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 import urllib.error
@@ -250,3 +251,12 @@ def test_files_that_cannot_be_used_refuse_the_start_with_a_sentence(tmp_path, ca
     config = written(tmp_path, CONFIG.replace(*change, 1))
     assert main(["run", "--config", str(config), "--port", "0"]) == 2
     assert told in capsys.readouterr().err
+
+
+async def test_books_that_cannot_be_read_are_503_with_a_time_to_try_again(world, monkeypatch):
+    def locked(fn):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(world.kit.bookings._db, "read", locked)
+    answer = await world.kiosk.get("/api/facility")
+    assert answer.status_code == 503 and answer.headers["retry-after"] and "disk" not in answer.text

@@ -20,7 +20,9 @@ __all__ = ["RATE_RULES", "STATIC", "CustomerPages", "build"]
 
 #: Z2, per client address: whoever fills forms by hand never meets these
 RATE_RULES = (
-    RateRule("book-writes", 40, 60.0, prefixes=("/book/", "/b/"), methods=frozenset({"POST"})),
+    RateRule("book-writes", 40, 60.0, prefixes=("/book/hold/", "/b/"), methods=frozenset({"POST"})),
+    # A press keeps a time from everybody else for ten minutes or twenty: one address must not be able to keep the whole week.
+    RateRule("book-holds", 30, 600.0, prefixes=("/book/",), methods=frozenset({"POST"})),
     RateRule("book-pages", 240, 60.0, prefixes=("/book", "/b/")),
 )
 

@@ -59,8 +59,8 @@ class BookPages:
             search = Search(site_id=site_id, on=search.on, minutes=search.minutes)
             offers = self._offers.day(search)
         return self._views.page(
-            request, "times.html", public=True, status=400 if wrong else 200, step=1, wrong=wrong, page=self._page(request), kept=self._kept(request),
-            **self._about(offers),
+            request, "times.html", public=True, status=400 if wrong else 200, step=1, wrong=wrong, page=self._page(request),
+            kept=self._kept(request), **self._about(offers),
         )  # fmt: skip
 
     def _about(self, offers: Offers) -> dict[str, object]:

@@ -20,7 +20,7 @@ Club.Grid = class {
     this.root.replaceChildren();
     this.items.clear();
     this.cells.clear();
-    this.root.style.gridTemplateColumns = `4.8rem repeat(${board.bays.length}, minmax(7.5rem, 1fr))`;
+    this.root.style.gridTemplateColumns = `5.2rem repeat(${board.bays.length}, minmax(7.5rem, 1fr))`;
     this.root.style.gridTemplateRows = `auto repeat(${this.count}, var(--quarter))`;
     const head = h("div.row", { role: "row" }, h("div.corner", { role: "columnheader" }, board.rows.length === 48 ? "" : `${board.rows.length / 2} h`));
     board.bays.forEach((bay, column) => {

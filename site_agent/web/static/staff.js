@@ -84,7 +84,7 @@
       const late = Club.late(item), gone = late && item.start + NO_SHOW_MIN / 15 < now && Club.may("check_in");
       return h("li.comer", {}, h("button.arrival", { onclick: () => Club.openItem(item) },
         h("span.when", {}, item.clock.split("–")[0]), h("span.what", {}, h("strong", {}, item.label), h("span", {}, bay ? bay.bay : "", late ? h("b.late", {}, ` · late ${Club.length(Math.floor((now - item.start) * 15))}`) : null)),
-        h(`span.state${item.state === "checked_in" ? ".in" : ""}`, {}, late ? "" : item.state === "checked_in" ? "in" : item.start <= now + 1 ? "due" : "")),
+        late ? null : h(`span.state${item.state === "checked_in" ? ".in" : ""}`, {}, item.state === "checked_in" ? "in" : item.start <= now + 1 ? "due" : "")),
       gone ? h("button.button.small", { "aria-label": `${item.label} is a no-show`, onclick: () => Club.noShow(item.id, item.label) }, "No-show") : null);
     })) : h("p.fine", {}, "Nobody is expected for the rest of the day."));
   }
