@@ -319,7 +319,7 @@ def _print(
     print(f"\nClubOS Booking serves after {served_s:.1f} s and is filled after {ready_s:.1f} s: {filled}.\n")
     for name, value in rows:
         print(f"  {name:<{width}}  {value}".rstrip())
-    print("\nBeside it: make demo-check. Ctrl-C stops everything.\n", flush=True)
+    print(f"\nBeside it: make demo-check. Ctrl-C stops everything (from elsewhere: kill {os.getpid()}).\n", flush=True)
 
 
 def _names() -> Iterator[str]:

@@ -40,7 +40,6 @@ CREATE TABLE orders (
     doc TEXT NOT NULL
 );
 CREATE INDEX orders_reference ON orders (reference);
-CREATE INDEX orders_customer ON orders (customer_id);
 CREATE TABLE bookings (
     id TEXT PRIMARY KEY, order_id TEXT NOT NULL, site_id TEXT NOT NULL, resource_id TEXT NOT NULL, first INTEGER NOT NULL,
     past INTEGER NOT NULL, status TEXT NOT NULL, displaced INTEGER NOT NULL, sale_no INTEGER NOT NULL, customer_id TEXT NOT NULL,
