@@ -225,7 +225,7 @@ def _web(hub: Hub) -> tuple[Litestar, WebEdge]:
         routers,
         request_class=StrictRequest,
         exception_handlers=problems.handlers(),
-        openapi_config=describe(static.url("runtime/openapi.css")).config,
+        openapi_config=describe(static.url("runtime/openapi.css"), hub.clock.now).config,
         logging_config=None,
         lifespan=[_lifespan],
         state=State({"hub": hub, "gauges": metrics.Gauges(hub.metrics)}),

@@ -15,6 +15,7 @@ HOLDS_EVERY_S = 5.0
 PINS_EVERY_S = 60.0
 SWEEP_EVERY_S = 60.0
 SESSIONS_EVERY_S = 3600.0
+DOORS_EVERY_S = 1.0
 
 
 class Ticks(Protocol):
@@ -30,4 +31,5 @@ def register(ticker: Ticks, kit: Kit, upkeeper: upkeep.Upkeep) -> None:
     ticker.every(HOLDS_EVERY_S, kit.bookings.expire, "expire")
     ticker.every(PINS_EVERY_S, upkeeper.pins, "pins")
     ticker.every(SWEEP_EVERY_S, kit.credentials.sweep, "door-credentials")
+    ticker.every(DOORS_EVERY_S, lambda: kit.doors.tick(watched=kit.live.watching > 0), "doors")
     ticker.every(SESSIONS_EVERY_S, kit.people.sessions.purge, "sessions")

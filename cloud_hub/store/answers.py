@@ -27,6 +27,12 @@ def put(tx: Tx, scope: str, key: str, answer: Answer, at: int) -> None:
     )
 
 
+def replace(tx: Tx, scope: str, key: str, answer: Answer, at: int) -> None:
+    """As `put`, in the place of what was answered before."""
+    tx.run("DELETE FROM answers WHERE scope = :s AND key = :k", {"s": scope, "k": key})
+    put(tx, scope, key, answer, at)
+
+
 def forget(tx: Tx, before: int) -> int:
     """Lets answers go that were given before that unix second. Returns how many."""
     return tx.run("DELETE FROM answers WHERE at < :b", {"b": before})

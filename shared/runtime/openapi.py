@@ -6,8 +6,10 @@ Invariant: nothing in either form is loaded from elsewhere; every operation says
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, get_args
 
 import msgspec
@@ -60,6 +62,7 @@ def reads(*headers: HeaderField) -> dict[str, Any]:
 class ApiDescription:
     """`catalogue`: every problem code the API knows besides the ordinary ones. `css_url`: the address of `runtime/openapi.css`.
 
+    `examples`: field, parameter or shape -> the value that the page shows for it; days in them are those of the day after `clock`'s (UTC).
     Hand `config` to Litestar. `security`: scheme name -> scheme; operations name theirs by `security=[{name: []}]`.
     """
 
@@ -75,8 +78,12 @@ class ApiDescription:
         security: Mapping[str, SecurityScheme] | None = None,
         tags: Sequence[Tag] = (),
         path: str = "/api",
+        examples: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.catalogue = dict(catalogue or {})
+        self._examples = dict(examples or {})
+        self._clock = clock
         self._css_url = css_url
         self._icon_url = icon_url
         self._finished: dict[str, Any] | None = None
@@ -110,7 +117,14 @@ class ApiDescription:
 
     def page(self, app: Any, schema: Mapping[str, Any]) -> str:
         json_url = f"{self.config.path}/openapi.json"
-        return render_page(self.finished(app, schema), css_url=self._css_url, json_url=json_url, icon_url=self._icon_url)
+        return render_page(
+            self.finished(app, schema), css_url=self._css_url, json_url=json_url, icon_url=self._icon_url, examples=self._examples,
+            example_day=self.example_day(),
+        )  # fmt: skip
+
+    def example_day(self) -> date:
+        """The day after today, which can still be booked."""
+        return (datetime.fromtimestamp(self._clock(), UTC) + timedelta(days=1)).date()
 
 
 def problem_schema() -> dict[str, Any]:
@@ -233,12 +247,14 @@ class _Plugin(OpenAPIRenderPlugin):
     def __init__(self, description: ApiDescription, path: str, media_type: MediaType | str) -> None:
         super().__init__(path=path, media_type=media_type, favicon="", style="")
         self._description = description
-        self._rendered: bytes | None = None
+        self._rendered: tuple[date, bytes] | None = None
 
     def render(self, request: Request, openapi_schema: dict[str, Any]) -> bytes:
-        if self._rendered is None:
-            self._rendered = self._draw(request.app, openapi_schema)
-        return self._rendered
+        # Routes do not change after start, but the day in the examples does.
+        day = self._description.example_day()
+        if self._rendered is None or self._rendered[0] != day:
+            self._rendered = day, self._draw(request.app, openapi_schema)
+        return self._rendered[1]
 
     def receive_router(self, router: Router) -> None:
         # Litestar adds a catch-all that answers HTML below the API's path; unknown addresses there are a problem document.

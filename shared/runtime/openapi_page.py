@@ -3,17 +3,24 @@
 Pure: a dictionary goes in, text comes out. Invariant: everything from the document is escaped.
 """
 
+import copy
 import html
 import json
 import shlex
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 _METHODS = ("get", "post", "put", "patch", "delete")
+_SAFE_METHODS = ("get",)
 _EXAMPLE_DEPTH_MAX = 6
+#: the day of every example; the page puts a day in its place that can still be booked
+EXAMPLE_DAY = "2027-05-14"
+#: the later of two moments, which must lie after the earlier one
+_LATER = {name: f"{EXAMPLE_DAY}T19:00:00Z" for name in ("end", "to")}
 _FORMAT_EXAMPLES = {
-    "date": "2027-05-14",
-    "date-time": "2027-05-14T18:30:00Z",
+    "date": EXAMPLE_DAY,
+    "date-time": f"{EXAMPLE_DAY}T18:00:00Z",
     "time": "18:30:00",
     "uuid": "3f1c6f0a-7d55-4c7e-9a55-0d6f6a1b2c3d",
     "email": "testa@example.test",
@@ -30,8 +37,43 @@ _LIMIT_SIGNS = {
 Schema = Mapping[str, Any]
 
 
-def render_page(document: Schema, *, css_url: str, json_url: str, icon_url: str = "data:,") -> str:
-    """The whole page. The default icon is an empty one: without any, browsers ask for /favicon.ico."""
+def render_page(
+    document: Schema,
+    *,
+    css_url: str,
+    json_url: str,
+    icon_url: str = "data:,",
+    examples: Mapping[str, Any] | None = None,
+    example_day: date | None = None,
+) -> str:
+    """The whole page. The default icon is an empty one: without any, browsers ask for /favicon.ico.
+
+    `examples`: values to show, as in `with_examples`. `example_day` stands in the examples where a day is asked for.
+    """
+    page = _page(with_examples(document, {**_LATER, **(examples or {})}), css_url, json_url, icon_url)
+    return page.replace(EXAMPLE_DAY, example_day.isoformat()) if example_day else page
+
+
+def with_examples(document: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy whose shapes, fields and parameters of these names have these examples; those with an example of their own keep it."""
+    made = copy.deepcopy(dict(document))
+    for name, shape in made.get("components", {}).get("schemas", {}).items():
+        _give(shape, name, examples)
+        for field, inner in (shape.get("properties") or {}).items():
+            _give(inner, field, examples)
+    for item in made.get("paths", {}).values():
+        for method in _METHODS:
+            for parameter in item.get(method, {}).get("parameters") or []:
+                _give(parameter.setdefault("schema", {}), parameter["name"], examples)
+    return made
+
+
+def _give(schema: dict[str, Any], name: str, examples: Mapping[str, Any]) -> None:
+    if name in examples:
+        schema.setdefault("examples", [examples[name]])
+
+
+def _page(document: Schema, css_url: str, json_url: str, icon_url: str) -> str:
     groups = _by_tag(document)
     info = document.get("info", {})
     schemas = document.get("components", {}).get("schemas", {})
@@ -45,7 +87,7 @@ def render_page(document: Schema, *, css_url: str, json_url: str, icon_url: str 
         f'<link rel="icon" href="{_e(icon_url)}"><link rel="stylesheet" href="{_e(css_url)}"></head><body>'
         f'<a class="skip" href="#main">Skip to the operations</a><header><h1>{title} <small>{_e(info.get("version", ""))}</small></h1>'
         f'{_paragraphs(info.get("description", ""))}<p><a href="{_e(json_url)}">OpenAPI document</a> · In the examples, <code>$BASE</code> '
-        f'is this server\'s address and <code>$KEY</code> your key.</p></header><nav aria-label="Operations">{nav}'
+        f'is this server\'s address{_legend(document)}.</p></header><nav aria-label="Operations">{nav}'
         f'<p><a href="#shapes">Shapes</a></p></nav><main id="main">{body}'
         f'<section id="shapes"><h2>Shapes</h2>{shapes}</section></main></body></html>'
     )
@@ -102,11 +144,69 @@ def _operation(document: Schema, method: str, path: str, operation: Schema) -> s
     summary = operation.get("summary") or operation.get("operationId", "")
     return (
         f'<article id="{_anchor(method, path)}"><h3><span class="method {method}">{method.upper()}</span> <code>{_e(path)}</code></h3>'
-        f"<p><strong>{_e(summary)}</strong>{' · needs a key' if operation.get('security') else ''}</p>"
+        f"<p><strong>{_e(summary)}</strong>{_needed(document, operation)}</p>"
         f"{_paragraphs(operation.get('description'))}{_parameters(operation)}"
         f"{f'<h4>Body</h4><p>{_e(media)}: {type_of(shape)}</p><pre>{_e(example)}</pre>' if media else ''}"
-        f"<h4>Answers</h4>{_responses(operation)}<h4>Example</h4><pre>{_e(curl_of(document, method, path, operation))}</pre></article>"
+        f"<h4>Answers</h4>{_responses(operation)}{_curls(document, method, path, operation)}</article>"
     )
+
+
+def _curls(document: Schema, method: str, path: str, operation: Schema) -> str:
+    """One example for each way of saying who asks."""
+    ways = _ways(operation) or [""]
+    heads = [f"Example, {_way_words(document, way)}" if len(ways) > 1 else "Example" for way in ways]
+    return "".join(
+        f"<h4>{_e(head)}</h4><pre>{_e(curl_of(document, method, path, operation, way))}</pre>"
+        for head, way in zip(heads, ways, strict=True)
+    )
+
+
+def _schemes(document: Schema) -> Mapping[str, Schema]:
+    return document.get("components", {}).get("securitySchemes") or {}
+
+
+def _ways(operation: Schema) -> list[str]:
+    """The names of the security schemes of which one is enough."""
+    return [name for way in operation.get("security") or [] for name in way]
+
+
+def _is_cookie(document: Schema, way: str) -> bool:
+    return _schemes(document).get(way, {}).get("in") == "cookie"
+
+
+def _variable(document: Schema, way: str) -> str:
+    """The shell's name for what is sent: `$KEY` where there is one kind of key, else one for each scheme."""
+    if _is_cookie(document, way):
+        return "$SESSION"
+    return "$KEY" if len(_schemes(document)) < 2 else f"${way.upper()}"
+
+
+def _way_words(document: Schema, way: str) -> str:
+    return f"with a {way} session" if _is_cookie(document, way) else f"with a {way} token"
+
+
+def _needed(document: Schema, operation: Schema) -> str:
+    ways = _ways(operation)
+    if not ways:
+        return ""
+    if len(_schemes(document)) < 2:
+        return " · needs a key"
+    told = " or ".join(_way_words(document, way).removeprefix("with ") for way in ways)
+    return f" · needs {_e(told)}"
+
+
+def _legend(document: Schema) -> str:
+    """What the variables of the examples stand for."""
+    schemes = _schemes(document)
+    if len(schemes) < 2:
+        return " and <code>$KEY</code> your key"
+    told = [f", <code>{_e(_variable(document, way))}</code> {_e(_secret_words(document, way))}" for way in schemes]
+    csrf = any(_is_cookie(document, way) for way in schemes)
+    return "".join(told) + (", and <code>$CSRF</code> the CSRF token that signing in answers with" if csrf else "")
+
+
+def _secret_words(document: Schema, way: str) -> str:
+    return f"the cookie of a {way} session" if _is_cookie(document, way) else f"the token of a {way}"
 
 
 def _parameters(operation: Schema) -> str:
@@ -195,7 +295,7 @@ def _plain_example(document: Schema, schema: Schema, depth: int) -> Any:
     if isinstance(kind, list):
         kind = next((item for item in kind if item != "null"), None)
     if kind == "object" or "properties" in schema:
-        return {name: example_of(document, shape, depth + 1) for name, shape in (schema.get("properties") or {}).items()}
+        return _object_example(document, schema, depth)
     if kind == "array":
         return [example_of(document, schema.get("items") or {}, depth + 1)]
     if kind in ("integer", "number"):
@@ -205,8 +305,28 @@ def _plain_example(document: Schema, schema: Schema, depth: int) -> Any:
     return _FORMAT_EXAMPLES.get(schema.get("format", ""), "text") if kind == "string" else None
 
 
-def curl_of(document: Schema, method: str, path: str, operation: Schema) -> str:
-    """A curl command for the operation, required query parameters filled in."""
+def _object_example(document: Schema, schema: Schema, depth: int) -> dict[str, Any]:
+    """What must be given and what has a value by itself; a field that may be left empty is left out."""
+    required = schema.get("required") or ()
+    made = {
+        name: example_of(document, shape, depth + 1)
+        for name, shape in (schema.get("properties") or {}).items()
+        if name in required or shape.get("default", True) not in (None, "", [], {})
+    }
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def _proof(document: Schema, method: str, way: str) -> list[str]:
+    """The options of curl that say who asks. A cookie acts only with the CSRF token beside it."""
+    variable = _variable(document, way)
+    if not _is_cookie(document, way):
+        return [f'-H "Authorization: Bearer {variable}"']
+    cookie = [f'-b "{_schemes(document)[way]["name"]}={variable}"']
+    return cookie if method in _SAFE_METHODS else [*cookie, '-H "X-CSRF-Token: $CSRF"']
+
+
+def curl_of(document: Schema, method: str, path: str, operation: Schema, way: str = "") -> str:
+    """A curl command for the operation, required query parameters filled in. `way`: a security scheme; the operation's first without one."""
     asked = []
     for item in operation.get("parameters") or []:
         value = str(example_of(document, item.get("schema", {})))
@@ -216,8 +336,8 @@ def curl_of(document: Schema, method: str, path: str, operation: Schema) -> str:
             asked.append(f"{item['name']}={value}")
     query = "?" + "&".join(asked) if asked else ""
     lines = [f'curl -X {method.upper()} "$BASE{path}{query}"']
-    if operation.get("security"):
-        lines.append('-H "Authorization: Bearer $KEY"')
+    if ways := _ways(operation):
+        lines += _proof(document, method, way or ways[0])
     content = operation.get("requestBody", {}).get("content", {})
     if media := next(iter(content), ""):
         value = json.dumps(example_of(document, content[media].get("schema", {})))

@@ -1,7 +1,7 @@
 """Opening doors for people: by whom, for which booking, journalled, with an honest answer about what the controller said.
 
 The browser never opens a door, this does (K1). Invariant: every unlock that was asked for stands in the journal with actor, booking and
-outcome; a door controller that is away or absent refuses nothing but the unlock itself.
+outcome; a door controller that is away or absent refuses nothing but the unlock itself; no lock is told from a word older than `OLD_S`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ _log = log.get("site_agent.doors")
 #: how long a person at the door is kept waiting for the controller's answer
 ANSWER_WAIT_S = 3.0
 STATES_KEPT_S = 5.0
+#: a pulse ends by itself and the controller tells nobody: when to ask whether the door has locked again, after an unlock
+AGAIN_AFTER_S = (2, 7)
+#: how often to ask while somebody watches, since doors are also opened at their readers
+WATCHED_EVERY_S = 15
+#: after this a lock's state is no news any more and is not told
+OLD_S = 30
 STOP_WAIT_S = 2.0
 
 
@@ -68,6 +74,7 @@ class DoorDesk:
         self._seen: dict[str, DoorState] = {}
         self._asked_at = self._heard_at = 0
         self._trouble = ""
+        self._again: dict[str, tuple[int, ...]] = {}
         self._starting: asyncio.Future[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._unlocking: set[asyncio.Task[Unlocked]] = set()
@@ -146,6 +153,8 @@ class DoorDesk:
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
         self._tell()
+        if error is None and not task.cancelled():
+            self._again[door_id] = tuple(self._desk.now() + after_s for after_s in AGAIN_AFTER_S)
         self._look_soon()
 
     async def answered(self, tasks: dict[str, asyncio.Task[Unlocked]], wait_s: float = ANSWER_WAIT_S) -> Opened:
@@ -186,23 +195,49 @@ class DoorDesk:
         """What is known now; asks the controller anew in the background where that is old."""
         if self._doors is None:
             return Panel(False, "", ())
-        if self._desk.now() - self._asked_at >= STATES_KEPT_S:
-            self._look_soon()
+        self.refresh()
         return Panel(True, self._trouble, tuple(self._view(door_id, number) for number, door_id in enumerate(self._known_ids(), 1)))
 
     def _view(self, door_id: str, number: int) -> DoorView:
-        """What the controller said last; while it is away its old word is no news, so lock and leaf are unknown."""
+        """What the controller said last; an old word is no news, nor is any while it is away, so lock and leaf are unknown then."""
         seen = self._seen.get(door_id)
         if seen is None:
             return DoorView(door_id, f"Door {number}", "unknown", "unknown", True, 0)
-        lock, leaf = ("unknown", "unknown") if self._trouble else (seen.lock, seen.leaf)
+        lock, leaf = ("unknown", "unknown") if self._trouble or self._old() else (seen.lock, seen.leaf)
         return DoorView(door_id, seen.name, lock, leaf, seen.controlled, self._heard_at)
+
+    def _old(self) -> bool:
+        return self._desk.now() - self._heard_at > OLD_S
 
     def _known_ids(self) -> list[str]:
         """The doors that the config names, then those that the controller has beside them."""
         house = self._db.read(lambda tx: self._houses.of(tx, self._site_id))
         named = [*house.facility.door_ids, *(door for bay in house.resources.values() for door in bay.door_ids)]
         return list(dict.fromkeys([*named, *(seen.door_id for seen in self._seen.values() if seen.controlled)]))
+
+    def refresh(self) -> None:
+        """Somebody begins to watch: asks the controller in the background where its last word is older than `STATES_KEPT_S`."""
+        if self._doors is not None and self._desk.now() - self._asked_at >= STATES_KEPT_S:
+            self._look_soon()
+
+    async def tick(self, *, watched: bool) -> None:
+        """Asks again what is due: doors that were unlocked until they read locked, and all of them now and then while `watched`."""
+        now = self._desk.now()
+        due = {door_id: tuple(at for at in times if at > now) for door_id, times in self._again.items() if times[0] <= now}
+        if self._doors is None or not (due or (watched and now - self._asked_at >= WATCHED_EVERY_S)):
+            return
+        for door_id, later in due.items():
+            self._again[door_id] = later
+            if not later:
+                del self._again[door_id]
+        self._look_soon()
+        if self._asking is not None:
+            await asyncio.wait([self._asking])
+        for door_id, later in due.items():
+            seen = self._seen.get(door_id)
+            # another unlock meanwhile has set times of its own, which stay
+            if not self._trouble and seen is not None and seen.lock == "locked" and self._again.get(door_id) == later:
+                del self._again[door_id]
 
     def _look_soon(self) -> None:
         if not self._stopping and (self._asking is None or self._asking.done()):
@@ -212,14 +247,14 @@ class DoorDesk:
         """Asks the controller for its doors now."""
         if self._doors is None:
             return
-        before = (self._seen, self._trouble)
+        before, was_old = (self._seen, self._trouble), self._old()
         try:
             self._seen = {door.door_id: door for door in await self._doors.doors()}
             self._trouble, self._heard_at = "", self._desk.now()
         except Failure as error:
             self._trouble = error.detail
         self._asked_at = self._desk.now()
-        if before != (self._seen, self._trouble):
+        if before != (self._seen, self._trouble) or (was_old and not self._trouble):
             self._tell()
 
     def _tell(self) -> None:

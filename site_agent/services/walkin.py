@@ -88,6 +88,11 @@ def price_shown(price: Price) -> PriceShown:
     return PriceShown(tuple((line.label, money(line.cents, price.currency)) for line in price.lines), money(price.total_cents, price.currency))
 
 
+def length(minutes: int) -> str:
+    """A length as short as a button asks: "1 hour", "2 h 30 min", "3 hours"."""
+    return rules.length(minutes) if minutes % 60 == 0 or minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 class WalkIn:
     """The kiosk's view of what is free."""
 
@@ -183,7 +188,7 @@ class WalkIn:
         for minutes in range(policy.min_min, longest + 1, policy.step_min):
             interval = Interval(run.start, run.start + minutes // slots.SLOT_MIN)
             price = self._price(house, resource, interval)
-            yield Length(minutes, rules.length(minutes), slots.label(zone, interval.end), money(price.total_cents, price.currency))
+            yield Length(minutes, length(minutes), slots.label(zone, interval.end), money(price.total_cents, price.currency))
 
     def _price(self, house: House, resource: Resource, interval: Interval) -> Price:
         part = Part(booking_id="", resource_id=resource.id, start=interval.start, end=interval.end)

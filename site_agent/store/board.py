@@ -169,7 +169,10 @@ def _clock(zone: str, start: int, end: int) -> str:
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """Today in numbers (S2, A8): counted from the books, nothing estimated. `booked_minutes` of `open_minutes` on all bays."""
+    """A day in numbers (S2, A8): counted from the books, nothing estimated. `booked_minutes` of `bay_minutes` on all bays.
+
+    `expected` counts who is to arrive on that day; today also who should have come before midnight and still may.
+    """
 
     expected: int
     inside: int
@@ -185,7 +188,7 @@ def figures(tx: Tx, desk: Desk, house: House, on: date) -> Figures:
     span, site_id, now = slots.day_span(house.facility.zone, on), house.facility.id, desk.now()
     visits = records.attendance_between(tx, site_id, span.start, span.end)
     counts = dict.fromkeys(("confirmed", "checked_in", "completed", "no_show"), 0)
-    late = booked = 0
+    expected = late = booked = 0
     for b in records.bookings_between(tx, site_id, span.start, span.end):
         visit = visits.get(b.id)
         state = shown(b.status, visit.state if visit else "")
@@ -193,8 +196,9 @@ def figures(tx: Tx, desk: Desk, house: House, on: date) -> Figures:
             continue
         counts[state] += 1
         booked += (min(b.end, span.end) - max(b.start, span.start)) * 15
+        expected += state == "confirmed" and (b.start >= span.start or span.start <= now // 900 < span.end)
         late += state == "confirmed" and b.starts_at + 5 * 60 <= now < b.ends_at
     bays = sum(1 for r in house.resources.values() if r.active)
     return Figures(
-        counts["confirmed"], counts["checked_in"], late, counts["completed"], counts["no_show"], booked, bays * len(span) * 15
+        expected, counts["checked_in"], late, counts["completed"], counts["no_show"], booked, bays * len(span) * 15
     )

@@ -67,6 +67,7 @@ def board_page(request: Request) -> Response[str]:
     """The frame of the day's board; its script does the rest."""
     kit, asker = kit_of(request), asker_of(request)
     house = kit.bookings.house()
+    kit.doors.refresh()
     return request.app.state.pages.page(
         "staff.html", facility=house.facility, asker=asker, rights=" ".join(sorted(asker.rights)), csrf=kit.csrf.token(request.scope),
         today=kit.walkin.today().isoformat(), policy=house.profile.policy,
@@ -83,6 +84,7 @@ def events(request: Request, on: Annotated[date, QueryParameter(name="date")], v
         asker = await kit.people.staff_of(cookie)
         return asker is not None and asker.may("view")
 
+    kit.doors.refresh()
     heard = request.headers.get("last-event-id", "")[:40]
     stream = kit.live.events(bodies.day(on), heard or version, still_allowed)
     return Stream(stream, media_type="text/event-stream", headers={"cache-control": "no-store", "x-accel-buffering": "no"})

@@ -247,6 +247,7 @@ async def test_a_block_displaces_is_resolved_by_a_seat_elsewhere_and_is_taken_aw
     await field(page, "Reason").fill("projector lamp")
     await field(page, "Length").select_option("120")
     await sheet(page).get_by_role("button", name="Take out of sale").click()
+    await expect(toast(page, "What this displaces is under “Needs you”.")).to_be_visible()
     await expect(page.locator(".item.t-displaced")).to_contain_text("Mocka Displaced")
     conflicts = page.get_by_label("Conflicts")
     await expect(conflicts).to_contain_text("The box is blocked at that time.")
@@ -257,6 +258,57 @@ async def test_a_block_displaces_is_resolved_by_a_seat_elsewhere_and_is_taken_aw
     await sheet(page).get_by_role("button", name="Put back on sale").click()
     await expect(page.locator(".item.t-block")).to_have_count(0)
     assert said == []
+
+
+async def test_a_block_of_a_free_box_speaks_of_nobody_who_is_displaced(browser, world):
+    w, url = world
+    await w.booked(3, 4, name="Mocka Afterwards")
+    page, said = await staff_page(browser, url)
+    await cell(page, 3, 0).click()
+    await sheet(page).get_by_role("tab", name="Block").click()
+    await field(page, "Length").select_option("120")
+    await sheet(page).get_by_role("button", name="Take out of sale").click()
+    await expect(page.locator(".toast span")).to_have_text("Out of sale.")
+    assert said == []
+
+
+async def test_the_cards_are_of_the_day_shown_and_nobody_plays_or_is_late_on_another_day(browser, world):
+    w, url = world
+    await w.booked(1, 0)
+    await w.booked(1, 40, 4)
+    await w.booked(1, 60, 4)
+    w.clock.forward(600)
+    page, said = await staff_page(browser, url)
+    cards = page.get_by_label("The day in numbers").locator(".figure")
+    await expect(cards).to_have_text(["1expected", "0playing", "1late", "1 %booked"])
+    await page.get_by_label("The day after").click()
+    await expect(cards).to_have_text(["2expected", "–playing", "–late", "4 %booked"])
+    await page.get_by_role("button", name="Today").click()
+    await expect(cards.first).to_have_text("1expected")
+    assert said == []
+
+
+async def test_no_more_people_can_be_chosen_than_the_box_holds(browser, world):
+    w, url = world
+    boxes = w.kit.loaded.resources
+    page, said = await staff_page(browser, url)
+    await page.route("**/api/board?*", _a_small_second_box)
+    await page.reload()
+    await cell(page, 1, 2).click()
+    people = field(page, "People")
+    await expect(people.locator("option")).to_have_count(boxes[0].capacity)
+    await people.select_option(str(boxes[0].capacity))
+    await field(page, "Box").first.select_option(f"{SITE}.box-2")
+    await expect(people.locator("option")).to_have_count(2)
+    await expect(people).to_have_value("2")
+    assert said == []
+
+
+async def _a_small_second_box(route):
+    answer = await route.fetch()
+    board = await answer.json()
+    board["bays"][1]["capacity"] = 2
+    await route.fulfill(response=answer, json=board)
 
 
 async def test_a_dark_link_is_shown_and_a_far_time_takes_an_override_with_a_warning_and_a_reason(browser, world):

@@ -76,6 +76,7 @@ async def test_the_price_has_its_lines_and_its_tax(v):
 
 async def test_the_policy_is_told_before_booking(v):
     details = (await v.press(FAR, date=DAY)).words
+    assert "At most 2 bookings can be open at a time." in details and "Name required" in details
     assert "If you cancel before the start, the whole price comes back." in details
     assert "The first change is free; the second change costs $10.00; after that our staff can help you." in details
     assert "$10.00 of the price is a deposit. It is kept only if nobody comes." in details

@@ -93,7 +93,8 @@ async def test_what_comes_back_is_said_before_cancelling_and_the_slots_are_free_
     assert sure.heading == "Cancel this booking?" and "Price $39.90 Comes back $39.90" in sure.words
     assert live(w), "asking changes nothing"
     gone = await v.send(sure.form("/cancel"))
-    assert gone.heading == "Cancelled"
+    assert gone.heading == "Cancelled" and "$39.90 comes back." in gone.words
+    assert "What next" in gone.words and "the PIN and change" not in gone.words
     assert w.db.read(lambda tx: tx.all("SELECT * FROM claims")) == []
     again = await v.send(sure.form("/cancel"))
     assert again.heading == "Cancelled", "a second press is answered with how it stands"

@@ -1,6 +1,8 @@
 """The API's description: true, complete about refusals, and browsable with nothing from elsewhere."""
 
+import html
 import re
+from datetime import date
 from html.parser import HTMLParser
 
 import pytest
@@ -127,3 +129,18 @@ def test_nothing_in_a_document_can_break_out_of_the_page():
 def test_the_curl_example_is_safe_to_paste():
     operation = {"requestBody": {"content": {"application/json": {"schema": {"example": "it's `here`"}}}}}
     assert curl_of({}, "post", "/a", operation).endswith("-d '\"it'\"'\"'s `here`\"'")
+
+
+def test_an_example_sends_what_its_operation_takes_and_leaves_empty_fields_out():
+    document = {
+        "components": {
+            "securitySchemes": {"staff": {"type": "apiKey", "in": "cookie", "name": "session"}, "kiosk": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"Ask": {"type": "object", "properties": {"end": {"type": "string", "format": "date-time"}, "code": {"default": ""}}}},
+        },
+        "paths": {"/a": {"post": {"security": [{"staff": []}, {"kiosk": []}], "requestBody": {
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Ask"}}}}}}},
+    }  # fmt: skip
+    page = html.unescape(render_page(document, css_url="/c", json_url="/j", example_day=date(2028, 2, 29)))
+    assert '-b "session=$SESSION"' in page and '-H "X-CSRF-Token: $CSRF"' in page and '-H "Authorization: Bearer $KIOSK"' in page
+    assert "needs a staff session or a kiosk token" in page and "$KEY" not in page
+    assert """-d '{"end": "2028-02-29T19:00:00Z"}'""" in page

@@ -30,6 +30,7 @@ async def test_a_guest_books_now_and_gets_pin_and_code_on_the_screen(world):
     link = re.search(r'href="(/kiosk/book/bedford\.box-1\?start=\d+)"', openings.text)[1]
     details = await screen.get(link)
     assert "1 hour" in details.text and "$39.90" in details.text and "6 hours" in details.text
+    assert "2 h 30 min" in details.text and "150 minutes" not in details.text
     fields = {**hidden(details.text, "/kiosk/review"), "minutes": "90", "name": "Walker Inn", "phone": "902-555-0133", "guests": "2"}
     review = await screen.form("/kiosk/review", **fields)
     assert review.status_code == 200 and "$59.85" in review.text and "HST" in review.text

@@ -62,6 +62,20 @@ async def test_figures_are_counted_from_the_books(world):
     assert figures == {"expected": 1, "inside": 1, "late": 1, "done": 0, "no_shows": 0, "booked_minutes": 120, "bay_minutes": 4 * 1440}
 
 
+async def test_figures_of_another_day_count_who_arrives_on_that_day(linked):
+    await linked.booked(1, 0)
+    await linked.booked(1, 23)  # 23:30 to 00:30
+    await linked.booked(1, 40)
+    of = lambda answer: answer.json()["figures"]  # noqa: E731
+    tomorrow = of(await linked.staff.get("/api/panels", date="2026-11-22"))
+    assert (tomorrow["expected"], tomorrow["late"], tomorrow["booked_minutes"]) == (1, 0, 90)
+    assert of(await linked.staff.get("/api/panels", date=TODAY))["expected"] == 2
+    linked.clock.forward(12 * 3600 + 600)  # ten past midnight: who should have come at 23:30 is expected still
+    linked.staff = await linked.signed_in("ada")  # the session has ended by then
+    today = of(await linked.staff.get("/api/panels", date="2026-11-22"))
+    assert (today["expected"], today["late"]) == (2, 1)
+
+
 class Watcher:
     """A page that listens: collects the events of one day's stream."""
 

@@ -45,7 +45,7 @@ def _site(hub: Hub, s: LinkState) -> SiteOut:
     opt={**needs("customers:read"), **raises("customer_not_found")},
 )  # fmt: skip
 async def customer(request: Request, customer_id: FromPath[str]) -> Response[CustomerOut]:
-    """A customer, through merges. Totals are counted from the bookings, never kept."""
+    """A customer, through merges: the `customer_id` of a booking. Totals are counted from the bookings, never kept."""
     hub = hub_of(request)
     found = hub.board.customer(customer_id)
     if found is None:

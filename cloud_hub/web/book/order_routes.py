@@ -61,7 +61,8 @@ class OrderPages:
         page, root = self._open(order_id, token), self._root(order_id, token)
         cards = {visit.booking.id: self._visits.card(visit) for visit in page.visits}
         return self._show(
-            request, "order.html", page, root, referrer=NO_REFERRER, step=3, cards=cards, new=request.query_params.get("new") == "1",
+            request, "order.html", page, root, referrer=NO_REFERRER, step=3, cards=cards, refund=self._visits.refunded(page),
+            new=request.query_params.get("new") == "1",
             doors={visit.booking.id: self._visits.doors(visit.booking) for visit in page.visits},
             longer={visit.booking.id: bool(self._visits.longer(page, visit)) for visit in page.live},
             may_change={visit.booking.id: not self._visits.change(page, visit).staff_only for visit in page.live},

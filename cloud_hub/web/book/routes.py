@@ -164,6 +164,7 @@ class BookPages:
         return self._views.page(
             request, "details.html", status=status, step=2, held=held, house=held.house, form=form, quoted=quoted, errors=errors,
             told=told or [], policy=words.policy(held.house, self._offers.today(held.house)), now=self._hub.desk.now(), boxes=len(held.holds),
+            open_limit=words.open_limit(held.house.profile.policy),
             token=quoted.tokens[0] if len(quoted.tokens) == 1 else "", codes=bool(held.house.profile.tariff.codes),
         )  # fmt: skip
 

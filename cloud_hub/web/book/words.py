@@ -111,6 +111,13 @@ def policy(house: House, today: date) -> list[tuple[str, str]]:
     return found
 
 
+def open_limit(policy: Policy) -> str:
+    """How many bookings somebody of whom nothing is known may have open; empty where the policy lets nobody unknown book."""
+    if not policy.open_max:
+        return ""
+    return f"At most {policy.open_max} {'booking' if policy.open_max == 1 else 'bookings'} can be open at a time."
+
+
 def cancelling(policy: Policy) -> str:
     steps = sorted((s for s in policy.cancellation if s.who == type(s.who)()), key=lambda s: -s.before_min)
     if not steps:

@@ -126,7 +126,12 @@ Club.newAt = (resourceId, start, end) => {
   const long = h("select", { name: "minutes" }, Club.options(lengths, Math.min(minutes, Number(page.max))));
   const name = h("input", { name: "name", maxlength: 80, autocomplete: "off", required: true });
   const phone = h("input", { name: "phone", maxlength: 32, inputmode: "tel", autocomplete: "off", placeholder: "902-555-0142" });
-  const guests = h("select", { name: "guests" }, Club.options([1, 2, 3, 4, 5, 6].map((n) => [n, n]), 1));
+  const guests = h("select", { name: "guests" });
+  const fit = () => {  // as many people as the chosen bay holds
+    const most = board.bays.find((one) => one.id === bay.value).capacity;
+    guests.replaceChildren(...Club.options(Array.from({ length: most }, (_, n) => [n + 1, n + 1]), Math.min(Number(guests.value) || 1, most)));
+  };
+  fit();
   const price = h("p.price-line", { "aria-live": "polite" }, " ");
   const error = h("div.notice.bad", { role: "alert", hidden: true });
   const reason = h("input", { maxlength: 300, placeholder: "Why is this sold over the line?" });
@@ -158,6 +163,7 @@ Club.newAt = (resourceId, start, end) => {
     })(event),
   }, h("div.pair", {}, Club.field(page.word, bay), Club.field("Start", from), Club.field("Length", long)),
   h("div.pair", {}, Club.field("Name", name), Club.field("Phone", phone), Club.field("People", guests)), price, warn, error, h("footer", {}, button));
+  bay.addEventListener("change", fit);
   for (const input of [bay, from, long, phone]) input.addEventListener("change", reprice);
   Club.onRefusal = (problem) => {
     if (["hub_unreachable", "straddles_line", "declined"].includes(problem.code) && Club.may("override") && ahead()) { warn.hidden = false; reason.focus(); }
@@ -174,10 +180,13 @@ Club.newAt = (resourceId, start, end) => {
     hidden: true,
     onsubmit: (event) => Club.act(blockButton, blockError, async () => {
       const at = Number(blockFrom.value);
-      await Club.post("/api/blocks", { block_id: blockId, resource_id: blockBay.value, start: Club.iso(at), end: Club.iso(at + Number(blockLong.value) / 15), kind: kind.value, reason: why.value });
+      const made = await Club.post("/api/blocks", { block_id: blockId, resource_id: blockBay.value, start: Club.iso(at), end: Club.iso(at + Number(blockLong.value) / 15), kind: kind.value, reason: why.value });
       blockId = Club.newId();
       Club.sheet.close();
-      Club.say("Out of sale. Bookings that this displaces come up under “Needs you”.");
+      // the block stands, whatever becomes of this second question
+      const waiting = await Club.get("/api/conflicts").catch(() => []);
+      const displaced = waiting.some(({ booking }) => booking.resource_id === made.resource_id && booking.start < made.end && booking.end > made.start);
+      Club.say(displaced ? "Out of sale. What this displaces is under “Needs you”." : "Out of sale.", displaced ? "warn" : "good");
     })(event),
   }, h("div.pair", {}, Club.field(page.word, blockBay), Club.field("Start", blockFrom), Club.field("Length", blockLong)), Club.field("Kind", kind), Club.field("Reason", why), blockError, h("footer", {}, blockButton));
   const tabs = h("div.tabs", { role: "tablist" });

@@ -39,7 +39,8 @@
     stream.addEventListener("refetch", () => load(false));
     stream.addEventListener("panels", later);
     stream.onerror = () => document.body.classList.add("deaf");
-    stream.onopen = () => document.body.classList.remove("deaf");
+    // what changed before the stream was open has come by no event
+    stream.onopen = () => { document.body.classList.remove("deaf"); later(); };
   }
 
   function go(to) {
@@ -59,9 +60,10 @@
   const later = () => { clearTimeout(pulse); pulse = setTimeout(panels, 60); };
   async function panels() {
     if (!Club.may("view")) { doors(await Club.get("/api/doors")); return; }
+    const asked = day;
     try {
-      const all = await Club.get(`/api/panels?date=${page.today}`);
-      figures(all.figures);
+      const all = await Club.get(`/api/panels?date=${asked}`);
+      if (asked === day) figures(all.figures);
       conflicts(all.conflicts, all.credentials);
       doors(all.doors);
       link(all.link);
@@ -70,8 +72,9 @@
 
   function figures(f) {
     const full = f.bay_minutes ? Math.round((100 * f.booked_minutes) / f.bay_minutes) : 0;
+    const today = day === page.today;  // nobody plays or is late on another day
     const one = (value, label, kind = "") => h(`div.figure${kind}`, {}, h("strong", {}, String(value)), h("span", {}, label));
-    find("figures").replaceChildren(one(f.expected, "expected"), one(f.inside, "playing"), one(f.late, "late", f.late ? ".hot" : ""), one(`${full} %`, "booked"));
+    find("figures").replaceChildren(one(f.expected, "expected"), one(today ? f.inside : "–", "playing"), one(today ? f.late : "–", "late", today && f.late ? ".hot" : ""), one(`${full} %`, "booked"));
   }
 
   function arrivals() {
