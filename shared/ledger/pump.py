@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -62,6 +63,8 @@ class Pump:
         self._nonces: dict[str, tuple[float, float, int]] = {}
         self._inbound: list[Batch] = []
         self._draining: asyncio.Task | None = None
+        self._tasks: set[asyncio.Task] = set()
+        self._closed = False
         self._resumed = False
         self._cursor = 0
         self._progress_at = 0.0
@@ -89,10 +92,23 @@ class Pump:
             self._on_connect()
 
     async def close(self) -> None:
+        """Takes and sends nothing more, and waits for what is being written; the books may be closed afterwards."""
+        self._closed = True
         if self._ack_timer:
             self._ack_timer.cancel()
-        if self._draining:
-            await asyncio.gather(self._draining, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task:
+        """A task that is not lost before it ends, and whose failure is told."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None and not self._closed:
+            log.error("link work failed", extra={"site_id": self.site_id}, exc_info=task.exception())
 
     def fresh(self) -> bool:
         """stream-4: the link is up while the last reply to my own nonce is young. A peer whose stream stands cannot answer: it counts as dark."""
@@ -164,7 +180,7 @@ class Pump:
         except msgspec.MsgspecError:
             self.bad_payloads += 1
             return
-        if hello.site_id != self.site_id:
+        if hello.site_id != self.site_id or self._closed:
             return
         if hello.nonce:
             self.transport.publish(self.hello_out, msgspec.json.encode(self._hello(echo=hello.nonce)))
@@ -181,7 +197,7 @@ class Pump:
         self._last_reply, self.heard_at, self.peer = now, int(self.clock.now()), hello
         if not was_fresh:
             log.info("link up", extra={"site_id": self.site_id, "skew_s": round(self.skew_s, 3)})
-        asyncio.get_running_loop().create_task(self._resume(hello, asked[2] if asked else 0))
+        self._begin(self._resume(hello, asked[2] if asked else 0))
 
     async def _resume(self, hello: Hello, applied_no: int) -> None:
         """The peer's positions, answered to my nonce: where to go on sending; what it has acknowledged is let go.
@@ -228,7 +244,7 @@ class Pump:
 
     def send(self) -> None:
         """Publishes what is committed and not yet out. Nothing leaves before its commit (stream-1)."""
-        if not self._resumed or not self.transport.connected:
+        if self._closed or not self._resumed or not self.transport.connected:
             return
         window = self.desk.limits.batch_max * self.desk.limits.batches_in_flight
         while True:
@@ -289,9 +305,11 @@ class Pump:
         if batch.site_id != self.site_id:
             self.bad_payloads += 1
             return
+        if self._closed:
+            return
         self._inbound.append(batch)
         if self._draining is None or self._draining.done():
-            self._draining = asyncio.get_running_loop().create_task(self._drain())
+            self._draining = self._begin(self._drain())
 
     async def _drain(self) -> None:
         while self._inbound:
@@ -299,6 +317,8 @@ class Pump:
             fresh = self.fresh()
             outcome = await self.db.write(lambda tx, b=batches, f=fresh: self._take(tx, b, f))
             self._progress(batches)
+            if self._closed:
+                return
             if outcome.stopped:
                 log.error("link stopped", extra={"site_id": self.site_id, "why": outcome.stopped})
             if outcome.gap:
