@@ -197,8 +197,8 @@ class Demo:
         screens = {site.id: Screen(site.port, tokens[site.id]) for site in plan.sites}
         self._control = Control(self._broker, screens, self._tell_control)
         self._serving = Serving(self._control)
-        self._tell(plan, api_key, tokens)
         _print(plan, api_key, self._broker, self._serving.port, filled, served_s, time.monotonic() - began)
+        self._tell(plan, api_key, tokens)
 
     def _tell_control(self) -> None:
         """Writes how the control is reached, and which processes are whose; again when the broker has another."""
