@@ -2,7 +2,7 @@
 # `make help` lists everything. PYTHON=/path/to/python chooses the interpreter, ARGS="..." is handed on to the command.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-check test test-all bench rules lint lock clean
+.PHONY: help setup demo demo-check test test-all bench rules sim sim-teeth lint lock clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -77,6 +77,14 @@ bench: setup ## measure against the bars; writes build/bench.json
 rules: setup ## every named rule of the protocol with the tests that hold it; guards are taken away and must be missed
 	@$(CLUBOS) rules $(ARGS)
 
+SEED ?=
+DAYS ?=
+sim: setup ## site-days under faults, by seed (2,000; DAYS=n for more; SEED=n plays one step by step); writes build/sim.json
+	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(DAYS),--days $(DAYS)) $(ARGS)
+
+sim-teeth: setup ## takes every guard away in turn: the simulation must miss it; writes build/teeth.json
+	@$(PY) -m tests.simulation.teeth $(ARGS)
+
 lint: setup ## ruff
 	@$(PY) -m ruff check .
 
@@ -89,9 +97,9 @@ lock: ## write requirements/*.txt anew from pyproject.toml (needs uv)
 		"$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(ARGS) \
 			"$$@" pyproject.toml --output-file "requirements/$$file.txt" && echo "requirements/$$file.txt"; \
 	}; \
-	compile site --extra site \
-		&& compile hub --extra hub \
-		&& compile dev --extra site --extra hub --extra demo --extra dev
+	compile dev --extra site --extra hub --extra demo --extra dev \
+		&& compile site --extra site --constraint requirements/dev.txt \
+		&& compile hub --extra hub --constraint requirements/dev.txt
 
 clean: ## remove everything that make has made
 	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -3,6 +3,13 @@
     cloud-hub run --config hub.toml [--port N]
     cloud-hub key create --config hub.toml --name reports --scope bookings:read --scope availability:read
     cloud-hub key list | revoke KEY_ID
+    cloud-hub witness --listen 0.0.0.0:8090 --dir rows --key-file witness.key       on another machine
+    cloud-hub outage-pins void --site SITE
+    cloud-hub clock confirm
+    cloud-hub grant --site SITE | vouch --by NAME | restore | rebuild --from-sites | recovery-key create | sign
+    cloud-hub journal verify
+    cloud-hub halt list | lift --site SITE [--bay BAY] --by NAME --reason WORDS
+    cloud-hub backup now | list | verify [NAME] | key create
 
 Exit codes: 0 done, 1 could not, with a sentence, 2 wrong words.
 """
@@ -19,16 +26,25 @@ from pathlib import Path
 import msgspec
 
 from shared.errors import Failure, Refused
-from shared.runtime import log, server
+from shared.ledger import backup_command, clock_trust, journal_command
+from shared.ledger.backups import Backups
+from shared.ledger.desk import Desk
+from shared.runtime import keyfile, log, server
+from shared.runtime.clock import Chance
 from shared.runtime.config import ConfigError
 from shared.runtime.database import InlineWriter, Tx, connect
 from shared.runtime.mqtt import TransportConfigError
 from shared.runtime.server import ListenError
+from shared.runtime.timesource import Machine
 
 from . import app as hub_app
+from . import recovery
 from .config import Config, load
+from .services import halt_command, halts, outage_pin_command
 from .services.api_keys import SCOPES, ApiKey, KeyWish, is_key_id, make
-from .store import api_keys, folder, schema
+from .services.backups import open_backups
+from .services.tray import Wish
+from .store import api_keys, folder, schema, settings
 
 #: how long a running hub may take to carry out a wish
 TAKEN_WITHIN_S = 10.0
@@ -42,6 +58,20 @@ def parser() -> argparse.ArgumentParser:
     run = words.add_parser("run", help="serve until told to stop")
     _with_config(run)
     run.add_argument("--port", type=int, help="instead of the config's; 0 takes a free one")
+    backup_command.words(words.add_parser("backup", help="copies of the books"), _backups)
+    journal_command.words(words.add_parser("journal", help="who did what"), lambda args: _books(load(args.config)))
+    halt_command.words(words.add_parser("halt", help="bays whose sales are stopped"), _books, _lift)
+    outage_pin_command.words(words.add_parser("outage-pins", help="door PINs for outages"), _carry_out)
+    clock = words.add_parser("clock", help="the time of this machine").add_subparsers(dest="clock_word", required=True)
+    confirm = clock.add_parser("confirm", help="say that the time shown is right; until then a hub in doubt sells nothing")
+    _with_config(confirm)
+    confirm.add_argument("--yes", action="store_true", help="do not ask: the time is known to be right")
+    second = words.add_parser("witness", help="on another machine: hold the hub's sales until their sites have them (loss-7)")
+    second.add_argument("--listen", default="127.0.0.1:8090", help="HOST:PORT (127.0.0.1:8090); port 0 takes a free one")
+    second.add_argument("--dir", required=True, type=Path, help="where the rows are kept")
+    second.add_argument("--key-file", required=True, type=Path, help="made if it is not there; the hub needs a copy of it")
+    second.set_defaults(bare=serve_witness)
+    recovery.words(words, _with_config)
     key = words.add_parser("key", help="API keys").add_subparsers(dest="key_word", required=True)
     create = key.add_parser("create", help="make a key; it is printed once and never again")
     _with_config(create)
@@ -61,9 +91,18 @@ def _with_config(command: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
+        if "bare" in args:
+            return args.bare(args)
         config = load(args.config)
         if args.word == "run":
             return run(config, args.port)
+        if args.word in ("grant", "vouch"):
+            return getattr(recovery, args.word)(config, args, _carry_out)
+        if args.word in ("restore", "rebuild"):
+            with folder.hold(config.data_dir):
+                return getattr(recovery, args.word)(config, args, lambda path, change: asyncio.run(_write_alone(path, change)))
+        if args.word == "clock":
+            return confirm_clock(config, args)
         return {"create": create_key, "list": list_keys, "revoke": revoke_key}[args.key_word](config, args)
     except Refused as no:
         print(no.refusal.detail, file=sys.stderr)
@@ -80,6 +119,8 @@ def run(config: Config, port: int | None) -> int:
             sock = server.listen(config.hub.http.host, config.hub.http.port if port is None else port)
             schema.prepare(config.data_dir / hub_app.DATABASE)  # here, so that damaged books are a sentence and no failed start
             app = hub_app.build(config)
+            app.hub.desk.box_id, app.hub.desk.term = _identity(config)
+            app.hub.mark.read()  # here, so that another box's mark is a sentence too
             host, bound = sock.getsockname()[:2]
             told = log.get("hub")
 
@@ -91,6 +132,64 @@ def run(config: Config, port: int | None) -> int:
 
             server.run(app.asgi, sock, ready=ready)
             told.info("hub.stopped")
+    finally:
+        handler.close()
+    return 0
+
+
+def _identity(config: Config) -> tuple[str, int]:
+    """What these books call themselves (empty where they are new), and their term (loss-5)."""
+    reader = connect(config.data_dir / hub_app.DATABASE, readonly=True)
+    try:
+        return settings.get(Tx(reader), "box_id"), int(settings.get(Tx(reader), "term") or 1)
+    finally:
+        reader.close()
+
+
+def _backups(args: argparse.Namespace) -> Backups:
+    return open_backups(load(args.config), time.time, hub_app.DATABASE)
+
+
+# ---- the clock
+def confirm_clock(config: Config, args: argparse.Namespace) -> int:
+    """clock-2: a person says that this machine's time is right."""
+    print(f"This machine believes it is {datetime.now(UTC):%A, %d %B %Y, %H:%M:%S} UTC.")
+    if not args.yes and input("Is that right? Type yes: ").strip().casefold() != "yes":
+        print("Nothing was confirmed. Set the clock, then try again.", file=sys.stderr)
+        return 1
+    shown_at = int(time.time())  # the clock that was found right has only run on meanwhile
+    source = Machine(config.hub.clock.rtc)
+    _carry_out(config, Wish(clock_shown_at=shown_at), lambda tx: clock_trust.vouch_in(tx, shown_at, "", "operator", source))
+    print("The time is confirmed.", file=sys.stderr)
+    return 0
+
+
+def _books(config: Config) -> Path:
+    return config.data_dir / hub_app.DATABASE
+
+
+def _lift(config: Config, lift: halts.Lift) -> None:
+    chance = Chance()
+    desk = Desk("hub", clock=time.time, new_id=chance.new_id, chance=chance.random)
+    _carry_out(config, Wish(lift=lift), lambda tx: halts.lift(tx, desk, lift))
+
+
+# ---- the second machine
+def serve_witness(args: argparse.Namespace) -> int:
+    """Keeps what the hub sends until SIGTERM or SIGINT."""
+    host, _, port = args.listen.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ConfigError(f"{args.listen!r} is no address to listen on; give HOST:PORT, for example 0.0.0.0:8090.")
+    handler = log.setup("INFO")
+    try:
+        with folder.hold(args.dir):
+            key = keyfile.load_or_create(args.key_file)
+            sock = server.listen(host.strip("[]"), int(port))
+            told = log.get("witness")
+            bound = sock.getsockname()[1]
+            server.run(hub_app.witness_server(args.dir / "rows", key), sock, ready=lambda _: told.info("witness.serving", host=host, port=bound))
+    except folder.Held:
+        raise folder.Held(f"A witness keeps its rows in {args.dir} already; two must not share one folder.") from None
     finally:
         handler.close()
     return 0
@@ -142,7 +241,7 @@ async def _write_alone(path: Path, change: Callable[[Tx], object]) -> None:
         await books.stop()
 
 
-def _carry_out(config: Config, wish: KeyWish) -> None:
+def _carry_out(config: Config, wish: KeyWish, also: Callable[[Tx], object] = lambda tx: None) -> None:
     """Writes the books ourselves, or leaves the wish for the hub that has them and waits until it is done."""
 
     def change(tx: Tx) -> None:
@@ -150,6 +249,7 @@ def _carry_out(config: Config, wish: KeyWish) -> None:
             api_keys.add(tx, wish.add)
         if wish.revoke:
             api_keys.revoke(tx, wish.revoke, int(time.time()))
+        also(tx)
 
     try:
         with folder.hold(config.data_dir):

@@ -11,7 +11,7 @@ Clock, ids and chance, books and transports are handed in by tests and simulatio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from litestar import Litestar, Router
@@ -19,25 +19,35 @@ from litestar.datastructures import State
 from prometheus_client import Counter
 
 from shared.keys import SigningKey
+from shared.ledger import repair
 from shared.ledger.availability import DayCache
+from shared.ledger.clock_trust import ClockTrust
 from shared.ledger.desk import Desk, Limits
 from shared.ledger.frontdesk import Houses
+from shared.ledger.marks import MarkKeeper
+from shared.ledger.watch import Watch
 from shared.messages import Topics
+from shared.runtime import database_disk as disk
 from shared.runtime import keyfile
 from shared.runtime.body import StrictRequest
 from shared.runtime.clock import Chance, Clock, SystemClock
 from shared.runtime.database import Database, InlineWriter
+from shared.runtime.mark import MarkFile
 from shared.runtime.metrics import Metrics
 from shared.runtime.problems import Problems
 from shared.runtime.ratelimit import RateLimiter, RateRule
 from shared.runtime.scheduler import Ticker
 from shared.runtime.static import RUNTIME_STATIC, StaticFiles
+from shared.runtime.timesource import Given, Machine, TimeSource
 from shared.runtime.transport import Transport, Will
 from shared.runtime.web import EdgeSettings, WebEdge
+from shared.sealing import Sealer
 
 from . import jobs
 from .config import Config
+from .ports import Witness
 from .services.api_keys import ApiKeys
+from .services.backups import open_backups
 from .services.blocks import Blocks
 from .services.booking import Bookings
 from .services.changes import Changes
@@ -46,18 +56,23 @@ from .services.holds import Holds
 from .services.hub import Hub
 from .services.keys import Keys
 from .services.link import GOODBYE, Links
+from .services.outage_pins import OutagePins
 from .services.passes import Passes
 from .services.sites import Sites
 from .services.tray import Tray
 from .services.waiting import Waiting
+from .services.witness import Witnessing
+from .services.witness_shelf import Shelf
 from .store import schema, settings
 from .store.board import Board
+from .store.segments import Segments
 from .web import health, metrics
 from .web.api import availability, blackouts, bookings, holds, places
 from .web.api.description import describe
 from .web.auth import ApiGuard
 from .web.book import pages as customer_pages
 from .web.refusals import translate
+from .web.witness import WitnessServer
 
 DATABASE = "hub.db"
 #: books that only their own connection sees; whoever hands them in has prepared them
@@ -97,19 +112,32 @@ class App:
         if str(hub.db.path) != IN_MEMORY:
             schema.prepare(hub.db.path)
         await hub.db.start()
+        await hub.trust.start()
+        if disk.torn(hub.db.path):
+            await hub.db.write(lambda tx: repair.fence_all(tx, hub.desk, disk.TORN))
+            disk.torn_noted(hub.db.path)
         box_id = await hub.db.write(lambda tx: settings.kept(tx, "box_id", hub.desk.new_id))
-        hub.desk.box_id = box_id
+        hub.desk.box_id, hub.desk.term = box_id, int(hub.db.read(lambda tx: settings.get(tx, "term")) or 1)
+        await hub.mark.hold()  # before a word is written: a copy that has gone on no longer looks older
         hub.keys.load()
         hub.api_keys.load()
         await hub.sites.start()
+        await hub.mark.hold()  # now also the sites that an older copy did not know
+        await hub.mark.keep()
+        await hub.witnessing.start()
         await hub.links.start()
         self.ticker.start()
 
     async def stop(self) -> None:
         """Ends in the reverse order; what was being written is finished."""
         self.ticker.stop()
+        self.hub.backups.stop()
         await self.hub.links.stop()
+        await self.hub.witnessing.stop()
+        await self.hub.watch.stop()
         await self.hub.sites.stop()
+        await self.hub.trust.keep()
+        await self.hub.mark.keep()
         await self.hub.db.stop()
 
 
@@ -121,11 +149,16 @@ def build(
     db: Database | InlineWriter | None = None,
     transports: Transports | None = None,
     limits: Limits | None = None,
+    source: TimeSource | None = None,
+    witness: Witness | None = None,
 ) -> App:
-    """Makes the data folder and the key files if they are not there. `transports`: site id -> the transport of its link."""
+    """Makes the data folder and the key files if they are not there. `transports`: site id -> the transport of its link. A clock that is
+    given is trusted, if no `source` says otherwise."""
+    if source is None:
+        source = Given(clock) if clock is not None else Machine(config.hub.clock.rtc)
     clock, chance = clock or SystemClock(), chance or Chance()
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hub = _services(config, clock, chance, db or Database(config.data_dir / DATABASE), transports, limits)
+    hub = _services(config, clock, chance, db or Database(config.data_dir / DATABASE), transports, limits, source, witness)
     ticker = Ticker()
     jobs.plan(ticker, hub, Tray(config.data_dir))
     litestar, asgi = _web(hub)
@@ -135,17 +168,22 @@ def build(
 
 
 def _services(
-    config: Config, clock: Clock, chance: Chance, db: Database | InlineWriter, transports: Transports | None, limits: Limits | None
+    config: Config, clock: Clock, chance: Chance, db: Database | InlineWriter, transports: Transports | None, limits: Limits | None,
+    source: TimeSource | None = None, witness: Witness | None = None,
 ) -> Hub:
     desk = Desk("hub", clock=clock.now, new_id=chance.new_id, chance=chance.random, limits=limits)
+    desk.sealer = Sealer(secret(config.data_dir, "outage-pins"))
     meter = Metrics("hub")
     booked = by_label(meter.counter("bookings", "Bookings by how they came out.", ["outcome"]))
     changed = by_label(meter.counter("changes", "Changes of bookings by kind.", ["kind"]))
     names = {site.id: site.name for site in config.hub.sites}
     keys = Keys(db, (SigningKey.from_seed(secret(config.data_dir, "passes")),))
-    links = Links(db, desk, clock, keys, list(names), transports or _transports(config, desk))
+    watch = Watch(db, desk)
+    links = Links(db, desk, clock, keys, list(names), transports or _transports(config, desk), watch)
     houses = Houses(db, config.profile, desk)
-    board, waiting = Board(db, houses), Waiting(db)
+    board, waiting = Board(db, houses, desk), Waiting(db)
+    backups = open_backups(config, clock.now, DATABASE)
+    backups.meter(meter)
     selling = Bookings(db=db, desk=desk, houses=houses, board=board, links=links, keys=keys, waiting=waiting, count=booked)
     return Hub(
         config=config,
@@ -164,10 +202,33 @@ def _services(
         changes=Changes(selling, count=changed),
         holds=Holds(selling),
         blocks=Blocks(selling),
+        outage_pins=OutagePins(db, desk),
         passes=Passes(desk, keys),
         customer_links=CustomerLinks(secret(config.data_dir, "customer-links")),
         metrics=meter,
+        witnessing=Witnessing(db, desk, witness or _witness(config)),
+        backups=backups,
+        trust=ClockTrust(db, desk, clock, source or Given(clock)),
+        mark=MarkKeeper(db, desk, MarkFile(config.mark_file) if config.mark_file else None),
+        watch=watch,
     )
+
+
+def _witness(config: Config) -> Witness | None:
+    """The second machine that the config names."""
+    if not config.witness_key:
+        return None
+    from .vendors.witness import HttpWitness
+    from .vendors.witness_wire import Wire
+
+    return HttpWitness(Wire(config.hub.loss.second_machine, config.witness_key), config.witness_key)
+
+
+def witness_server(folder: Path, key: bytes) -> WitnessServer:
+    """The second machine's own server over its folder; `key` is the one that it shares with the hub."""
+    from .vendors.witness_wire import is_signed
+
+    return WitnessServer(Shelf(Segments(folder)), partial(is_signed, key))
 
 
 def by_label(counter: Counter) -> Callable[[str], None]:

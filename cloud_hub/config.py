@@ -28,10 +28,14 @@ from pathlib import Path
 import msgspec
 
 from shared import profiles
+from shared.errors import Broken
 from shared.model import ID_PATTERN, SITE_PATTERN
 from shared.policy import Profile
+from shared.runtime import backup, keyfile
 from shared.runtime import config as files
+from shared.runtime.backup import BackupSettings
 from shared.runtime.config import ConfigError
+from shared.runtime.timesource import Rtc
 from shared.runtime.web import LOOPBACK, not_a_network
 
 
@@ -69,6 +73,12 @@ class Mqtt(Section, frozen=True, kw_only=True):
     server_name: str = ""
 
 
+class Clock(Section, frozen=True, kw_only=True):
+    """`rtc`: whether this machine has a clock that runs without power; `auto` looks for one (clock-2)."""
+
+    rtc: Rtc = "auto"
+
+
 class Site(Section, frozen=True, kw_only=True):
     """A site that is enrolled here: only its stream is listened to. `name` is shown until the site has stated its own."""
 
@@ -83,7 +93,19 @@ class Rates(Section, frozen=True, kw_only=True):
     per_key: int = 6000
 
 
+class LossSettings(Section, frozen=True, kw_only=True):
+    """What one lost disk may cost (loss-7). `second_machine`: the address of a witness (`cloud-hub witness`) on another machine, which must hold
+    a sale before it is called confirmed, or "none": then the hub does without, and shows what it could lose. `key_file`: the witness's key.
+    """
+
+    second_machine: str = "none"
+    key_file: str = ""
+
+
 class HubConfig(Section, frozen=True, kw_only=True):
+    """The whole file. `mark_file`: on another medium than the data (loss-1). `recovery_public`: the public half of the operator's
+    recovery key (loss-5, loss-6)."""
+
     hub_id: str
     data_dir: str
     sites: tuple[Site, ...]
@@ -92,16 +114,25 @@ class HubConfig(Section, frozen=True, kw_only=True):
     rates: Rates = Rates()
     profile: str = "business"
     log_level: str = "INFO"
+    loss: LossSettings = LossSettings()
+    backup: BackupSettings | None = None
+    clock: Clock = Clock()
+    mark_file: str = ""
+    recovery_public: str = ""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The file as the app uses it: paths resolved, the secret read, the profile decoded."""
+    """The file as the app uses it: paths resolved, the secret read, the profile decoded. `file`: where it lies; paths begin beside it."""
 
     hub: HubConfig
     data_dir: Path
     profile: Profile
     mqtt_password: str = ""
     mqtt_files: dict[str, str] = {}
+    file: Path = Path("hub.toml")
+    #: empty where the hub does without a second machine
+    witness_key: bytes = b""
+    mark_file: Path | None = None
 
     def __repr__(self) -> str:
         return f"Config({self.hub.hub_id})"
@@ -119,6 +150,9 @@ def load(path: str | Path) -> Config:
         profile=_profile(hub.profile, path),
         mqtt_password=files.secret("", mqtt.password_file, base, key="mqtt.password"),
         mqtt_files={k: str(files.resolve(v, path)) for k in ("ca_file", "cert_file", "key_file") if (v := getattr(mqtt, k))},
+        file=Path(path).absolute(),
+        witness_key=_witness_key(hub.loss, path),
+        mark_file=files.resolve(hub.mark_file, path) if hub.mark_file else None,
     )
 
 
@@ -141,10 +175,29 @@ def check(hub: HubConfig, where: str) -> None:
     if hub.http.behind_tls and not hub.http.trusted_proxies:
         # All the world would be one client address: one visitor's requests would use up everybody's.
         raise ConfigError(f"{where}: with 'http.behind_tls' the setting 'http.trusted_proxies' must name the proxy, e.g. \"127.0.0.1/32\".")
+    if hub.backup and (why := backup.wrong(hub.backup)):
+        raise ConfigError(f"{where}: the setting {why}.")
     if hub.rates.per_address < 1 or hub.rates.per_key < 1:
         raise ConfigError(f"{where}: the settings under 'rates' must be at least 1.")
     if hub.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ConfigError(f"{where}: the setting 'log_level' is wrong: use DEBUG, INFO, WARNING or ERROR.")
+
+
+def _witness_key(loss: LossSettings, path: str | Path) -> bytes:
+    """The key that hub and witness share. Raises ConfigError; a key is never made here, or the two would have different ones."""
+    if loss.second_machine == "none":
+        if loss.key_file:
+            raise ConfigError(f"{path}: the setting 'loss.key_file' needs 'loss.second_machine'.")
+        return b""
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]{1,200}/?", loss.second_machine):
+        raise ConfigError(f"{path}: the setting 'loss.second_machine' is wrong: give \"none\" or an address like \"http://192.0.2.8:8090\".")
+    file = files.resolve(loss.key_file, path)
+    if not loss.key_file or not file.is_file():
+        raise ConfigError(f"{path}: the setting 'loss.key_file' must name the key that `cloud-hub witness` made on the second machine.")
+    try:
+        return keyfile.load_or_create(file)
+    except Broken as error:
+        raise ConfigError(f"{path}: the setting 'loss.key_file' is wrong: {error.detail}") from None
 
 
 def _profile(name: str, path: str | Path) -> Profile:

@@ -11,9 +11,11 @@ import hashlib
 
 import msgspec
 
-from .model import Attendance, Block, Booking, Customer, Facility, Hold, Order, Resource
+from .model import Attendance, Block, Booking, Customer, Facility, Hold, Order, Resource, Side
+from .reconcile import Digest
+from .reconcile import Row as DigestRow
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -235,6 +237,129 @@ class PassSeen(Message, frozen=True, tag=True):
     booking: Booking
 
 
+# ---- repair (loss-2) and what witnesses bring back (loss-3, loss-5)
+class Visit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One booking as a side knows it, with the guest's attendance."""
+
+    booking: Booking
+    attendance: Attendance | None = None
+
+
+class SnapshotBegun(Message, frozen=True, tag=True):
+    """Row 1 of a side's stream in a new epoch. `lines` and `floors` in slots per resource; `fenced`: the sender was restored or is a new box;
+    `behind`: the positions that the sender was told show that the receiver was set back."""
+
+    lines: dict[str, int]
+    floors: dict[str, int] = {}
+    fenced: bool = False
+    behind: bool = False
+    sale_no: int = 0
+    facility: Facility | None = None
+    resources: tuple[Resource, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+
+
+class SnapshotPart(Message, frozen=True, tag=True):
+    """A handful of what the sender knows; the receiver keeps it until `SnapshotEnded`."""
+
+    orders: tuple[Order, ...] = ()
+    visits: tuple[Visit, ...] = ()
+    customers: tuple[Customer, ...] = ()
+    blocks: tuple[Block, ...] = ()
+
+
+class SnapshotEnded(Message, frozen=True, tag=True):
+    """Everything has been told: `bookings` of them. The receiver merges in one transaction."""
+
+    bookings: int
+
+
+class SnapshotMerged(Message, frozen=True, tag=True):
+    """The site has merged the hub's snapshot and is open: what the hub kept claimed for the repair is settled (own-3)."""
+
+
+class SaleFound(Message, frozen=True, tag=True):
+    """A sale that a witness brought back (loss-3) or a replaced box sent late (loss-5): a fact, seated where its slots are free."""
+
+    order: Order
+    bookings: tuple[Booking, ...]
+    why: str
+    customer: Customer | None = None
+
+
+# ---- digests (loss-8)
+class DigestStated(Message, frozen=True, tag=True):
+    """What the sender owns from `from_day` (UTC days since 1970) on: one digest per resource and day, under its `lines` in slots."""
+
+    from_day: int
+    lines: dict[str, int]
+    digests: tuple[Digest, ...]
+
+
+class DigestCompared(Message, frozen=True, tag=True):
+    """The answer to `DigestStated`: how many days it named, and how many differ (a day that it does not name may differ too)."""
+
+    days: int
+    differing: int
+
+
+class RowsStated(Message, frozen=True, tag=True):
+    """What the sender has of a resource's day that differs, cut at the owner's `line`; the owner resends."""
+
+    resource_id: str
+    day: int
+    line: int
+    rows: tuple[DigestRow, ...]
+
+
+class Resent(Message, frozen=True, tag=True):
+    """The owner's word on a booking of a day that differed: merged into the receiver's books."""
+
+    order: Order
+    booking: Booking
+    attendance: Attendance | None = None
+    customer: Customer | None = None
+
+
+class BooksDiffer(Message, frozen=True, tag=True):
+    """Bookings on which the books differ and resending does not help: for people, on both sides. `owner` is whose word was asked."""
+
+    booking_ids: tuple[str, ...]
+    owner: Side
+
+
+# ---- outage credentials (pass-4)
+class OutagePin(msgspec.Struct, frozen=True):
+    """A door PIN for one booking of this resource that starts in `[start, end)`, in slots. It is on the door controller already."""
+
+    id: str
+    resource_id: str
+    start: int
+    end: int
+    pin: str
+
+
+class OutagePinsLeased(Message, frozen=True, tag=True):
+    """The hub may give these, each to one booking, while the site is dark; the booking names it in `Sold`."""
+
+    pins: tuple[OutagePin, ...]
+
+
+class OutagePinsEnded(Message, frozen=True, tag=True):
+    """Staff have voided the sender's stock: these open nothing any more, and are given to nobody."""
+
+    ids: tuple[str, ...]
+
+
+class OutagePinUsed(Message, frozen=True, tag=True):
+    """A door opened for one whose booking the site does not know. `at` in unix seconds."""
+
+    id: str
+    resource_id: str
+    door: str
+    at: int
+
+
 AnyMessage = (
     ResourceStated
     | FacilityStated
@@ -266,10 +391,29 @@ AnyMessage = (
     | BlockRequest
     | AttendanceStated
     | PassSeen
+    | SnapshotBegun
+    | SnapshotPart
+    | SnapshotEnded
+    | SnapshotMerged
+    | SaleFound
+    | DigestStated
+    | DigestCompared
+    | RowsStated
+    | Resent
+    | BooksDiffer
+    | OutagePinsLeased
+    | OutagePinsEnded
+    | OutagePinUsed
 )
 TYPES: dict[str, type[Message]] = {t.__name__: t for t in AnyMessage.__args__}
 #: what may be unknown to a receiver without harm: it takes no slot, frees none, moves no line and answers nothing
-INFORMATIVE = frozenset({"FacilityStated", "ProfileStated", "PinsLeased", "PinGiven", "CustomerStated", "CustomerMerged"})
+INFORMATIVE = frozenset(
+    {
+        "FacilityStated", "ProfileStated", "PinsLeased", "PinGiven", "CustomerStated", "CustomerMerged",
+        "DigestStated", "DigestCompared", "RowsStated", "BooksDiffer",
+        "OutagePinsLeased", "OutagePinsEnded", "OutagePinUsed",
+    }
+)
 
 _encode = msgspec.json.Encoder().encode
 _decoders: dict[str, msgspec.json.Decoder] = {}
@@ -357,6 +501,19 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     known_keys: tuple[str, ...]
     nonce: str = ""
     echo: str = ""
+    #: how far the sender knows that its own stream was applied, so that a receiver that was set back can see it (loss-1)
+    acked: Position | None = None
+    #: both streams are closed until a repair (loss-2)
+    closed: bool = False
+    #: the epoch that a repair under way will open, and how far its rows have been taken in
+    repair: str = ""
+    staged: Position | None = None
+    #: the term of the box that is enrolled instead of the one addressed; 0 where it is that one (loss-5)
+    retired: int = 0
+    #: the word by which a new box shows that its term was granted (loss-5)
+    grant: str = ""
+    #: whether the sender trusts `clock`, so that it may confirm another (clock-2)
+    clock_sure: bool = True
 
 
 def chain_start(epoch: str) -> str:

@@ -153,7 +153,8 @@ class Order(Frozen):
 class Booking(Frozen):
     """One resource and one interval, which never change (own-1); what changes is the status, moved by the owner only.
 
-    `start`, `end` in slots are the guest's time; `buffer` slots after it are claimed too. `sale_no` grows per site (pass-1).
+    `start`, `end` in slots are the guest's time; `buffer` slots after it are claimed too. `sale_no` grows per site (pass-1). `outage_pin`:
+    the outage credential that it was given because the site was dark (pass-4); its guest is told this one.
     """
 
     id: str
@@ -167,6 +168,7 @@ class Booking(Frozen):
     seller: Side = "hub"
     sale_no: int = 0
     pin: str = ""
+    outage_pin: str = ""
     customer_id: str = ""
     shown_name: str = ""
     channel: Channel = "web"
@@ -185,6 +187,11 @@ class Booking(Frozen):
     @property
     def claimed(self) -> Interval:
         return Interval(self.start, self.end + self.buffer)
+
+    @property
+    def door_pin(self) -> str:
+        """The PIN that its guest is told and the door knows."""
+        return self.outage_pin or self.pin
 
     @property
     def starts_at(self) -> int:

@@ -25,6 +25,8 @@ from shared.slots import SLOT_S
 
 DOMAIN = b"clubos.pass.v1\0"
 PREFIX = "CB1."
+#: the window is widened by no more than this, whatever difference of clocks was measured (clock-1): beyond it a clock is wrong, not skewed
+SKEW_MAX_S = 300
 #: a token has fewer characters than this
 TOKEN_MAX = 300
 SALE_NO_MAX = 2**40 - 1
@@ -85,6 +87,7 @@ class _Arrival(Frozen):
     copy: Booking | None
     attendance: Attendance | None
     site_line: int
+    floor: int
     now_at: int
     skew_s: int
     seated_sale_no: int | None
@@ -184,6 +187,7 @@ def may_enter(
     skew_s: int = 0,
     seated_sale_no: int | None = None,
     *,
+    floor: int = 0,
     before_min: int = BEFORE_MIN,
     after_min: int = AFTER_MIN,
     ways: tuple[Suggestion, ...] = (),
@@ -192,9 +196,10 @@ def may_enter(
     """Whether the holder of these facts may enter now (pass-2 in full). `facts` come from `read`, or from `facts_of` for a PIN.
 
     `copy` and `attendance` are the site's documents of this booking, None if it has none. `site_line` is the resource's line at this site
-    (slot). `seated_sale_no` is the highest sale number of any *other* live booking that the books have on this resource in any of these
+    (slot); below `floor` its books may have forgotten sales, so that a pass is believed where nobody is known to be seated (loss-4).
+    `seated_sale_no` is the highest sale number of any *other* live booking that the books have on this resource in any of these
     slots, not counting the displaced, nor an override that nobody checked in to (terr-5); None if there is none. `skew_s` widens the
-    window at both ends (clock-1). `ways` are the ways out of a displaced booking and ride in its refusal.
+    window at both ends, by `SKEW_MAX_S` at most (clock-1). `ways` are the ways out of a displaced booking and ride in its refusal.
 
     Codes: `pass_invalid`, `already_cancelled`, `declined`, `pass_not_seated`, `displaced`, `pass_early`, `pass_expired`,
     `already_checked_in`.
@@ -204,8 +209,9 @@ def may_enter(
         copy=copy,
         attendance=attendance,
         site_line=site_line,
+        floor=floor,
         now_at=now_at,
-        skew_s=abs(skew_s),
+        skew_s=min(abs(skew_s), SKEW_MAX_S),
         seated_sale_no=seated_sale_no,
         before_min=before_min,
         after_min=after_min,
@@ -271,6 +277,8 @@ def _status(a: _Arrival) -> Refusal | None:
 
 def _line(a: _Arrival) -> Refusal | None:
     if a.copy is not None or a.facts.start >= a.site_line:
+        return None
+    if a.facts.start < a.floor and a.seated_sale_no is None:
         return None
     return Refusal("pass_not_seated", "This facility has no booking for this pass.")
 

@@ -23,7 +23,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "B5",
         "A slot of a bay has at most one claim, whoever wants it and for whatever reason; the database itself refuses a second.",
-        guards=("claim_is_exclusive",),
+        guards=("claim_is_exclusive", "breach_halts"),
     ),
     Rule(
         "terr-1",
@@ -41,7 +41,9 @@ RULES: tuple[Rule, ...] = (
         "terr-3",
         "The site's line rises when the release is applied in its turn, so the site then knows every sale the hub made below it.",
     ),
-    Rule("terr-4", "For a time that lies across the line the hub first raises the line to its end, then the site is asked to sell it whole."),
+    Rule(
+        "terr-4", "For a time that lies across the line the hub first raises the line to its end, then the site is asked to sell it whole."
+    ),
     Rule(
         "terr-5",
         "No right comes back because time has passed. Staff may sell a named slot over the line, with a warning; if the hub has sold it, the"
@@ -148,7 +150,12 @@ RULES: tuple[Rule, ...] = (
         "Door PINs are leased to the hub ahead; none is given twice, and one without a PIN gets it when the site hears of the sale.",
         guards=("pin_once",),
     ),
-    Rule("pass-4", "A spare PIN for a long outage is for one booking and one window, and is withdrawn when it is not needed.", here=False),
+    Rule(
+        "pass-4",
+        "A spare PIN for an outage is on the door ahead, for one booking and one hour of arrival. It is withdrawn when the line passes it and"
+        " nobody has it; staff can void them all at once, and a use without a known booking is an alert.",
+        guards=("outage_pin_once", "outage_pin_revoked_on_release"),
+    ),
     Rule(
         "block-1",
         "The site takes its bays out of service whenever it must: free slots at once, taken ones when the booking there moves or ends.",
@@ -160,16 +167,57 @@ RULES: tuple[Rule, ...] = (
         " anyone can buy them; shortly before the start the site itself finds another bay.",
         guards=("displaced_first",),
     ),
-    Rule("loss-1", "A side that came back from a backup is fenced: it sells, decides and notifies nothing, but its doors work.", here=False),
-    Rule("loss-2", "There is one way to repair: the site ends the old streams and tells all, the hub merges, the site opens again.", here=False),
-    Rule("loss-3", "A sale that both sides had is never sold again and survives the loss of either disk; what nobody had is found again.", here=False),
-    Rule("loss-4", "A restored site sells nothing below the hub's line of that moment until a person says what was sold there.", here=False),
-    Rule("loss-5", "Every installation has a number that only grows; an older box that returns is retired.", here=False),
-    Rule("loss-6", "A site follows one hub; another needs the operator's key. Each can be rebuilt from the other.", here=False),
-    Rule("loss-7", "A sale for a dark site is promised when two machines have it, or the possible loss is shown.", here=False),
-    Rule("loss-8", "Both sides compare digests daily and after every cut, and the owner sends again what differs.", here=False),
-    Rule("clock-1", "Every answered question measures the difference of the clocks; beyond a minute nothing is released.", here=False),
-    Rule("clock-2", "A box that cannot trust its clock sells nothing and says why.", here=False),
+    Rule(
+        "loss-1",
+        "A side that came back from a backup is fenced: it sells, decides and notifies nothing, but its doors work.",
+        here=False,
+        guards=("fence_holds", "behind_is_fenced", "older_than_mark"),
+    ),
+    Rule(
+        "loss-2",
+        "There is one way to repair: the site ends the old streams and tells all, the hub merges, the site opens again.",
+        here=False,
+        guards=("repair_takes_max", "both_fenced_go_far", "merge_keeps_cancelled", "owed_stays_owed"),
+    ),
+    Rule(
+        "loss-3",
+        "A sale that both sides had is never sold again and survives the loss of either disk; what nobody had is found again.",
+        here=False,
+    ),
+    Rule(
+        "loss-4",
+        "A restored site sells nothing below the hub's line of that moment until a person says what was sold there.",
+        here=False,
+        guards=("floor_holds",),
+    ),
+    Rule(
+        "loss-5",
+        "Every installation has a number that only grows; an older box that returns is retired.",
+        here=False,
+        guards=("old_box_retires", "new_hub_is_vouched"),
+    ),
+    Rule(
+        "loss-6",
+        "A site follows one hub; another needs the operator's key. Each can be rebuilt from the other.",
+        here=False,
+        guards=("one_hub",),
+    ),
+    Rule(
+        "loss-7",
+        "A sale for a dark site is promised when two machines have it, or the possible loss is shown.",
+        guards=("two_machines_hold",),
+    ),
+    Rule(
+        "loss-8",
+        "Both sides compare digests daily and after every cut, and the owner sends again what differs. What that does not settle is for people.",
+        guards=("digests_resend",),
+    ),
+    Rule(
+        "clock-1",
+        "Every answered question measures the difference of the clocks. Beyond a minute nothing is released; passes are judged with as much leeway.",
+        guards=("skew_stops_release",),
+    ),
+    Rule("clock-2", "A box that cannot trust its clock sells nothing and says why.", guards=("trusted_clock",)),
 )
 
 BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}

@@ -4,7 +4,7 @@ A digest rides as a row in its sender's stream, so the receiver compares when it
 the sender owns, and of that only facts whose news travels the same way: attendance and the displaced mark are told by the site, so the
 hub's digest leaves them out. What is still being settled between the two (`cancelling`) makes its day *unsettled*: it is compared the next
 time instead of being reported as a loss. Bookings the peer has not been told of (asked, pending) or need not keep (declined, expired)
-are no rows.
+are no rows, nor are those that were withdrawn before they were ever sold.
 
 Invariant: for settled days two digests are equal exactly when the sets of rows are equal.
 """
@@ -63,8 +63,8 @@ class Repairs(Frozen):
 def row_of(booking: Booking, attendance: Attendance | None = None) -> Row | None:
     """A booking as a row, None where the peer need not know it."""
     group = _GROUPS.get(booking.status)
-    if group is None:
-        return None
+    if group is None or (group == "gone" and not booking.sale_no):
+        return None  # what was withdrawn before it was sold never became valid: its owner may not even have a row of it
     version = attendance.version if attendance else 0
     return Row(booking.id, booking.resource_id, booking.start, booking.end, group, booking.displaced, version)
 

@@ -1,7 +1,7 @@
-"""The command `site-agent`: run the agent, add staff, pair a kiosk.
+"""The command `site-agent`: run the agent, add staff, pair a kiosk, rehearse an outage.
 
-`staff add` and `kiosk pair` leave an errand for the agent (running or not) and never open its database. Exit codes: 0 done, 2 with a
-sentence when it cannot be done.
+`staff add` and `kiosk pair` leave an errand for the agent (running or not), `drill outage` one for the running agent; none opens its
+database. Exit codes: 0 done, 2 with a sentence when it cannot be done.
 """
 
 from __future__ import annotations
@@ -12,18 +12,28 @@ import fcntl
 import getpass
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from shared.ledger import backup_command, journal_command
 from shared.runtime.config import ConfigError
+from site_agent import recovery
 from site_agent.config import Loaded, load
+
+if TYPE_CHECKING:  # a command that serves nothing starts without the services
+    from shared.ledger.backups import Backups
+    from site_agent.services.outage import Drill
+
+#: how long a running agent may take to take up an errand
+TAKEN_WITHIN_S = 10.0
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one sub-command; its exit code is the answer."""
     args = _parser().parse_args(argv)
     try:
-        return args.do(load(args.config), args)
+        return args.bare(args) if "bare" in args else args.do(load(args.config), args)
     except (ConfigError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -40,10 +50,17 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--name", help="the name as shown (the user if not given)")
     add.add_argument("--role", default="staff", help="admin, staff, viewer, cleaner or contractor")
     add.add_argument("--password-stdin", action="store_true", help="read the password from standard input instead of asking")
+    backup_command.words(commands.add_parser("backup", help="copies of the books"), _backups)
+    recovery.words(commands, _command)
+    journal_command.words(commands.add_parser("journal", help="who did or saw what"), _books)
     kiosk = commands.add_parser("kiosk", help="screens for guests").add_subparsers(required=True, metavar="ACTION")
     pair = _command(kiosk, "pair", "print a link that pairs one screen, good for 15 minutes", _kiosk_pair)
     pair.add_argument("--name", default="Kiosk", help="what the screen is called in logs")
     pair.add_argument("--url", help="address under which the screen reaches the agent")
+    drill = commands.add_parser("drill", help="rehearsals").add_subparsers(required=True, metavar="ACTION")
+    outage = _command(drill, "outage", "unplug the facility from the booking centre for some minutes, and report what worked", _drill_outage)
+    outage.add_argument("--minutes", type=int, default=10, help="1 to 60 (10)")
+    outage.add_argument("--wait", action="store_true", help="stay until the report is there and print it")
     return parser
 
 
@@ -55,7 +72,7 @@ def _command(commands, name: str, about: str, do) -> argparse.ArgumentParser:
 
 
 def _run(loaded: Loaded, args: argparse.Namespace) -> int:
-    from shared.errors import Broken
+    from shared.errors import Failure
     from shared.runtime import log
     from shared.runtime.server import ListenError, listen, run
     from site_agent.app import build
@@ -77,7 +94,7 @@ def _run(loaded: Loaded, args: argparse.Namespace) -> int:
         try:
             agent = build(loaded)
             run(agent.asgi, sock, ready=_ready(loaded), on_stop=agent.on_stop, tls=tls)
-        except Broken as error:
+        except Failure as error:
             print(error.detail, file=sys.stderr)
             return 2
         finally:
@@ -139,6 +156,19 @@ def _staff_add(loaded: Loaded, args: argparse.Namespace) -> int:
     return 0
 
 
+def _books(args: argparse.Namespace) -> Path:
+    from site_agent.app import DATABASE
+
+    return load(args.config).data_dir / DATABASE
+
+
+def _backups(args: argparse.Namespace) -> Backups:
+    from site_agent.app import DATABASE
+    from site_agent.services.backups import open_backups
+
+    return open_backups(load(args.config), time.time, DATABASE)
+
+
 def _kiosk_pair(loaded: Loaded, args: argparse.Namespace) -> int:
     from site_agent.services.people import CODE_VALID_S, SPOOL, code_hash, new_code
     from site_agent.store import spool
@@ -150,6 +180,48 @@ def _kiosk_pair(loaded: Loaded, args: argparse.Namespace) -> int:
     base = args.url or f"{'https' if http.tls_cert else 'http'}://{http.host}:{http.port}"
     print(f"Open this on the kiosk's screen within {CODE_VALID_S // 60} minutes: {base.rstrip('/')}/kiosk/pair?code={code}")
     return 0
+
+
+def _drill_outage(loaded: Loaded, args: argparse.Namespace) -> int:
+    from site_agent.services.outage import CATCH_UP_MAX_S, MINUTES_MAX, SPOOL, WISH_VALID_S, sentences
+    from site_agent.store import spool
+
+    if not 1 <= args.minutes <= MINUTES_MAX:
+        raise ValueError(f"An outage drill lasts 1 to {MINUTES_MAX} minutes.")
+    errand = spool.Errand(kind="drill", name="command", minutes=args.minutes, ends_at=int(time.time()) + WISH_VALID_S)
+    left = spool.leave(loaded.data_dir / SPOOL, errand)
+    answer = spool.answer_of(left)
+    try:
+        drill = _drill_told(answer, lambda drill: True, TAKEN_WITHIN_S)
+        if drill is None:
+            raise ValueError("No running agent took it up, so nothing was unplugged. Is the agent running?")
+        print(f"Unplugged for {drill.minutes} min; the agent plugs in again by itself.", flush=True)
+        if args.wait:
+            drill = _drill_told(answer, lambda drill: drill.state == "done", args.minutes * 60 + CATCH_UP_MAX_S + TAKEN_WITHIN_S)
+            if drill is None:
+                raise ValueError("There is no report. Has the agent been stopped? The staff page shows the drills it knows.")
+            print("\n".join(sentences(drill)))
+    finally:
+        for path in (left, answer):
+            path.unlink(missing_ok=True)
+    return 0
+
+
+def _drill_told(answer: Path, enough: Callable[[Drill], bool], within_s: float) -> Drill | None:
+    """What the agent has answered, once it is enough; None where it has not been within that time. Raises ValueError with its refusal."""
+    import msgspec
+
+    from site_agent.services.outage import Drill
+
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        body = answer.read_bytes() if answer.exists() else b""
+        if b'"refused":"' in body[:11]:
+            raise ValueError(msgspec.json.decode(body)["refused"])
+        if body and enough(drill := msgspec.json.decode(body, type=Drill)):
+            return drill
+        time.sleep(0.1)
+    return None
 
 
 if __name__ == "__main__":

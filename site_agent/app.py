@@ -8,41 +8,56 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from importlib import metadata
 from typing import Any
 
 import msgspec
 
 from shared.keys import SigningKey
-from shared.ledger import records
+from shared.ledger import records, repair
+from shared.ledger.clock_trust import ClockTrust
 from shared.ledger.desk import Desk, Limits
 from shared.ledger.frontdesk import Houses
+from shared.ledger.marks import MarkKeeper
 from shared.messages import Topics
+from shared.runtime import database_disk as disk
 from shared.runtime import log
 from shared.runtime.clock import Chance, Clock, SystemClock
 from shared.runtime.config import ConfigError
 from shared.runtime.csrf import Csrf
 from shared.runtime.database import Database, InlineWriter, Tx
 from shared.runtime.keyfile import load_or_create
+from shared.runtime.mark import MarkFile
 from shared.runtime.metrics import Metrics
 from shared.runtime.scheduler import Ticker
+from shared.runtime.timesource import Given, Machine, TimeSource
 from shared.runtime.transport import Transport, Will
 from shared.runtime.web import WebEdge
 from site_agent import jobs
 from site_agent.config import Loaded
 from site_agent.ports import Doors
 from site_agent.services import documents
+from site_agent.services.backups import open_backups
 from site_agent.services.booking import BookingDesk
 from site_agent.services.checkin import CheckIn
+from site_agent.services.clock import TimeDesk
 from site_agent.services.credentials import Credentials
+from site_agent.services.door_witness import DoorWitness
 from site_agent.services.doors import DoorDesk
+from site_agent.services.halts import Halts
 from site_agent.services.kit import Kit
 from site_agent.services.link import Link
 from site_agent.services.live import Live
+from site_agent.services.outage import Outage
+from site_agent.services.outage_pins import OutagePins
 from site_agent.services.people import People
+from site_agent.services.plug import Plug
+from site_agent.services.recovery import Recovery
+from site_agent.services.tally import Tally
 from site_agent.services.upkeep import Upkeep
 from site_agent.services.walkin import WalkIn
-from site_agent.store.schema import prepare
+from site_agent.store.schema import identity, prepare
 from site_agent.web import site as web
 
 DATABASE, SIGNING_KEY, CSRF_KEY = "site.db", "signing.key", "csrf.key"
@@ -57,7 +72,11 @@ class SiteAgent:
     def __init__(self, kit: Kit, desk: Desk, ticker: Ticker):
         self.kit, self.desk, self.ticker = kit, desk, ticker
         self._upkeep = Upkeep(kit.db, desk, kit.bookings.site_id)
-        self.asgi: WebEdge = web.make(kit, version(), self._lifespan)
+
+    @cached_property
+    def asgi(self) -> WebEdge:
+        """The screens and the API, made when somebody serves them: an agent in a simulated world has none."""
+        return web.make(self.kit, version(), self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, _: Any) -> AsyncIterator[None]:
@@ -71,9 +90,14 @@ class SiteAgent:
         """Opens the books and begins to serve; whatever is outside may come later."""
         kit, site_id = self.kit, self.kit.bookings.site_id
         await kit.db.start()
+        await kit.time.start()
+        await kit.mark.hold()  # before a word is written: a copy that has gone on no longer looks older
         await kit.db.write(self._open)
+        disk.torn_noted(kit.db.path)
+        await kit.mark.keep()
         await self._upkeep.pins()
         await kit.people.begin(kit.loaded.staff)
+        await kit.outage.begin()
         self._wire()
         await kit.link.start()
         await kit.doors.start()
@@ -86,11 +110,16 @@ class SiteAgent:
         loaded, site_id = self.kit.loaded, self.kit.bookings.site_id
         documents.open_books(tx, self.desk, site_id, hub_id=loaded.config.hub_id, epoch=self.desk.new_id())
         documents.state(tx, self.desk, loaded.facility, loaded.resources)
+        if disk.torn(self.kit.db.path):
+            if loaded.config.mqtt is not None:  # a facility on its own has nobody to repair it by: a fence there would never end
+                repair.fence_all(tx, self.desk, disk.TORN)
+            records.journal(tx, self.desk.now(), site_id, "agent", "books torn", self.desk.box_id, disk.TORN)
         records.journal(tx, self.desk.now(), site_id, "agent", "started", self.desk.box_id)
 
     def _wire(self) -> None:
         """Who tells the staff pages that a panel changed."""
-        for told in (self.kit.link, self.kit.doors, self.kit.credentials):
+        self.kit.db.watch(self.kit.live.panels_changed)
+        for told in (self.kit.link, self.kit.doors, self.kit.credentials, self.kit.outage, self.kit.backups, self.kit.time):
             told.watch(self.kit.live.panels_changed)
 
     def on_stop(self) -> None:
@@ -100,9 +129,13 @@ class SiteAgent:
     async def stop(self) -> None:
         self.ticker.stop()
         self.kit.live.close()
+        self.kit.backups.stop()
         await self.kit.credentials.stop()
         await self.kit.doors.stop()
+        await self.kit.outage.stop()
         await self.kit.link.stop()
+        await self.kit.time.stop()
+        await self.kit.mark.keep()
         await self.kit.db.stop()
         _log.info("agent.stopped", site_id=self.kit.bookings.site_id)
 
@@ -116,42 +149,96 @@ def build(
     transport: Transport | None = None,
     doors: Doors | None = None,
     limits: Limits | None = None,
+    source: TimeSource | None = None,
 ) -> SiteAgent:
-    """The agent of this config; what is given takes the place of what the config would make. Raises ConfigError, ValueError."""
+    """The agent of this config; what is given takes the place of what the config would make (a clock given is trusted, if no `source` says
+    otherwise). Raises ConfigError, ValueError, Broken."""
+    if source is None:
+        source = Given(clock) if clock is not None else Machine(loaded.config.clock.rtc)
     clock, chance = clock or SystemClock(), chance or Chance()
     loaded.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     box_id = prepare(loaded.data_dir / DATABASE, chance.new_id)
     db = db or Database(loaded.data_dir / DATABASE, wal_pages=WAL_PAGES)
-    desk = Desk("site", clock=clock.now, new_id=chance.new_id, chance=chance.random, box_id=box_id, limits=limits)
+    term, grant = identity(loaded.data_dir / DATABASE)
+    desk = Desk("site", clock=clock.now, new_id=chance.new_id, chance=chance.random, box_id=box_id, term=term, limits=limits)
+    desk.grant = grant
     key = SigningKey.from_seed(load_or_create(loaded.data_dir / SIGNING_KEY))
     transport = transport or _transport(loaded, box_id)
     doors = doors or _doors(loaded, clock)
-    kit = _kit(loaded, clock, db, desk, key, transport, doors)
+    kit = _kit(loaded, clock, db, desk, key, transport, doors, source)
+    kit.mark.read()
     return SiteAgent(kit, desk, Ticker())
 
 
 def _kit(
-    loaded: Loaded, clock: Clock, db: Database | InlineWriter, desk: Desk, key: SigningKey, transport: Transport | None, doors: Doors | None
+    loaded: Loaded, clock: Clock, db: Database | InlineWriter, desk: Desk, key: SigningKey, transport: Transport | None, doors: Doors | None,
+    source: TimeSource | None = None,
 ) -> Kit:
     site_id, tls = loaded.config.site.id, bool(loaded.config.http.tls_cert)
     houses = Houses(db, loaded.profile, desk)
-    link = Link(db, desk, clock, site_id, key, transport)
+    plug = Plug(transport) if transport is not None else None
+    link = Link(db, desk, clock, site_id, key, plug)
+    time_desk = TimeDesk(ClockTrust(db, desk, clock, source or Given(clock)), site_id, doors)
+    link.on_answer = time_desk.heard
+    mark = MarkKeeper(db, desk, MarkFile(loaded.path(loaded.config.mark_file)) if loaded.config.mark_file else None)
     door_desk = DoorDesk(db, desk, houses, site_id, doors)
+    bookings = BookingDesk(db, desk, houses, site_id, link, clock.monotonic)
+    checkin = CheckIn(db, desk, houses, site_id, link, door_desk)
+    tally = Tally(clock.monotonic)
+    tally.over(bookings, book="sales", hold="holds", reschedule="changes", extend="changes", cancel="cancels")
+    tally.over(checkin, by_text="check-ins", by_staff="check-ins")
+    if doors is not None:
+        tally.over(doors, unlock="door openings")
+    backups, metrics = open_backups(loaded, clock.now, DATABASE), _metrics(link, db)
+    backups.meter(metrics)
+    halts = Halts(db, desk, houses, site_id)
+    witness = DoorWitness(db, desk, houses, site_id, doors)
+    metrics.gauge("breaches", "Broken invariants of the books that nobody has looked at yet.").set_function(lambda: float(halts.breaches()))
+    _clock_metrics(metrics, link, time_desk, mark)
     return Kit(
-        loaded=loaded, clock=clock, db=db, metrics=_metrics(link, db), tls=tls,
+        loaded=loaded, clock=clock, db=db, metrics=metrics, tls=tls, backups=backups,
         csrf=Csrf(load_or_create(loaded.data_dir / CSRF_KEY), tls=tls, sign_in_cookies=("session", "kiosk")),
-        bookings=BookingDesk(db, desk, houses, site_id, link, clock.monotonic),
-        checkin=CheckIn(db, desk, houses, site_id, link, door_desk), credentials=Credentials(db, desk, houses, site_id, doors),
+        bookings=bookings, checkin=checkin, credentials=Credentials(db, desk, houses, site_id, doors),
         doors=door_desk, link=link, live=Live(db, desk, houses, site_id), people=People(db, desk, loaded.data_dir),
-        walkin=WalkIn(db, desk, houses, site_id, link),
+        recovery=Recovery(db, desk, houses, site_id, loaded.data_dir, witness), witness=witness, halts=halts, outage=Outage(db, desk, site_id, link, plug, tally, clock.monotonic, loaded.data_dir),
+        outage_pins=OutagePins(db, desk, houses, site_id, link, doors), walkin=WalkIn(db, desk, houses, site_id, link), time=time_desk, mark=mark,
     )  # fmt: skip
+
+
+def _books_metrics(metrics: Metrics, db: Database | InlineWriter) -> None:
+    """Of the books and their disk; none of it reads them, so that it is told when they cannot be read."""
+    metrics.gauge("books_failing", "1 while the books cannot be read or written.").set_function(lambda: float(bool(db.failing)))
+    metrics.gauge("disk_free_bytes", "Room left where the books lie.").set_function(lambda: float(db.disk().free_octets))
+    metrics.gauge("disk_low", "1 while that room is nearly used up.").set_function(lambda: float(db.disk().low))
+
+
+def _clock_metrics(metrics: Metrics, link: Link, time: TimeDesk, mark: MarkKeeper) -> None:
+    metrics.gauge("clock_trusted", "1 while this machine's clock is trusted; without it nothing is sold.").set_function(
+        lambda: float(not time.doubt())
+    )
+    metrics.gauge("clock_skew_seconds", "The hub's clock minus ours.").set_function(lambda: link.state().skew_s)
+    metrics.gauge("mark_failing", "1 while the mark on the other medium cannot be trusted or kept.").set_function(
+        lambda: float(bool(mark.state().trouble))
+    )
 
 
 def _metrics(link: Link, db: Database | InlineWriter) -> Metrics:
     metrics = Metrics("site")
+    _books_metrics(metrics, db)
     metrics.gauge("link_up", "1 while the hub answers.").set_function(lambda: float(link.up()))
     metrics.gauge("outbox_rows", "Messages that the hub has not applied yet.").set_function(lambda: float(link.state().waiting))
     metrics.gauge("link_stopped", "1 while a stream stands still and needs a person.").set_function(lambda: float(bool(link.state().stopped)))
+    metrics.gauge("digest_differences", "Days on which the hub's books and ours were found to differ.").set_function(
+        lambda: float(link.state().books.differences)
+    )
+    metrics.gauge("digest_resent", "Bookings sent again because the hub's books lacked them.").set_function(lambda: float(link.state().books.resent))
+    metrics.gauge("digest_mended", "Bookings of ours that the hub's word mended.").set_function(lambda: float(link.state().books.mended))
+    metrics.gauge("digest_doubtful", "Bookings on which the books differ and which people must settle.").set_function(
+        lambda: float(len(link.state().doubtful))
+    )
+    metrics.gauge("digest_compared_at_seconds", "When the hub's books were last compared with ours, unix time.").set_function(
+        lambda: float(link.state().books.compared_at)
+    )
     metrics.gauge("commits", "Commits of the books since the start.").set_function(lambda: float(db.commits))
     return metrics
 

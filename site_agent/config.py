@@ -16,8 +16,10 @@ import msgspec
 from shared import profiles, territory
 from shared.model import RESOURCE_PATTERN, SITE_PATTERN, Facility, Resource
 from shared.policy import Profile
-from shared.runtime import config
+from shared.runtime import backup, config
+from shared.runtime.backup import BackupSettings
 from shared.runtime.config import ConfigError
+from shared.runtime.timesource import Rtc
 from shared.runtime.web import LOOPBACK, not_a_network
 from shared.slots import day_span
 
@@ -98,8 +100,15 @@ class DoorSettings(Strict):
     certificate_file: str = ""
 
 
+class ClockSettings(Strict):
+    """`rtc`: whether this machine has a clock that runs without power; `auto` looks for one (clock-2)."""
+
+    rtc: Rtc = "auto"
+
+
 class SiteConfig(Strict, kw_only=True):
-    """Everything one agent is told. Paths are relative to the config file."""
+    """Everything one agent is told. Paths are relative to the config file. `mark_file`: on another medium than the data (loss-1).
+    `recovery_public`: the public half of the operator's recovery key (loss-6)."""
 
     data_dir: str
     site: SiteSettings
@@ -111,6 +120,10 @@ class SiteConfig(Strict, kw_only=True):
     http: HttpSettings = HttpSettings()
     mqtt: MqttSettings | None = None
     doors: DoorSettings | None = None
+    clock: ClockSettings = ClockSettings()
+    mark_file: str = ""
+    recovery_public: str = ""
+    backup: BackupSettings | None = None
 
 
 class StaffEntry(Strict, kw_only=True):
@@ -176,6 +189,8 @@ def _check(file: Path, found: SiteConfig) -> None:
         raise ConfigError(f"{file}: the settings 'http.tls_cert' and 'http.tls_key' go together.")
     if wrong := not_a_network(found.http.metrics_from):
         raise ConfigError(f"{file}: the setting 'http.metrics_from' is wrong: {wrong!r} is no network.")
+    if found.backup and (why := backup.wrong(found.backup)):
+        raise ConfigError(f"{file}: the setting {why}.")
     if found.doors and bool(found.doors.fingerprint) == bool(found.doors.certificate_file):
         raise ConfigError(f"{file}: the door controller needs 'doors.fingerprint' or 'doors.certificate_file': one of the two.")
 

@@ -11,11 +11,17 @@ from typing import Protocol
 from site_agent.services import upkeep
 from site_agent.services.kit import Kit
 
+DIGESTS_EVERY_S = 3.0
 HOLDS_EVERY_S = 5.0
 PINS_EVERY_S = 60.0
 SWEEP_EVERY_S = 60.0
+WITNESS_EVERY_S = 20.0
 SESSIONS_EVERY_S = 3600.0
 DOORS_EVERY_S = 1.0
+OUTAGE_PINS_EVERY_S = 30.0
+OUTAGE_PINS_WATCHED_EVERY_S = 20.0
+BACKUPS_EVERY_S = 15.0
+WATCH_EVERY_S = 60.0
 
 
 class Ticks(Protocol):
@@ -28,8 +34,18 @@ def register(ticker: Ticks, kit: Kit, upkeeper: upkeep.Upkeep) -> None:
     """Hands every recurring call of the site to the ticker."""
     ticker.every(upkeeper.hello_every_s, kit.link.hello, "hello")
     ticker.every(1.0, kit.link.tick, "link")
+    ticker.every(1.0, kit.time.tick, "clock")
+    ticker.every(1.0, kit.mark.tick, "mark")
+    ticker.every(1.0, kit.outage.tick, "outage")
+    ticker.every(1.0, kit.recovery.take_wishes, "recovery")
+    ticker.every(DIGESTS_EVERY_S, kit.link.compare, "digests")
     ticker.every(HOLDS_EVERY_S, kit.bookings.expire, "expire")
     ticker.every(PINS_EVERY_S, upkeeper.pins, "pins")
     ticker.every(SWEEP_EVERY_S, kit.credentials.sweep, "door-credentials")
+    ticker.every(WITNESS_EVERY_S, kit.witness.look, "door-witness")
+    ticker.every(OUTAGE_PINS_EVERY_S, kit.outage_pins.tick, "outage-pins")
+    ticker.every(OUTAGE_PINS_WATCHED_EVERY_S, kit.outage_pins.watch, "outage-pins-watched")
     ticker.every(DOORS_EVERY_S, lambda: kit.doors.tick(watched=kit.live.watching > 0), "doors")
+    ticker.every(BACKUPS_EVERY_S, kit.backups.tick, "backups")
+    ticker.every(WATCH_EVERY_S, kit.halts.watch.look, "watch")
     ticker.every(SESSIONS_EVERY_S, kit.people.sessions.purge, "sessions")

@@ -49,7 +49,8 @@ class DoorState(msgspec.Struct, frozen=True):
 class DoorCredential(msgspec.Struct, frozen=True):
     """What a booking opens: doors by the controller's ids, from `opens_at` to `closes_at` (unix seconds), by `pin` if it has one.
 
-    `label` is for staff at the controller's own screens ("Box 3, 18:00"); it holds no customer's name.
+    `label` is for staff at the controller's own screens ("Box 3, 18:00"); it holds no customer's name. `resource_id` is the bay that was
+    sold, empty for what is no sale. `keep_pin`: a PIN that the controller has for it already stays; `pin` is for where it has none.
     """
 
     booking_id: str
@@ -58,10 +59,15 @@ class DoorCredential(msgspec.Struct, frozen=True):
     opens_at: int
     closes_at: int
     label: str
+    resource_id: str = ""
+    keep_pin: bool = False
 
 
 class Granted(msgspec.Struct, frozen=True):
-    """A credential as the controller keeps it; times in unix seconds. PINs cannot be read back, only whether there is one."""
+    """A credential as the controller keeps it; times in unix seconds. PINs cannot be read back, only whether there is one.
+
+    `resource_id` as it was granted; empty where that was no sale.
+    """
 
     ref: GrantRef
     booking_id: str
@@ -69,6 +75,7 @@ class Granted(msgspec.Struct, frozen=True):
     closes_at: int
     status: Literal["upcoming", "open", "ended", "cancelled", "unknown"]
     has_pin: bool
+    resource_id: str = ""
 
 
 class DoorEvent(msgspec.Struct, frozen=True):
@@ -119,6 +126,9 @@ class Doors(Protocol):
 
     async def stop(self) -> None:
         """Ends the connection and everything started by `start`."""
+
+    def clock_skew_s(self) -> float | None:
+        """The controller's clock minus ours, in seconds, by its last answer; None while there is none that is young. Never raises."""
 
     async def unlock(self, door_id: str, actor: Actor, request_id: str) -> Unlocked:
         """One pulse at a door. The same `request_id` is one pulse however often it is asked for.

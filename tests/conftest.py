@@ -6,16 +6,20 @@ A missing program skips the tests that need it and is named at the end, with the
 Invariant: a run that skipped something says so in its last lines.
 """
 
+import glob
 import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# Debian puts Mosquitto where the search path of ordinary users does not look.
-SEARCHED = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+# Debian puts Mosquitto and PostgreSQL's server where the search path of ordinary users does not look.
+SEARCHED = os.pathsep.join(
+    [os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)]
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ SYSTEM_PROGRAMS = (
     SystemProgram("needs_mosquitto", ("mosquitto",), "mosquitto"),
     SystemProgram("needs_chromium", ("chromium", "chromium-browser"), "chromium"),
     SystemProgram("needs_wrk", ("wrk",), "wrk"),
+    SystemProgram("needs_postgres", ("initdb",), "postgresql"),
 )
 
 settings.register_profile("quick", max_examples=50, deadline=None)
@@ -73,6 +78,18 @@ def chromium_path() -> str:
     path = SYSTEM_PROGRAMS[1].path
     assert path is not None, "mark this test with needs_chromium"
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A `tests.postgres.Cluster` for this run; only for tests marked `needs_postgres`."""
+    path = SYSTEM_PROGRAMS[3].path
+    assert path is not None, "mark this test with needs_postgres"
+    from tests.postgres import Cluster
+
+    cluster = Cluster(Path(path).parent)
+    yield cluster
+    cluster.remove()
 
 
 @pytest.hookimpl(tryfirst=True)

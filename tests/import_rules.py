@@ -30,7 +30,9 @@ SIDE_ROOMS: dict[str, set[str]] = {
     "vendors": {"vendors", "ports"},
     "config": {"config"},
     "app": {"web", "services", "jobs", "store", "store.board", "ports", "devices", "vendors", "config", "app"},
-    "__main__": {"app", "config", "services", "store", "store.board", "jobs", "ports", "devices", "vendors"},
+    "__main__": {"app", "config", "services", "store", "store.board", "jobs", "ports", "devices", "vendors", "recovery"},
+    # commands for after a loss: they open the books while nothing else runs
+    "recovery": {"app", "config", "services", "store"},
     "__init__": set(),
 }
 # Which rooms of shared/ a room may enter.
@@ -49,14 +51,15 @@ SHARED_ROOMS: dict[str, set[str]] = {
     "config": {"pure", "runtime"},
     "app": {"pure", "ledger", "runtime"},
     "__main__": {"pure", "ledger", "runtime"},
+    "recovery": {"pure", "ledger", "runtime"},
     "__init__": set(),
 }
 
 # Libraries that exactly one file of the product may import.
-ONE_IMPORTER = ("paho", "apscheduler", "segno", "twilio", "sendgrid", "hubspot", "stripe")
+ONE_IMPORTER = ("paho", "apscheduler", "segno", "obstore", "psycopg", "pyrage", "twilio", "sendgrid", "hubspot", "stripe")
 PURE_LIBRARIES = {"msgspec"}
 # Signing is arithmetic; making a key is not, and stays outside.
-PURE_LIBRARIES_BY_FILE = {f"shared.{name}": {"cryptography"} for name in ("keys", "passes", "quotes")}
+PURE_LIBRARIES_BY_FILE = {f"shared.{name}": {"cryptography"} for name in ("keys", "passes", "quotes", "sealing")}
 # The parts of the standard library through which a clock, randomness or the outside comes in.
 IMPURE_STDLIB = {
     "asyncio", "concurrent", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil",
@@ -68,7 +71,7 @@ IMPURE_NAMES = {"open", "print", "input"}
 NO_WEB_LIBRARIES = {"litestar", "uvicorn", "httpx"}
 
 # The bench runs the naive way beside ours, and the naive way is bare SQL.
-SQL_HOMES = re.compile(r"^(shared/ledger/|shared/runtime/database(\.py|/)|(site_agent|cloud_hub)/store/|deploy/bench(\.py|/|_))")
+SQL_HOMES = re.compile(r"^(shared/ledger/|shared/runtime/(database|postgres)(\.py|/|_)|(site_agent|cloud_hub)/store/|deploy/bench(\.py|/|_))")
 SQL = re.compile(
     r"^\s*(?:WITH\s\w+\s(?:\([^)]*\)\s)?AS\b|SELECT\b.*\bFROM\b|SELECT\s+[\d:?]|INSERT\s+(?:OR\s+\w+\s+)?INTO\b|REPLACE\s+INTO\b"
     r"|UPDATE\s+\S+\s+SET\b|DELETE\s+FROM\b|CREATE\s+(?:UNIQUE\s+|TEMP\w*\s+|VIRTUAL\s+)?(?:TABLE|INDEX|TRIGGER|VIEW)\b"

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import selectors
 from collections.abc import Coroutine
 from typing import Any
+
+
+class _NoSockets(selectors.SelectSelector):
+    """Looks at no socket while there is something to do; waits in earnest only where nothing is planned at all."""
+
+    def select(self, timeout: float | None = None) -> list:
+        return super().select(None) if timeout is None else []
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """`loop.time()` is simulated seconds since the start. For worlds without sockets and threads."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_NoSockets())
         self._simulated = 0.0
 
     def time(self) -> float:
         return self._simulated
 
     def _run_once(self) -> None:
+        while self._scheduled and self._scheduled[0]._cancelled:  # or time would jump to it, and then be waited for in earnest
+            self._timer_cancelled_count -= 1
+            heapq.heappop(self._scheduled)._scheduled = False
         if not self._ready and self._scheduled:
             self._simulated = max(self._simulated, self._scheduled[0]._when)
         super()._run_once()

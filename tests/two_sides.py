@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ import msgspec
 from sqlite_utils import Database as Tables
 
 from shared.keys import KeyRing
-from shared.ledger import attendance, blocks, frontdesk, holds, lines, pins, records, sales, schema, streams
+from shared.ledger import attendance, blocks, boxes, frontdesk, holds, lines, pins, records, repair, sales, schema, streams
 from shared.ledger.desk import Desk, Limits
 from shared.ledger.pump import Pump
 from shared.messages import FacilityStated, ResourceStated, Topics
@@ -43,15 +44,20 @@ def books_in_memory() -> InlineWriter:
     return db
 
 
+#: what makes the hub's books; `CLUBOS_TEST_BOOKS=postgres` puts PostgreSQL's here (tests/rules/conftest.py)
+hub_books = books_in_memory
+
+
 class Party:
     """One side: its books, its desk, its link(s)."""
 
     def __init__(self, world: World, side: str, site_ids: tuple[str, ...], without: frozenset[str] = frozenset()):
         self.world, self.side, self.site_ids = world, side, site_ids
-        name = "hub" if side == "hub" else site_ids[0]
+        #: under which name the broker knows it
+        self.client = name = "hub" if side == "hub" else site_ids[0]
         self.chance = Chance(crc32(f"{world.seed}/{name}".encode()))
         self.clock = LoopClock(world.loop, world.start_at)
-        self.db = books_in_memory()
+        self.db = hub_books() if side == "hub" else books_in_memory()
         self.desk = Desk(
             side,
             clock=self.clock.now,
@@ -237,13 +243,67 @@ class Party:
 
     def copy_of_books(self) -> sqlite3.Connection:
         """Everything as it is on the disk now, as a backup would have it."""
-        copy = sqlite3.connect(":memory:")
-        self.db._c.backup(copy)
-        return copy
+        if not isinstance(self.db, InlineWriter):
+            return self.db.copy()
+        kept = sqlite3.connect(":memory:")
+        self.db._c.backup(kept)
+        return kept
 
-    def roll_back(self, copy: sqlite3.Connection) -> None:
+    def roll_back(self, kept: sqlite3.Connection) -> None:
         """The books are as they were when the copy was made."""
-        copy.backup(self.db._c)
+        if not isinstance(self.db, InlineWriter):
+            return self.db.put_back(kept)
+        kept.backup(self.db._c)
+
+    async def restart(self) -> None:
+        """The process goes and comes back: what it held in memory is gone, the books are not."""
+        for pump in self.pumps.values():
+            await pump.close()
+        await self.transport.stop()
+        self.transport = self.world.network.attach(self.client, self._will())
+        for site_id in self.site_ids:
+            self.pumps[site_id] = Pump(db=self.db, desk=self.desk, clock=self.clock, site_id=site_id, transport=self.transport)
+        await self.transport.start()
+        for pump in self.pumps.values():
+            pump.attach()
+
+    async def restore(self, kept: sqlite3.Connection) -> None:
+        """What the restore command does: the copy is put back and fenced, then the process starts."""
+        self.roll_back(kept)
+        self.write(lambda tx, desk: repair.fence_all(tx, desk, "These books were put back from a backup."))
+        await self.restart()
+
+    async def adopt(self, *, vouched: bool = False, stated: bool = False) -> Party:
+        """A new box takes over this facility; the old one, which is returned, is off until it is woken with `restart`."""
+        old = copy.copy(self)
+        old.pumps, old.client = dict(self.pumps), f"{self.client}-old"
+        for pump in old.pumps.values():
+            await pump.close()
+        await self.transport.stop()
+        site_id = self.site_ids[0]
+        word = self.world.new_id("grant")
+        term = self.world.hub.write(lambda tx, desk: boxes.grant(tx, desk, site_id, boxes.fingerprint(word)))
+        self.db, self.pumps = books_in_memory(), {}
+        self.desk = Desk("site", clock=self.clock.now, new_id=self.chance.new_id, chance=self.chance.random,
+                         box_id=f"{site_id}-box-{term}", term=term, limits=self.world.limits, without=old.desk.without)  # fmt: skip
+        self.desk.grant = word
+        self.houses = frontdesk.Houses(self.db, profile(self.world.profile), self.desk)
+        self.write(lambda tx, desk: boxes.adopt(tx, desk, site_id, hub_id="hub", vouched=vouched, stated=stated))
+        self.db.write_now(self._state_documents)
+        await self.restart()
+        return old
+
+    def state_sold(self, site_id: str = SITE) -> int:
+        """A person says what was sold below the floor (loss-4)."""
+        return self.write(lambda tx, desk: repair.state_sold(tx, desk, site_id, by="staff", reason="nothing was sold"))
+
+    def vouch(self, site_id: str = SITE) -> None:
+        self.write(lambda tx, desk: repair.vouch(tx, desk, site_id, by="staff"))
+
+    def floor(self, bay: int, site_id: str = SITE) -> int:
+        """In slots from the world's beginning; negative where there is none."""
+        row = self.read(lambda tx: tx.one("SELECT floor FROM lines WHERE resource_id = :r", {"r": f"{site_id}.box-{bay}"}))
+        return row[0] - self.world.slot0
 
     def say(self, message, site_id: str = SITE) -> int:
         """Writes a message into the stream as the ledger would. Returns its number."""

@@ -30,7 +30,7 @@ WAITING = ("requested", "pending")
 MENDABLE = frozenset(
     {
         "slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "rules_violated", "declined", "answer_late",
-        "outside_hours", "displaced",
+        "outside_hours", "displaced", "bay_halted",
     }
 )  # fmt: skip
 #: what a person is told of the owner's no
@@ -38,6 +38,10 @@ DECLINED = {
     "slot_taken": "This time has just been taken.",
     "answer_late": "The facility could not be reached in time, so nothing was booked.",
     "fenced": "The facility is being repaired and sells nothing just now.",
+    "retired": "The facility's system has just been replaced. Please try again in a few minutes.",
+    "below_floor": "The facility has been repaired, and its staff have still to say what was sold at this time. Please choose a later time.",
+    "clock_untrusted": "The facility sells nothing until its staff have confirmed its clock.",
+    "bay_halted": "This bay is not sold just now. Please choose another.",
 }
 NOBODY = Customer(id="", name="")
 
@@ -96,7 +100,8 @@ class Bookings:
 
     # ---- book
     async def book(self, ask: Ask, body_hash: str = "") -> Booked:
-        """Sells or asks. Comes back `confirmed`, or `requested` where the site has not answered within `ask_wait_s`.
+        """Sells or asks. Comes back `confirmed`, or `requested` where the site, or the second machine that is to hold it (loss-7), has not
+        answered within `ask_wait_s`.
 
         Refuses what the front desk refuses, with ways out, and what the site declines.
         """
@@ -144,7 +149,8 @@ class Bookings:
             now = self.db.read(lambda tx: tuple(self.board.seen(tx, records.booking(tx, i)) for i in ids))
             return None if any(seen.booking.status in WAITING for seen in now) else now
 
-        settled = await self.waiting.until(look, [("booking", i) for i in ids], self.desk.limits.ask_wait_s)
+        events = [("booking", i) for i in ids] + [("secured", made[0].booking.site_id)]
+        settled = await self.waiting.until(look, events, self.desk.limits.ask_wait_s)
         return settled or self.db.read(lambda tx: tuple(self.board.seen(tx, records.booking(tx, i)) for i in ids))
 
     def _refuse_declined(self, made: tuple[Seen, ...], ask: Ask, up: bool) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from shared.errors import STATUS, Refusal, Refused, refuse
-from shared.ledger import frontdesk, records, sales
+from shared.ledger import frontdesk, records, sales, secured
 from shared.ledger.frontdesk import Part, Wanted
 from shared.model import Booking, Channel, Customer, site_of
 from shared.runtime.database import Tx
@@ -63,7 +63,7 @@ class Changes:
                 if told.body_hash != once.body_hash:
                     raise refuse("id_reused", "This Idempotency-Key was used before for something else.")
                 return msgspec.json.decode(told.body, type=Refund), False
-            if only_asked and b.status not in WAITING:
+            if only_asked and secured.told(tx, self._desk, b).status not in WAITING:
                 raise refuse("illegal_move", "Only a booking that has not been answered yet can be withdrawn; cancel this one instead.")
             refund = frontdesk.refund_of(tx, self._desk, self._bookings.houses.of(tx, b.site_id), b)
             sales.cancel(tx, self._desk, booking_id, by=by, reason=reason)
@@ -162,6 +162,7 @@ class Changes:
             new, fresh = await self._db.write(run)
         except Refused as no:
             raise self._bookings.with_ways(no.refusal, ask, up) from None
+        new = self._board.told(new)
         if new.status in WAITING:
             new = await self._answered(new)
         if new.status == "declined" or (new.status == "cancelled" and new.reason == "declined"):
@@ -173,11 +174,12 @@ class Changes:
 
     async def _answered(self, new: Booking) -> Booking:
         def look() -> Booking | None:
-            now = self._board.booking(new.id)
+            now = self._board.told(self._board.booking(new.id))
             return None if now.status in WAITING else now
 
-        settled = await self._bookings.waiting.until(look, [("booking", new.id)], self._desk.limits.ask_wait_s)
-        return settled or self._board.booking(new.id)
+        events = [("booking", new.id), ("secured", new.site_id)]
+        settled = await self._bookings.waiting.until(look, events, self._desk.limits.ask_wait_s)
+        return settled or self._board.told(self._board.booking(new.id))
 
     def _why(self, new: Booking) -> Refusal:
         """The owner's own words of why the move was refused, where it gave them."""

@@ -15,7 +15,7 @@ import msgspec
 
 from shared import territory
 from shared.errors import Refusal, Refused, Violation
-from shared.ledger import frontdesk, holds, lines, records
+from shared.ledger import frontdesk, holds, lines, records, secured
 from shared.ledger.frontdesk import Part, Quoted, Wanted
 from shared.model import Booking, Customer, Frozen
 from shared.runtime.database import Tx
@@ -206,15 +206,16 @@ class GuestBooking:
         order_id = made[0].order_id
 
         def now() -> list[Booking]:
-            return self._db.read(lambda tx: records.bookings_of_order(tx, order_id))
+            return self._db.read(lambda tx: [secured.told(tx, self._desk, b) for b in records.bookings_of_order(tx, order_id)])
 
         def look() -> list[Booking] | None:
             found = now()
             return None if any(b.status in WAITING for b in found) else found
 
-        if not any(b.status in WAITING for b in made):
-            return made
-        return await self._hub.waiting.until(look, [("booking", b.id) for b in made], self._desk.limits.ask_wait_s) or now()
+        if (told := look()) is not None:
+            return told
+        events = [("booking", b.id) for b in made] + [("secured", made[0].site_id)]
+        return await self._hub.waiting.until(look, events, self._desk.limits.ask_wait_s) or now()
 
 
 def _hash(details: Details) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.ledger.availability import DayCache
+from shared.ledger.backups import Backups
+from shared.ledger.clock_trust import ClockTrust
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
+from shared.ledger.marks import MarkKeeper
+from shared.ledger.watch import Watch
 from shared.runtime.clock import Clock
 from shared.runtime.database import Database, InlineWriter
 from shared.runtime.metrics import Metrics
@@ -21,9 +25,11 @@ from .customer_links import CustomerLinks
 from .holds import Holds
 from .keys import Keys
 from .link import Links
+from .outage_pins import OutagePins
 from .passes import Passes
 from .sites import Sites
 from .waiting import Waiting
+from .witness import Witnessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,12 @@ class Hub:
     changes: Changes
     holds: Holds
     blocks: Blocks
+    outage_pins: OutagePins
     passes: Passes
     customer_links: CustomerLinks
     metrics: Metrics
+    witnessing: Witnessing
+    backups: Backups
+    trust: ClockTrust
+    mark: MarkKeeper
+    watch: Watch

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import msgspec
 
 from shared.errors import refuse
-from shared.ledger import lines, streams
+from shared.ledger import digests, lines, standing, streams
 from shared.ledger.desk import Desk
 from shared.ledger.pump import Pump
+from shared.ledger.watch import Watch, open_count
 from shared.messages import Hello, Topics
 from shared.runtime import log
 from shared.runtime.clock import Clock
@@ -30,7 +31,11 @@ GOODBYE = b'{"up":false}'
 class LinkState(msgspec.Struct, frozen=True, kw_only=True):
     """One link as people see it. Times in unix seconds, 0 for never; `lines` in slots: from there on the hub sells.
 
-    `link`: `up`, `dark`, or `stopped` where the stream stands until a person has looked (`stopped_why`).
+    `link`: `up`, `dark`, or `stopped` where the stream stands until a person has looked (`stopped_why`). `books` is what came of comparing
+    them with the site's; `doubtful` are the bookings on which they differ and which people must settle (loss-8).
+    `recovery`: `sound`, `fenced` (our books may lack sales of the site), `repairing`, or `retired` (another hub stands in our place);
+    `unvouched`: the repair waits until somebody vouches that the hub before us is off (loss-5).
+    `halted` are the bays whose sales are stopped here, `breaches` the broken invariants behind it that nobody has looked at.
     """
 
     site_id: str
@@ -48,19 +53,31 @@ class LinkState(msgspec.Struct, frozen=True, kw_only=True):
     unknown_rows: int
     peer_schema: int
     lines: dict[str, int]
+    books: digests.Report
+    doubtful: tuple[str, ...] = ()
+    halted: tuple[standing.Halt, ...] = ()
+    breaches: int = 0
+    recovery: str = "sound"
+    unvouched: bool = False
+
+
+def _recovery(s: streams.Stream) -> str:
+    return "retired" if s.retired else "repairing" if s.repair else "fenced" if s.fenced else "sound"
 
 
 class Links:
     """`transports`: site id -> its transport, with its own last will (stream-5)."""
 
     def __init__(
-        self, db: Database | InlineWriter, desk: Desk, clock: Clock, keys: Keys, site_ids: list[str], transports: Callable[[str], Transport]
-    ):
-        self._db, self._desk, self._clock, self._keys = db, desk, clock, keys
+        self, db: Database | InlineWriter, desk: Desk, clock: Clock, keys: Keys, site_ids: list[str], transports: Callable[[str], Transport],
+        watch: Watch,
+    ):  # fmt: skip
+        self._db, self._desk, self._clock, self._keys, self._watch = db, desk, clock, keys, watch
         self._transports = {site_id: transports(site_id) for site_id in site_ids}
         self._pumps: dict[str, Pump] = {}
         self._since: dict[str, tuple[bool, int]] = {}
         self._learning: set[asyncio.Task] = set()
+        self._digests = {site_id: digests.Rounds(db, desk, site_id) for site_id in site_ids}
 
     async def start(self) -> None:
         """Begins to listen and to connect. Being without a broker is a normal state."""
@@ -83,6 +100,7 @@ class Links:
     def _heard(self, site_id: str, hello: Hello) -> None:
         task = asyncio.get_running_loop().create_task(self._keys.heard(site_id, hello, self._desk.now()))
         self._learning.add(task)
+        self._watch.lines_heard(site_id, hello.lines, hello.epoch)
         task.add_done_callback(self._learning.discard)
         self._note(site_id)
 
@@ -109,15 +127,18 @@ class Links:
         up, pump = self.up(site_id), self._pumps[site_id]
 
         def read(tx: Tx):
-            return streams.read(tx, site_id), streams.waiting(tx, site_id), lines.lines_of(tx, site_id)
+            books = digests.report(tx, site_id), tuple(digests.doubtful(tx, site_id))
+            stopped = tuple(standing.halts(tx, site_id)), open_count(tx, site_id)
+            return streams.read(tx, site_id), streams.waiting(tx, site_id), lines.lines_of(tx, site_id), books, stopped
 
-        s, (rows, since), at = self._db.read(read)
+        s, (rows, since), at, (books, doubtful), (halted, breaches) = self._db.read(read)
         self._note(site_id)
         return LinkState(
             site_id=site_id, link="stopped" if s.stopped else "up" if up else "dark", since_at=self._since[site_id][1], heard_at=pump.heard_at,
             rtt_s=round(pump.rtt_s, 4), skew_s=round(pump.skew_s, 3), skew_shown=abs(pump.skew_s) > self._desk.limits.skew_show_s,
             releasing=pump.may_release() and not s.stopped and not s.fenced, waiting_rows=rows, waiting_since_at=since,
             stopped_why=s.stopped, fenced_why=s.fenced, unknown_rows=s.unknown_count, peer_schema=s.peer_schema, lines=at,
+            books=books, doubtful=doubtful, halted=halted, breaches=breaches, recovery=_recovery(s), unvouched=bool(s.unvouched),
         )  # fmt: skip
 
     # ---- what the clock does
@@ -129,6 +150,13 @@ class Links:
         for site_id, pump in self._pumps.items():
             pump.tick()
             self._note(site_id)
+
+    async def compare(self) -> int:
+        """loss-8: states a digest of our books to every site for which it is due (after a cut, daily). Returns to how many."""
+        stated = 0
+        for site_id, pump in self._pumps.items():
+            stated += await self._digests[site_id].tick(pump.fresh())
+        return stated
 
     async def release(self) -> int:
         """terr-2: raises the lines of every site that is heard and whose clock agrees (clock-1). Returns how many lines rose."""

@@ -14,7 +14,7 @@ import msgspec
 from shared import passes, pricing, quotes, slots, terms
 from shared.bookings import shown
 from shared.errors import Refused, refuse
-from shared.ledger import claims, frontdesk, lines, records
+from shared.ledger import claims, frontdesk, lines, records, secured
 from shared.ledger.frontdesk import House, Part
 from shared.model import Attendance, Booking, Customer, Frozen, Interval, Order, Price
 from shared.runtime.database import Tx
@@ -131,6 +131,7 @@ class Visits:
         return self._db.read(read)
 
     def _visit(self, tx: Tx, b: Booking) -> Visit:
+        b = secured.told(tx, self._desk, b)
         a = records.attendance(tx, b.id)
         asked, no = "", ""
         ask = records.ask(tx, f"cancel|{b.id}")

@@ -19,7 +19,8 @@ class Waiting:
     """`until` looks again after every commit that told one of the events it was given."""
 
     def __init__(self, db: Database | InlineWriter):
-        self._waiters: dict[Event, set[asyncio.Event]] = {}
+        #: in the order in which they began to wait, so that a simulated day repeats itself
+        self._waiters: dict[Event, dict[asyncio.Event, None]] = {}
         db.listen(self._heard)
 
     def __len__(self) -> int:
@@ -37,7 +38,7 @@ class Waiting:
         """What `look()` gives once it gives something; None when it has given nothing within that time."""
         waiter = asyncio.Event()
         for event in events:
-            self._waiters.setdefault(event, set()).add(waiter)
+            self._waiters.setdefault(event, {})[waiter] = None
         try:
             async with asyncio.timeout(within_s):
                 while (found := look()) is None:
@@ -48,6 +49,6 @@ class Waiting:
             return look()
         finally:
             for event in events:
-                self._waiters[event].discard(waiter)
+                self._waiters[event].pop(waiter, None)
                 if not self._waiters[event]:
                     del self._waiters[event]

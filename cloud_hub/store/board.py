@@ -9,8 +9,9 @@ import msgspec
 
 from shared import rules
 from shared.errors import Refused
-from shared.ledger import records, streams
+from shared.ledger import records, secured, streams
 from shared.ledger.availability import DayGrid
+from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
 from shared.model import Attendance, Block, Booking, Customer, Resource
 from shared.runtime.database import Database, InlineWriter, Tx
@@ -49,7 +50,8 @@ class BookingFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """A booking with what is shown beside it: the order's reference, the site's attendance, the bay as people call it."""
+    """A booking as it may be told (loss-7), with what is shown beside it: the order's reference, the site's attendance, the bay as people
+    call it."""
 
     booking: Booking
     reference: str
@@ -58,8 +60,8 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Board:
-    def __init__(self, db: Database | InlineWriter, houses: Houses):
-        self._db, self._houses = db, houses
+    def __init__(self, db: Database | InlineWriter, houses: Houses, desk: Desk):
+        self._db, self._houses, self._desk = db, houses, desk
 
     def bookings(self, wanted: BookingFilter, limit: int) -> list[Booking]:
         """At most `limit`, in order of start, then id."""
@@ -89,6 +91,7 @@ class Board:
 
     def seen(self, tx: Tx, b: Booking, *, attended: bool = True) -> Seen:
         """`attended` False: nobody can have come yet, so the look for it is spared."""
+        b = secured.told(tx, self._desk, b)
         return Seen(b, records.reference_of(b.order_id), records.attendance(tx, b.id) if attended else None, self.called(tx, b))
 
     def called(self, tx: Tx, b: Booking) -> str:
@@ -102,6 +105,10 @@ class Board:
 
     def booking(self, booking_id: str) -> Booking | None:
         return self._db.read(lambda tx: records.booking(tx, booking_id))
+
+    def told(self, b: Booking | None) -> Booking | None:
+        """The booking as it may be told of (loss-7)."""
+        return None if b is None else self._db.read(lambda tx: secured.told(tx, self._desk, b))
 
     def order(self, order_id: str) -> list[Booking]:
         return self._db.read(lambda tx: records.bookings_of_order(tx, order_id))

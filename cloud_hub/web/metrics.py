@@ -4,6 +4,7 @@ What changes by itself is counted where it happens; links and books are read whe
 
 from litestar import Request, Response, get
 
+from shared.errors import Failure
 from shared.runtime.metrics import METRICS_MEDIA, Metrics
 from shared.runtime.problems import of_status
 from shared.runtime.web import comes_from
@@ -20,20 +21,74 @@ class Gauges:
         self._waiting = metrics.gauge("outbox_rows", "Messages that wait for the site.", ["site"])
         self._skew = metrics.gauge("clock_skew_seconds", "The site's clock minus ours.", ["site"])
         self._unknown = metrics.gauge("unknown_rows", "Messages of the site that were kept because they were not understood.", ["site"])
+        self._differences = metrics.gauge("digest_differences", "Days on which the site's books and ours were found to differ.", ["site"])
+        self._resent = metrics.gauge("digest_resent", "Bookings sent again because the site's books lacked them.", ["site"])
+        self._mended = metrics.gauge("digest_mended", "Bookings of ours that the site's word mended.", ["site"])
+        self._doubtful = metrics.gauge("digest_doubtful", "Bookings on which the books differ and which people must settle.", ["site"])
+        self._compared = metrics.gauge("digest_compared_at_seconds", "When the site's books were last compared with ours, unix time.", ["site"])
+        self._breaches = metrics.gauge("breaches", "Broken invariants of the site's books here that nobody has looked at yet.", ["site"])
+        self._halted = metrics.gauge("bays_halted", "Bays (or the site as one) whose sales are stopped here until a person has looked.", ["site"])
+        self._recovery = {
+            state: metrics.gauge(f"site_{state}", words, ["site"])
+            for state, words in {
+                "fenced": "1 while our books may lack sales of the site, and sell nothing for it.",
+                "repairing": "1 while our books and the site's are being brought together.",
+                "retired": "1 while another hub stands in our place for the site.",
+                "unvouched": "1 while the repair waits for a person's word that the hub before this one is off.",
+            }.items()
+        }
+        self._loss = metrics.gauge("possible_loss_sales", "Sales of ours that no other machine holds (loss-7).", ["site"])
+        self._loss_since = metrics.gauge("possible_loss_since_seconds", "When the oldest of them was made, unix time; 0 for none.", ["site"])
+        self._second = metrics.gauge("second_machine", "1 held, 0 away, -1 where the hub does without.")
+        self._spares = metrics.gauge("outage_pins_free", "Outage PINs left to give while the site is dark.", ["site"])
+        self._unexplained = metrics.gauge("outage_pins_unexplained", "Outage PINs used at the door without a known booking.", ["site"])
         self._flushes = metrics.gauge("flushes", "Flushes of the books since start.")
+        self._trusted = metrics.gauge("clock_trusted", "1 while this machine's clock is trusted; without it nothing is sold.")
+        self._mark = metrics.gauge("mark_failing", "1 while the mark on the other medium cannot be trusted or kept.")
+        self._failing = metrics.gauge("books_failing", "1 while the books cannot be read or written.")
+        self._free = metrics.gauge("disk_free_bytes", "Room left where the books lie; -1 where that is another machine's matter.")
+        self._low = metrics.gauge("disk_low", "1 while that room is nearly used up.")
         self._transactions = metrics.gauge("transactions", "Transactions since start; several share a flush.")
         self._waited_for = metrics.gauge("answers_waited_for", "Answers of sites that requests wait for.")
 
     def read(self, hub: Hub) -> None:
+        room = hub.db.disk()
+        self._trusted.set(not hub.trust.doubt())
+        self._mark.set(bool(hub.mark.state().trouble))
+        self._failing.set(bool(hub.db.failing))
+        self._free.set(room.free_octets)
+        self._low.set(room.low)
+        self._flushes.set(hub.db.commits)
+        self._transactions.set(hub.db.jobs_done)
+        self._waited_for.set(len(hub.waiting))
+        try:
+            self._read_links(hub)
+        except Failure:  # the books cannot be read; the rest is told all the same
+            self._failing.set(1)
+
+    def _read_links(self, hub: Hub) -> None:
+        second = hub.witnessing.state()
+        self._second.set({"held": 1, "away": 0}.get(second.state, -1))
+        for site_id, loss in second.possible_loss.items():
+            self._loss.labels(site_id).set(loss.sales)
+            self._loss_since.labels(site_id).set(loss.since_at)
         for state in hub.links.states():
             self._up.labels(state.site_id).set(state.link == "up")
             self._stopped.labels(state.site_id).set(state.link == "stopped")
             self._waiting.labels(state.site_id).set(state.waiting_rows)
             self._skew.labels(state.site_id).set(state.skew_s)
             self._unknown.labels(state.site_id).set(state.unknown_rows)
-        self._flushes.set(hub.db.commits)
-        self._transactions.set(hub.db.jobs_done)
-        self._waited_for.set(len(hub.waiting))
+            self._differences.labels(state.site_id).set(state.books.differences)
+            self._resent.labels(state.site_id).set(state.books.resent)
+            self._mended.labels(state.site_id).set(state.books.mended)
+            self._spares.labels(state.site_id).set(hub.outage_pins.free(state.site_id))
+            self._unexplained.labels(state.site_id).set(hub.outage_pins.unexplained(state.site_id))
+            self._doubtful.labels(state.site_id).set(len(state.doubtful))
+            self._compared.labels(state.site_id).set(state.books.compared_at)
+            self._breaches.labels(state.site_id).set(state.breaches)
+            self._halted.labels(state.site_id).set(len(state.halted))
+            for name, gauge in self._recovery.items():
+                gauge.labels(state.site_id).set(state.unvouched if name == "unvouched" else state.recovery == name)
 
 
 @get("/metrics", include_in_schema=False, media_type=METRICS_MEDIA)

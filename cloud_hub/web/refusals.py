@@ -6,7 +6,7 @@ Invariant: a refusal is 4xx with its own stable code; only what the machine itse
 import sqlite3
 from datetime import UTC, datetime
 
-from shared.errors import STATUS, Refusal, Refused, Suggestion, Unavailable, status_of
+from shared.errors import STATUS, Failure, Refusal, Refused, Suggestion, status_of
 from shared.runtime import log, problems
 from shared.runtime.openapi import ProblemKind
 from shared.runtime.problems import Problem
@@ -38,6 +38,10 @@ ABOUT: dict[str, str] = {
     "answer_late": "The facility was not reached in time; nothing was booked.",
     "reschedule_limit": "It has been changed as often as the rules allow (R7).",
     "fenced": "The books are being repaired.",
+    "retired": "The facility's system has been replaced by a newer one and sells nothing any more.",
+    "below_floor": "What was sold at this time may have been forgotten in a repair; it is not sold until a person at the facility has stated it.",
+    "clock_untrusted": "The hub's clock is not confirmed, so it sells nothing.",
+    "bay_halted": "The books of this bay are not sound, so it is not sold until a person has looked.",
     "pass_expired": "The pass is not shown any more.",
     "quote_invalid": "The quote is not ours, was changed, or is for another booking.",
     "quote_expired": "The quote is older than 15 minutes.",
@@ -49,7 +53,8 @@ CATALOGUE = {code: ProblemKind(STATUS[code], about) for code, about in ABOUT.ite
 
 # What booking and changing can be refused with; named once, used by several routes.
 BOOKING_CODES = (
-    "slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "id_reused", "declined", "answer_late", "fenced",
+    "slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "id_reused", "declined", "answer_late", "fenced", "retired", "below_floor", "bay_halted",
+    "clock_untrusted",
     "bad_interval", "rules_violated", "customer_blocked", "customer_not_found", "resource_not_found", "facility_not_found",
     "quote_invalid", "quote_expired",
 )  # fmt: skip
@@ -59,7 +64,7 @@ def translate(error: Exception) -> Problem | None:
     """For `Problems(translate=…)`."""
     if isinstance(error, Refused):
         return of_refusal(error.refusal)
-    if isinstance(error, Unavailable):
+    if isinstance(error, Failure):  # what fails here is told to operators; a customer learns that nothing was booked
         return problems.Unavailable("The books cannot be written just now. Nothing was changed.", retry_after_s=error.retry_after_s)
     if isinstance(error, sqlite3.OperationalError):
         _log.error("books.unreadable", error=error)

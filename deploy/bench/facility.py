@@ -47,6 +47,9 @@ hub_id = "bench-hub"
 data_dir = "data"
 log_level = "WARNING"
 
+[clock]
+rtc = "yes"
+
 [http]
 port = {port}
 
@@ -70,6 +73,9 @@ data_dir = "data"
 hub_id = "bench-hub"
 log_level = "WARNING"
 staff_file = "staff.toml"
+
+[clock]
+rtc = "yes"
 
 [site]
 id = "{site}"
@@ -166,6 +172,13 @@ class Facility:
     def run_site(self) -> contextlib.AbstractContextManager[Child]:
         return children.python(["-m", "site_agent", "run", "--config", str(self.folder / "site" / "site.toml")], self.folder / "site.log")
 
+    async def settled(self, code: str) -> None:
+        """Waits until the site serves, staff are signed in, the kiosk is paired by `code` and the link is up."""
+        await until("The site of the bench did not serve", self.staff.ready)
+        await self.staff.sign_in()
+        await _paired(self, code)
+        await self.linked()
+
     async def linked(self) -> None:
         """Waits until hub and site hear each other and the hub knows every bay."""
 
@@ -191,8 +204,8 @@ class Facility:
 
 
 @contextlib.asynccontextmanager
-async def opened(bench: Bench, *, doors: bool = True, with_site: bool = True) -> AsyncIterator[Facility]:
-    """A facility that serves, linked and paired; `doors`: its site knows the controller; without its site, only what that needs around it."""
+async def prepared(bench: Bench, *, doors: bool = True) -> AsyncIterator[Facility]:
+    """Everything around hub and site, and the clients of their users; both are started by whoever measures."""
     async with contextlib.AsyncExitStack() as stack:
         facility = Facility(bench.fresh("facility"), doors=doors)
         await facility.controller.start()
@@ -203,19 +216,25 @@ async def opened(bench: Bench, *, doors: bool = True, with_site: bool = True) ->
             raise BenchError(str(error)) from None
         stack.callback(facility.broker.stop)
         await facility.write()
-        stack.enter_context(facility.run_hub())
         facility.hub = await stack.enter_async_context(Hub(facility.hub_url, facility.api_key))
         facility.staff = await stack.enter_async_context(Staff(SITE, facility.site_url, USER, facility.passwords[USER]))
         facility.kiosk = await stack.enter_async_context(Kiosk(SITE, facility.site_url))
-        await until("The hub of the bench did not serve", facility.hub.ready)
-        if with_site:
-            code = facility.leave_pairing()
-            stack.enter_context(facility.run_site())
-            await until("The site of the bench did not serve", facility.staff.ready)
-            await facility.staff.sign_in()
-            await _paired(facility, code)
-            await facility.linked()
         yield facility
+
+
+@contextlib.asynccontextmanager
+async def opened(bench: Bench, *, doors: bool = True, with_site: bool = True) -> AsyncIterator[Facility]:
+    """A facility that serves, linked and paired; `doors`: its site knows the controller; without its site, only what that needs around it."""
+    async with prepared(bench, doors=doors) as facility:
+        with facility.run_hub():
+            await until("The hub of the bench did not serve", facility.hub.ready)
+            if not with_site:
+                yield facility
+                return
+            code = facility.leave_pairing()
+            with facility.run_site():
+                await facility.settled(code)
+                yield facility
 
 
 async def _paired(facility: Facility, code: str) -> None:

@@ -13,7 +13,7 @@ import uvloop
 from litestar import Litestar, get, post
 
 from cloud_hub import app as hub_app
-from cloud_hub.config import Config, Http, HubConfig, Rates, Site
+from cloud_hub.config import Clock, Config, Http, HubConfig, Rates, Site
 from cloud_hub.services import api_keys
 from cloud_hub.store import api_keys as key_rows
 from shared import messages, profiles
@@ -110,7 +110,7 @@ def hub(folder: Path, slow_commit_s: float, bays: int) -> WebEdge:
     """The product. Writes an API key's token to `key`."""
     config = Config(
         hub=HubConfig(
-            hub_id="hub-bench", data_dir=str(folder), sites=(Site(id=SITE, name="Bench"),), http=Http(), rates=Rates(per_address=RATE, per_key=RATE),
+            hub_id="hub-bench", clock=Clock(rtc="yes"), data_dir=str(folder), sites=(Site(id=SITE, name="Bench"),), http=Http(), rates=Rates(per_address=RATE, per_key=RATE),
         ),
         data_dir=folder, profile=profiles.profile("business"),
     )  # fmt: skip

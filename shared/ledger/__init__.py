@@ -6,7 +6,8 @@ Where to find what:
     streams     outbox, chain, positions                   sales       sell, ask, cancel, move: what people do
     holds, blocks, attendance, pins                        settle      what an answer from the other side changes
     apply       a message of the link to the functions     pump        batches and hellos over a transport
-    records     rows to structs and back
+    records     rows to structs and back                   digests     comparing the two books, resending what differs
+    outage_pins spare door PINs for a dark site
 
 Invariant: everything below takes an open `Tx` and changes only through it, so one transaction holds the change and the message that
 tells of it (stream-1). A "no" is raised as `errors.Refused`; the transaction's owner rolls back.

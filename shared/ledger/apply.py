@@ -14,7 +14,7 @@ from .. import messages as m
 from ..errors import Broken
 from ..model import Booking, site_of
 from ..runtime.database import Tx
-from . import attendance, blocks, claims, holds, lines, pins, records, sales, settle, streams
+from . import attendance, blocks, claims, digests, holds, lines, outage_pins, pins, records, repair, sales, settle, streams
 from .desk import Desk
 
 replace = msgspec.structs.replace
@@ -54,25 +54,26 @@ def _belongs(message: m.Message, site_id: str) -> None:
         raise Broken(f"{type(message).__name__} speaks of another facility")
 
 
+def _document(tx: Tx, desk: Desk, kind: str, doc_id: str, origin: From, version: int, body: str) -> None:
+    """own-6: a whole document in place of an older one."""
+    known, guarded = records.document(tx, kind, doc_id), desk.guard("newer_document")
+    if known is None or known[0] < version or not guarded:
+        records.put_document(tx, kind, doc_id, origin.site_id, version, body, older_too=not guarded)
+
+
 def resource_stated(tx: Tx, desk: Desk, x: m.ResourceStated, origin: From) -> None:
     r = x.resource
-    known = records.document(tx, "resource", r.id)
-    if known is None or known[0] < r.version or not desk.guard("newer_document"):
-        records.put_document(tx, "resource", r.id, origin.site_id, r.version, records.text(r))
+    _document(tx, desk, "resource", r.id, origin, r.version, records.text(r))
     lines.begin(tx, origin.site_id, r.id, x.line)
     tx.tell("resource", r.id)
 
 
 def facility_stated(tx: Tx, desk: Desk, x: m.FacilityStated, origin: From) -> None:
-    known = records.document(tx, "facility", x.facility.id)
-    if known is None or known[0] < x.facility.version or not desk.guard("newer_document"):
-        records.put_document(tx, "facility", x.facility.id, origin.site_id, x.facility.version, records.text(x.facility))
+    _document(tx, desk, "facility", x.facility.id, origin, x.facility.version, records.text(x.facility))
 
 
 def profile_stated(tx: Tx, desk: Desk, x: m.ProfileStated, origin: From) -> None:
-    known = records.document(tx, "profile", origin.site_id)
-    if known is None or known[0] < x.version or not desk.guard("newer_document"):
-        records.put_document(tx, "profile", origin.site_id, origin.site_id, x.version, bytes(x.profile).decode())
+    _document(tx, desk, "profile", origin.site_id, origin, x.version, bytes(x.profile).decode())
 
 
 def sold(tx: Tx, desk: Desk, x: m.Sold, origin: From) -> None:
@@ -172,12 +173,23 @@ def customer_merged(tx: Tx, desk: Desk, x: m.CustomerMerged, origin: From) -> No
     )
 
 
+def out_of_place(tx: Tx, desk: Desk, x: m.Message, origin: From) -> None:
+    """The pump keeps a snapshot's rows until the last; one that comes at any other time belongs to no repair."""
+    raise Broken("a row of a snapshot outside a repair")
+
+
+def released(tx: Tx, desk: Desk, x: m.Released, origin: From) -> None:
+    """terr-3, and the spare PINs that nobody can be given any more (pass-4)."""
+    lines.apply_release(tx, desk, x)
+    outage_pins.below_line(tx, desk, x.resource_id, x.line)
+
+
 Handler = Callable[[Tx, Desk, m.Message, From], None]
 HANDLERS: dict[type[m.Message], Handler] = {
     m.ResourceStated: resource_stated,
     m.FacilityStated: facility_stated,
     m.ProfileStated: profile_stated,
-    m.Released: lambda tx, desk, x, o: lines.apply_release(tx, desk, x),
+    m.Released: released,
     m.PinsLeased: lambda tx, desk, x, o: pins.leased(tx, o.site_id, x),
     m.PinGiven: lambda tx, desk, x, o: pins.given(tx, x),
     m.CustomerStated: lambda tx, desk, x, o: sales.remember_customer(tx, desk, x.customer),
@@ -204,4 +216,15 @@ HANDLERS: dict[type[m.Message], Handler] = {
     m.BlockRequest: lambda tx, desk, x, o: blocks.decide(tx, desk, x),
     m.AttendanceStated: lambda tx, desk, x, o: attendance.apply(tx, desk, x),
     m.PassSeen: pass_seen,
+    m.SnapshotMerged: lambda tx, desk, x, o: repair.merged_by_site(tx, desk, o.site_id),
+    m.SaleFound: lambda tx, desk, x, o: repair.found(tx, desk, x, o.site_id),
+    **dict.fromkeys((m.SnapshotBegun, m.SnapshotPart, m.SnapshotEnded), out_of_place),
+    m.DigestStated: lambda tx, desk, x, o: digests.compare(tx, desk, x, o.site_id),
+    m.DigestCompared: lambda tx, desk, x, o: digests.compared(tx, desk, x, o.site_id),
+    m.RowsStated: lambda tx, desk, x, o: digests.answer(tx, desk, x, o.site_id),
+    m.Resent: lambda tx, desk, x, o: digests.resent(tx, desk, x, o.site_id),
+    m.OutagePinsLeased: lambda tx, desk, x, o: outage_pins.take(tx, desk, x, o.site_id),
+    m.OutagePinsEnded: lambda tx, desk, x, o: outage_pins.ended(tx, desk, x, o.site_id),
+    m.OutagePinUsed: lambda tx, desk, x, o: outage_pins.hear_use(tx, desk, x, o.site_id),
+    m.BooksDiffer: lambda tx, desk, x, o: digests.differ(tx, desk, x, o.site_id),
 }

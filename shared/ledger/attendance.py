@@ -8,7 +8,7 @@ from ..errors import refuse
 from ..messages import AttendanceStated, PassSeen
 from ..model import Attendance, Booking, Interval
 from ..runtime.database import Tx
-from . import claims, records, streams
+from . import claims, locked, records, streams
 from .desk import Desk
 
 replace = msgspec.structs.replace
@@ -23,10 +23,9 @@ LEGAL = {
 
 def attend(tx: Tx, desk: Desk, booking_id: str, state: str, *, by: str) -> Attendance:
     """Moves a booking's attendance on. Refuses `booking_not_found`, `illegal_move`, `already_checked_in`, `displaced`. The same again changes nothing."""
-    b = records.booking(tx, booking_id)
+    b = locked.booking(tx, booking_id)
     if b is None:
         raise refuse("booking_not_found", "This booking is not known.")
-    streams.lock(tx, b.site_id)
     a = records.attendance(tx, booking_id) or Attendance(booking_id=b.id, site_id=b.site_id, version=0)
     if a.state == state:
         return a
@@ -61,10 +60,9 @@ def reseat(tx: Tx, desk: Desk, booking_id: str, resource_id: str, *, by: str) ->
     """
     from . import lines
 
-    b = records.booking(tx, booking_id)
+    b = locked.booking(tx, booking_id)
     if b is None:
         raise refuse("booking_not_found", "This booking is not known.")
-    streams.lock(tx, b.site_id)
     if not b.displaced:
         raise refuse("illegal_move", "This booking has its bay; there is nothing to reseat.")
     if desk.now() < b.starts_at - desk.limits.displace_local_min * 60:
@@ -88,12 +86,15 @@ def _seated(tx: Tx, desk: Desk, b: Booking) -> None:
 
 
 def apply(tx: Tx, desk: Desk, message: AttendanceStated) -> None:
-    """The hub takes the newer document (own-6); a new seat moves the claims with it."""
-    a = message.attendance
+    take_newer(tx, desk, message.attendance)
+
+
+def take_newer(tx: Tx, desk: Desk, a: Attendance) -> None:
+    """The newer document is taken (own-6); a new seat moves the claims with it."""
     known = records.attendance(tx, a.booking_id)
     if known is not None and known.version >= a.version and desk.guard("newer_document"):
         return
-    records.put_attendance(tx, a)
+    records.put_attendance(tx, a, older_too=not desk.guard("newer_document"))
     b = records.booking(tx, a.booking_id)
     if b is not None and a.seat and a.seat != (known.seat if known else ""):
         claims.drop(tx, b.id)

@@ -8,7 +8,7 @@ from ..errors import refuse
 from ..messages import BlockRequest, BlockStated, Displaced
 from ..model import Block, Booking, Interval
 from ..runtime.database import Tx
-from . import claims, records, streams
+from . import claims, locked, records, standing, streams
 from .desk import Desk
 from .holds import unreachable
 
@@ -20,7 +20,7 @@ def block(tx: Tx, desk: Desk, b: Block, *, link_up: bool = True) -> Block:
 
     Free slots are taken at once; occupied ones when the booking there moves or ends; bookings there are displaced.
     """
-    streams.lock(tx, b.site_id)
+    standing.require_side(tx, desk, b.site_id, selling=False)
     if records.resource(tx, b.resource_id) is None:
         raise refuse("resource_not_found", "This bay is not known here.")
     known = records.block(tx, b.id)
@@ -42,10 +42,10 @@ def block(tx: Tx, desk: Desk, b: Block, *, link_up: bool = True) -> Block:
 
 def unblock(tx: Tx, desk: Desk, block_id: str, *, link_up: bool = True) -> Block:
     """Puts the bay back on sale; a displaced booking gets its slots before anyone can buy them."""
-    b = records.block(tx, block_id)
+    b = locked.block(tx, block_id)
     if b is None:
         raise refuse("block_not_found", "This block is not known.")
-    streams.lock(tx, b.site_id)
+    standing.require_side(tx, desk, b.site_id, selling=False)
     if b.status == "ended":
         return b
     if desk.side == "hub":
@@ -82,7 +82,12 @@ def apply(tx: Tx, desk: Desk, message: BlockStated) -> None:
     known = records.block(tx, b.id)
     if known is not None and known.status != "asked" and known.version >= b.version and desk.guard("newer_document"):
         return
-    records.put_block(tx, b)
+    take(tx, desk, b)
+
+
+def take(tx: Tx, desk: Desk, b: Block) -> None:
+    """Writes the document as it is told, and takes or frees its slots."""
+    records.put_block(tx, b, older_too=not desk.guard("newer_document"))
     if b.status == "active":
         _occupy(tx, desk, b)
     else:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from ..errors import refuse
 from ..model import Booking, Interval
 from ..runtime.database import Tx
-from . import records
+from . import records, standing
 from .desk import Desk
 
 UNTOLD = ("hold", "pending")
+#: before the id of a booking that was given up and whose slots a repair keeps from sale until the site has answered
+OWED = "owed|"
 
 
 def _insert(tx: Tx, resource_id: str, slots, kind: str, ref: str) -> int:
@@ -28,7 +30,11 @@ def _insert(tx: Tx, resource_id: str, slots, kind: str, ref: str) -> int:
 
 
 def take(tx: Tx, desk: Desk, resource_id: str, interval: Interval, kind: str, ref: str) -> None:
-    """Takes every slot or refuses with `slot_taken`. An expired hold in the way is ended first: only its clock ends it, and it has."""
+    """Takes every slot or refuses with `slot_taken`. An expired hold in the way is ended first: only its clock ends it, and it has.
+
+    Refuses, too, while this side may take no new claim at all (`standing.may_sell`).
+    """
+    standing.require(tx, desk, resource_id, interval.start)
     got = _insert(tx, resource_id, range(interval.start, interval.end), kind, ref)
     if got == len(interval):
         return

@@ -13,6 +13,7 @@ import msgspec
 
 from ..errors import Refusal
 from ..model import Side
+from ..sealing import Sealer
 
 #: guard -> (protocol rule, what goes wrong without it)
 GUARDS: dict[str, tuple[str, str]] = {
@@ -46,6 +47,24 @@ GUARDS: dict[str, tuple[str, str]] = {
     "pin_once": ("pass-3", "one PIN opens for two bookings"),
     "block_waits": ("block-1", "a freed slot under a block goes back on sale"),
     "displaced_first": ("block-2", "a freed slot is bought before the displaced guest has it"),
+    "fence_holds": ("loss-1", "a restored copy sells what it sold before and forgot"),
+    "behind_is_fenced": ("loss-1", "a side that its peer shows to be behind goes on selling"),
+    "repair_takes_max": ("loss-2", "the hub's line falls below the site's in a repair"),
+    "both_fenced_go_far": ("loss-2", "neither line can be trusted, and the hub sells what the site may hold"),
+    "merge_keeps_cancelled": ("loss-2", "a cancelled booking comes back to life"),
+    "owed_stays_owed": ("loss-2", "the hub resells what a restored site still seats"),
+    "floor_holds": ("loss-4", "a restored or new box sells over what its predecessor sold"),
+    "old_box_retires": ("loss-5", "a replaced box that wakes is followed again"),
+    "new_hub_is_vouched": ("loss-5", "a hub sells under a new term while the old one may still run"),
+    "one_hub": ("loss-6", "a site follows a hub it is not married to"),
+    "outage_pin_once": ("pass-4", "one spare PIN is given to two bookings"),
+    "outage_pin_revoked_on_release": ("pass-4", "a PIN that is nobody's goes on opening the door"),
+    "digests_resend": ("loss-8", "what one side lost stays lost"),
+    "older_than_mark": ("loss-1", "an older copy of the books sells what it sold before and forgot"),
+    "skew_stops_release": ("clock-1", "a hub whose clock is wrong gives away what it should sell"),
+    "trusted_clock": ("clock-2", "a box with a wrong clock sells"),
+    "two_machines_hold": ("loss-7", "a customer is told of a sale that dies with this machine"),
+    "breach_halts": ("B5", "a bay whose books are wrong goes on selling"),
 }
 
 
@@ -64,15 +83,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     displace_local_min: int = 30
     skew_stop_s: float = 60
     skew_show_s: float = 5
+    clock_behind_s: float = 60
+    clock_ahead_s: float = 3600
     pin_lease: int = 200
     pin_floor: int = 100
     pin_rest_s: int = 30 * 86400
+    outage_ahead_s: int = 24 * 3600
 
 
 class Desk:
     """Handed to every function of the ledger."""
 
-    __slots__ = ("box_id", "chance", "clock", "judge_hours", "limits", "new_id", "side", "term", "without")
+    __slots__ = (
+        "box_id", "chance", "clock", "clock_doubt", "grant", "judge_hours", "limits", "new_id", "sealer", "second_machine", "side", "skewed", "term", "without",
+    )
 
     def __init__(
         self,
@@ -90,10 +114,20 @@ class Desk:
         assert not unknown, f"no such guard: {unknown}"
         self.side, self.clock, self.new_id, self.chance = side, clock, new_id, chance
         self.box_id, self.term = box_id, term
+        #: the word that shows that the hub granted this box its term (loss-5), until the hub has enrolled it
+        self.grant = ""
         self.limits = limits or Limits()
         self.without = without
         #: what the owner judges besides slots and blocks (terr-6): `(tx, booking) -> Refusal | None`; `frontdesk.Houses` sets it
         self.judge_hours: Callable[..., Refusal | None] = lambda tx, booking: None
+        #: whether a sale counts as made only when a second machine holds it (loss-7); the hub sets it from its config
+        self.second_machine = False
+        #: why this machine's clock is not to be trusted (clock-2), as a sentence; empty where it is
+        self.clock_doubt: Callable[[], str] = lambda: ""
+        #: this box's key for secrets at rest (pass-4); None: it keeps none
+        self.sealer: Sealer | None = None
+        #: the sites whose clock differs from ours by more than `skew_stop_s`: for them no line is raised (clock-1). The pump keeps it
+        self.skewed: set[str] = set()
 
     def now(self) -> int:
         return int(self.clock())

@@ -12,7 +12,7 @@ import msgspec
 
 from .. import quotes, rules, slots, terms, territory
 from ..bookings import counts_as_open
-from ..errors import Refusal, Refused, Suggestion, Violation, refuse
+from ..errors import Broken, Refusal, Refused, Suggestion, Violation, refuse
 from ..keys import KeyRing, SigningKey
 from ..model import FIRST_SLOT, LAST_SLOT, Booking, Channel, Customer, Facility, Frozen, Interval, Order, Price, Resource
 from ..policy import Profile
@@ -20,8 +20,9 @@ from ..pricing import CodeUse
 from ..pricing import quote as price_of
 from ..profiles import from_json
 from ..runtime.database import Tx
-from . import claims, lines, records, sales, streams
+from . import claims, lines, locked, records, sales, streams
 from .desk import Desk
+from .soundness import adds_up
 
 #: how far around the wished time a way out is looked for
 REACH_SLOTS = 2 * 96
@@ -136,6 +137,7 @@ def book(
         link_up=link_up,
         override=wanted.override,
     )
+    streams.lock(tx, wanted.site_id)  # before the look for an earlier, equal request: it may be in another replica's hands
     before = sales.known(tx, desk, wish)
     if before is not None:
         return before
@@ -222,6 +224,14 @@ def _judge(house: House, wanted: Wanted, part: Part, now: int, *, open_bookings:
 
 
 def _price(house: House, wanted: Wanted, part: Part, now: int, ring: KeyRing | None, fee_cents: int = 0) -> Price:
+    """The price of one part. Raises Broken where its lines do not add up: nothing is sold at a price that nobody can explain."""
+    price = _priced(house, wanted, part, now, ring, fee_cents)
+    if not adds_up(price):
+        raise Broken(f"The price of {part.resource_id} does not add up, so nothing was sold.")
+    return price
+
+
+def _priced(house: House, wanted: Wanted, part: Part, now: int, ring: KeyRing | None, fee_cents: int) -> Price:
     if wanted.quote:
         honoured = quotes.honour(
             wanted.quote,
@@ -322,7 +332,7 @@ def reschedule(
 
     `wanted` has one part; its customer and order are the old booking's.
     """
-    old = _movable(tx, old_id)
+    old = _movable(tx, old_id, wanted.site_id)
     now = desk.now()
     (part,) = wanted.parts
     _sound(wanted)
@@ -380,11 +390,12 @@ def _judge_length(house: House, wanted: Wanted, part: Part, old: Booking, now: i
         raise Refused(Refusal(found[0].code if len(found) == 1 else "rules_violated", " ".join(v.detail for v in found), violations=found))
 
 
-def _movable(tx: Tx, booking_id: str) -> Booking:
+def _movable(tx: Tx, booking_id: str, to_site: str = "") -> Booking:
     old = records.booking(tx, booking_id)
     if old is None:
         raise refuse("booking_not_found", "This booking is not known.")
-    return old
+    locked.sites(tx, (old.site_id, to_site or old.site_id))
+    return records.booking(tx, booking_id)
 
 
 def _move_wish(tx: Tx, desk: Desk, house: House, old: Booking, wanted: Wanted, part: Part, *, link_up: bool, body_hash: str) -> sales.Wish:

@@ -9,7 +9,7 @@ from ..errors import Refused, refuse
 from ..messages import HoldDeclined, HoldDropped, HoldGranted, HoldProlonged, HoldRequest
 from ..model import Hold
 from ..runtime.database import Tx
-from . import claims, lines, records, streams
+from . import claims, lines, locked, records, standing, streams
 from .desk import Desk
 
 replace = msgspec.structs.replace
@@ -20,7 +20,7 @@ def hold(tx: Tx, desk: Desk, h: Hold, *, link_up: bool) -> Hold:
 
     Refuses: `slot_taken`, `slot_being_released`, `id_reused`, `site_unreachable` / `hub_unreachable`.
     """
-    stream = streams.lock(tx, h.site_id)
+    stream = standing.require_side(tx, desk, h.site_id)
     known = records.hold(tx, h.id)
     if known is not None:
         if (known.resource_id, known.start, known.end) != (h.resource_id, h.start, h.end):
@@ -103,10 +103,9 @@ def declined(tx: Tx, message: HoldDeclined) -> None:
 
 def prolong(tx: Tx, desk: Desk, hold_id: str) -> Hold:
     """The one extension (`hold_s` again). Refuses `hold_ended` where it is over or was extended before."""
-    h = records.hold(tx, hold_id)
+    h = locked.hold(tx, hold_id)
     if h is None:
         raise refuse("hold_not_found", "This hold is not known.")
-    streams.lock(tx, h.site_id)
     if h.status != "held" or h.expires_at <= desk.now():
         raise refuse("hold_ended", "This hold is over. Please choose your time again.")
     if h.extended:
@@ -131,10 +130,9 @@ def _claimed_here(tx: Tx, h: Hold) -> bool:
 
 def drop(tx: Tx, desk: Desk, hold_id: str) -> None:
     """The guest went away: frees the slots, here or at the owner. Unknown or ended holds change nothing."""
-    h = records.hold(tx, hold_id)
+    h = locked.hold(tx, hold_id)
     if h is None or h.status not in ("asked", "held"):
         return
-    streams.lock(tx, h.site_id)
     if not _claimed_here(tx, h):
         streams.append(tx, desk, h.site_id, HoldDropped(hold_id=h.id))
         records.put_hold(tx, replace(h, status="ended"))
@@ -151,7 +149,8 @@ def end(tx: Tx, desk: Desk, hold_id: str) -> None:
 
 def expire(tx: Tx, desk: Desk) -> int:
     """Ends the holds whose time is over on our clock. Returns how many. Holds of the other side are only closed in our list."""
-    over = records.holds_expired(tx, desk.now())
+    locked.sites(tx, (h.site_id for h in records.holds_expired(tx, desk.now())))
+    over = records.holds_expired(tx, desk.now())  # again, now that nobody else can change them
     for h in over:
         end(tx, desk, h.id)
     return len(over)

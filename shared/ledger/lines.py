@@ -7,7 +7,7 @@ from ..errors import refuse
 from ..messages import Released
 from ..model import Interval
 from ..runtime.database import Tx
-from . import claims, records, streams
+from . import claims, records, standing, streams
 from .desk import Desk
 
 
@@ -17,6 +17,20 @@ def line_of(tx: Tx, resource_id: str) -> int:
     if row is None:
         raise refuse("resource_not_found", "This bay is not known here.")
     return row[0]
+
+
+def floor_of(tx: Tx, site_id: str, resource_id: str) -> int:
+    """loss-4: below this slot the site's books may have forgotten sales; everywhere while they wait for a repair. 0 where they are whole."""
+    stream = streams.lock(tx, site_id)
+    if stream.fenced:
+        return 1 << 40
+    row = tx.one("SELECT floor FROM lines WHERE resource_id = :r", {"r": resource_id})
+    return row[0] if row else 0
+
+
+def highest_floor(tx: Tx, site_id: str) -> int:
+    """The slot from which on every bay of the site is sold; 0 where none has a floor."""
+    return tx.one("SELECT COALESCE(MAX(floor), 0) FROM lines WHERE site_id = :s", {"s": site_id})[0]
 
 
 def lines_of(tx: Tx, site_id: str) -> dict[str, int]:
@@ -50,7 +64,7 @@ def owns(tx: Tx, desk: Desk, resource_id: str, start: int) -> bool:
 def release(tx: Tx, desk: Desk, site_id: str, *, link_fresh: bool) -> int:
     """terr-2: the hub's clock raises the lines of one site as far as they may go. Returns how many were raised."""
     stream = streams.lock(tx, site_id)
-    if stream.stopped or stream.fenced or (not link_fresh and desk.guard("release_needs_fresh_link")):
+    if stream.stopped or standing.of_side(desk, stream) or not _may_raise(desk, site_id, link_fresh):
         return 0
     raised = 0
     bays = [r for r in records.resources(tx, site_id) if r.active]
@@ -63,13 +77,20 @@ def release(tx: Tx, desk: Desk, site_id: str, *, link_fresh: bool) -> int:
 def release_for(tx: Tx, desk: Desk, site_id: str, resource_id: str, interval: Interval, *, link_fresh: bool) -> bool:
     """terr-4: raises the line to a straddling interval's end, so that the site may sell it whole. False where it may not go so far."""
     stream = streams.lock(tx, site_id)
-    if stream.stopped or stream.fenced or (not link_fresh and desk.guard("release_needs_fresh_link")):
+    if stream.stopped or standing.of_side(desk, stream) or not _may_raise(desk, site_id, link_fresh):
         return False
     target = territory.straddle_target(interval, desk.now_slot(), _most(desk))
     if target is None:
         return False
     _raise(tx, desk, site_id, resource_id, target)
     return line_of(tx, resource_id) >= interval.end
+
+
+def _may_raise(desk: Desk, site_id: str, link_fresh: bool) -> bool:
+    """terr-2: only while the site is heard; clock-1: only while the two clocks agree to a minute, since a line follows the hub's clock."""
+    if site_id in desk.skewed and desk.guard("skew_stops_release"):
+        return False
+    return link_fresh or not desk.guard("release_needs_fresh_link")
 
 
 def _most(desk: Desk) -> int:

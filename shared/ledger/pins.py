@@ -1,7 +1,7 @@
 """Door PINs (protocol pass-3): the site's allocator, the blocks it leases to the hub ahead, and who has which.
 
 States: `leased` (at the site: the hub may give it), `free` (at the hub: leased to us, not given yet), `used` (a booking has it),
-`resting` (the booking is over; not reused before `pin_rest_s`).
+`outage` (at the site: an outage credential, `outage_pins`), `resting` (it is over; not reused before `pin_rest_s`).
 """
 
 from __future__ import annotations
@@ -28,12 +28,19 @@ def _draw(tx: Tx, desk: Desk, site_id: str, n: int) -> tuple[str, ...]:
     return block
 
 
+def draw(tx: Tx, desk: Desk, site_id: str, until_at: int) -> str:
+    """A PIN of the site's for something besides a sale (an outage credential): it is nobody else's until it has rested. Refuses `pins_exhausted`."""
+    (pin,) = _draw(tx, desk, site_id, 1)
+    put(tx, site_id, pin, "outage", "", until_at)
+    return pin
+
+
 def give(tx: Tx, desk: Desk, b: Booking) -> str:
     """A PIN for a sale: the site draws one, the hub takes one that the site leased to it; empty where the hub has none left
     (the site then gives one when it hears of the sale)."""
     if desk.side == "site":
         (pin,) = _draw(tx, desk, b.site_id, 1)
-        _put(tx, b.site_id, pin, "used", b.id, b.ends_at)
+        put(tx, b.site_id, pin, "used", b.id, b.ends_at)
         return pin
     # from a random place in the stock: PINs given in order would tell the next guest's
     free = "SELECT pin FROM pins WHERE site_id = :s AND state = 'free' AND pin >= :p ORDER BY pin LIMIT 1"
@@ -41,11 +48,12 @@ def give(tx: Tx, desk: Desk, b: Booking) -> str:
     if row is None:
         return ""
     if desk.guard("pin_once"):
-        _put(tx, b.site_id, row[0], "used", b.id, b.ends_at)
+        put(tx, b.site_id, row[0], "used", b.id, b.ends_at)
     return row[0]
 
 
-def _put(tx: Tx, site_id: str, pin: str, state: str, booking_id: str, until_at: int) -> None:
+def put(tx: Tx, site_id: str, pin: str, state: str, booking_id: str, until_at: int) -> None:
+    """Who has the PIN from now on."""
     tx.run(
         "INSERT INTO pins (site_id, pin, state, booking_id, until_at) VALUES (:s, :p, :st, :b, :u)"
         " ON CONFLICT (site_id, pin) DO UPDATE SET state = excluded.state, booking_id = excluded.booking_id, until_at = excluded.until_at",
@@ -56,7 +64,7 @@ def _put(tx: Tx, site_id: str, pin: str, state: str, booking_id: str, until_at: 
 def heard(tx: Tx, desk: Desk, b: Booking) -> Booking:
     """A sale of the other side came with its PIN, or without one: then the site gives it and says so. Returns the booking with its PIN."""
     if b.pin:
-        _put(tx, b.site_id, b.pin, "used", b.id, b.ends_at)
+        put(tx, b.site_id, b.pin, "used", b.id, b.ends_at)
         return b
     if desk.side != "site":
         return b
@@ -68,7 +76,7 @@ def heard(tx: Tx, desk: Desk, b: Booking) -> Booking:
 def move(tx: Tx, old: Booking, new: Booking, pin: str) -> None:
     """A moved booking keeps its PIN."""
     if pin:
-        _put(tx, new.site_id, pin, "used", new.id, new.ends_at)
+        put(tx, new.site_id, pin, "used", new.id, new.ends_at)
 
 
 def retire(tx: Tx, desk: Desk, b: Booking) -> None:
@@ -110,7 +118,7 @@ def given(tx: Tx, message: PinGiven) -> None:
     b = records.booking(tx, message.booking_id)
     if b is not None and not b.pin:
         b = records.put_booking(tx, msgspec.structs.replace(b, pin=message.pin))
-        _put(tx, b.site_id, message.pin, "used", b.id, b.ends_at)
+        put(tx, b.site_id, message.pin, "used", b.id, b.ends_at)
 
 
 def booking_by_pin(tx: Tx, site_id: str, pin: str) -> Booking | None:

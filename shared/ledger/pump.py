@@ -1,7 +1,8 @@
 """One link as one side lives it: hellos, batches out, batches in (protocol stream-1 to stream-7). Works over any `Transport`.
 
 What it holds in memory may be lost at any moment: positions, chains and rows are in the books. Sending is a read and a publish, woken by
-the commit that wrote the row; receiving is one transaction per batch, with the positions and the answers it causes.
+the commit that wrote the row; receiving is one transaction per handful of rows, with the position and the answers they cause, so that what
+waited through a long cut does not keep this side's own sales waiting.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from typing import Any
 
 import msgspec
 
-from ..errors import Broken
 from ..messages import SCHEMA, Batch, Hello, Position, Topics, Unknown, chain_next, decode
 from ..runtime.clock import Clock
 from ..runtime.database import Database, InlineWriter, Tx
 from ..runtime.transport import Transport
-from . import lines, streams
+from . import boxes, lines, repair, streams
 from .apply import From, apply
 from .desk import Desk
 
@@ -26,16 +26,24 @@ log = logging.getLogger("clubos.link")
 
 #: nonces we wait for an answer to; older ones count no more
 NONCES_MAX = 8
+#: where `_where_to_go_on` finds nothing to send from
+WAIT, ASK_AGAIN = -1, -2
+#: how often a replaced box hands in what it had not told; the broker may lose some
+HAND_IN_TIMES = 12
+#: so many rows are applied in one transaction: a sale of our own waits no longer than for these
+TAKEN_AT_ONCE = 8
 #: the peer's position stands still this long although rows are out: they are sent again
 RESEND_S = 2.0
 
 
 class Applied(msgspec.Struct):
-    """What came of one batch."""
+    """What came of the batches taken in one transaction; `rest` are those, or what is left of them, for the next."""
 
     rows: int = 0
     gap: bool = False
     stopped: str = ""
+    merged: bool = False
+    rest: tuple[Batch, ...] = ()
 
 
 class Pump:
@@ -60,7 +68,7 @@ class Pump:
         self.out_topic, self.in_topic = (topics.down, topics.up) if hub else (topics.up, topics.down)
         self.hello_out, self.hello_in = (topics.hello_hub, topics.hello_site) if hub else (topics.hello_site, topics.hello_hub)
         self.state_out, self.state_in = (topics.state_hub, topics.state_site) if hub else (topics.state_site, topics.state_hub)
-        self._nonces: dict[str, tuple[float, float, int]] = {}
+        self._nonces: dict[str, tuple[float, float, int, int]] = {}
         self._inbound: list[Batch] = []
         self._draining: asyncio.Task | None = None
         self._tasks: set[asyncio.Task] = set()
@@ -76,6 +84,9 @@ class Pump:
         self.rtt_s = 0.0
         self.peer: Hello | None = None
         self.bad_payloads = 0
+        #: another hub than the one this site is married to, speaking on its topics (loss-6)
+        self.foreign_hub = ""
+        self._handed_in = 0
 
     # ---- life
     def attach(self) -> None:
@@ -107,7 +118,7 @@ class Pump:
 
     def _ended(self, task: asyncio.Task) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None and not self._closed:
+        if not task.cancelled() and task.exception() is not None and not self._closed and not self.db.failing:
             log.error("link work failed", extra={"site_id": self.site_id}, exc_info=task.exception())
 
     def fresh(self) -> bool:
@@ -117,7 +128,7 @@ class Pump:
 
     def may_release(self) -> bool:
         """clock-1: beyond a minute of skew the hub stops releasing."""
-        return self.fresh() and abs(self.skew_s) <= self.desk.limits.skew_stop_s
+        return self.fresh() and (self.site_id not in self.desk.skewed or not self.desk.guard("skew_stops_release"))
 
     # ---- hello
     def _on_connect(self) -> None:
@@ -144,34 +155,42 @@ class Pump:
         """Asks the peer for a sign of life and for its positions."""
         nonce = self.desk.new_id()
         self._asked_at = self.clock.monotonic()
-        applied_no = self.db.read(lambda tx: streams.read(tx, self.site_id)).applied_no
-        self._nonces[nonce] = (self.clock.monotonic(), self.clock.now(), applied_no)
+        s = self.db.read(lambda tx: streams.read(tx, self.site_id))
+        self._nonces[nonce] = (self.clock.monotonic(), self.clock.now(), s.applied_no, s.acked_no)
         while len(self._nonces) > NONCES_MAX:
             self._nonces.pop(next(iter(self._nonces)))
         self.transport.publish(self.hello_out, msgspec.json.encode(self._hello(nonce=nonce)))
 
-    def _hello(self, nonce: str = "", echo: str = "") -> Hello:
+    def _hello(self, nonce: str = "", echo: str = "", to: Hello | None = None) -> Hello:
         def read(tx: Tx):
-            return streams.read(tx, self.site_id), lines.lines_of(tx, self.site_id)
+            retired = boxes.replaced_by(tx, self.desk, self.site_id, to) if to is not None else 0
+            return streams.read(tx, self.site_id), lines.lines_of(tx, self.site_id), retired
 
-        s, known_lines = self.db.read(read)
+        s, known_lines, retired = self.db.read(read)
         return Hello(
             hub_id=s.hub_id,
             site_id=self.site_id,
             box_id=self.desk.box_id,
             term=self.desk.term,
             fenced=bool(s.fenced),
-            stopped=bool(s.stopped),
+            stopped=bool(s.stopped or s.closed),
             epoch=s.epoch,
             schema=SCHEMA,
             sent=Position(s.sent_no, s.sent_chain),
             applied=Position(s.applied_no, s.applied_chain),
             lines=known_lines,
             clock=self.clock.now(),
+            clock_sure=not self.desk.clock_doubt(),
             keys=self._keys(),
             known_keys=self._known_keys(),
             nonce=nonce,
             echo=echo,
+            acked=Position(s.acked_no, s.acked_chain),
+            closed=bool(s.closed),
+            repair=s.repair,
+            staged=Position(s.staged_no, s.staged_chain) if s.repair and self.desk.side == "hub" else None,
+            retired=retired,
+            grant=self.desk.grant,
         )
 
     def _on_hello(self, topic: str, payload: bytes, retained: bool) -> None:
@@ -183,59 +202,117 @@ class Pump:
         if hello.site_id != self.site_id or self._closed:
             return
         if hello.nonce:
-            self.transport.publish(self.hello_out, msgspec.json.encode(self._hello(echo=hello.nonce)))
+            self.transport.publish(self.hello_out, msgspec.json.encode(self._hello(echo=hello.nonce, to=hello)))
             if hello.epoch and not self._resumed and self.clock.monotonic() - self._asked_at >= 1:
                 self.hello()  # the peer is there and has an epoch: no need to wait for the timer
         asked = self._nonces.pop(hello.echo, None) if hello.echo else None
         if asked is None and self.desk.guard("only_nonce_counts"):
             return
+        if not self._is_peer(hello):
+            return
         now = self.clock.monotonic()
         was_fresh = self.fresh()
         if asked is not None:
             self.rtt_s = now - asked[0]
-            self.skew_s = hello.clock - (asked[1] + self.clock.now()) / 2
+            self._measured(hello.clock - (asked[1] + self.clock.now()) / 2)
         self._last_reply, self.heard_at, self.peer = now, int(self.clock.now()), hello
         if not was_fresh:
             log.info("link up", extra={"site_id": self.site_id, "skew_s": round(self.skew_s, 3)})
-        self._begin(self._resume(hello, asked[2] if asked else 0))
+        self._begin(self._resume(hello, *(asked[2:] if asked else (0, 0))))
 
-    async def _resume(self, hello: Hello, applied_no: int) -> None:
+    def _is_peer(self, hello: Hello) -> bool:
+        """Whether the speaker is the one to talk to: not a box that was replaced, nor another hub than ours (loss-5, loss-6)."""
+
+        def read(tx: Tx):
+            return boxes.replaced_by(tx, self.desk, self.site_id, hello), streams.read(tx, self.site_id)
+
+        replaced, s = self.db.read(read)
+        foreign = self.desk.side == "site" and bool(s.hub_id) and hello.hub_id != s.hub_id and self.desk.guard("one_hub")
+        if foreign and self.foreign_hub != hello.hub_id:
+            log.error("another hub speaks to this site", extra={"site_id": self.site_id, "hub_id": hello.hub_id})
+        self.foreign_hub = hello.hub_id if foreign else ""
+        return not replaced and not foreign
+
+    def _measured(self, skew_s: float) -> None:
+        """clock-1: how far the peer's clock is from ours. Shown where it grows and where it is well again, not in between."""
+        limits, before = self.desk.limits, abs(self.skew_s) > self.desk.limits.skew_show_s
+        self.skew_s = skew_s
+        if (abs(skew_s) > limits.skew_show_s) != before:
+            log.warning("clocks differ" if not before else "clocks agree", extra={"site_id": self.site_id, "skew_s": round(skew_s, 3)})
+        (self.desk.skewed.add if abs(skew_s) > limits.skew_stop_s else self.desk.skewed.discard)(self.site_id)
+
+    async def _resume(self, hello: Hello, applied_no: int, acked_no: int) -> None:
         """The peer's positions, answered to my nonce: where to go on sending; what it has acknowledged is let go.
 
-        `applied_no` is where I stood when I asked. Rows may have overtaken the answer since, so no later position is held against it.
+        `applied_no` and `acked_no` are where I stood when I asked.
         """
-
-        def run(tx: Tx) -> bool | None:
-            s = streams.lock(tx, self.site_id)
-            if not s.epoch and hello.epoch and self.desk.side == "hub":
-                streams.adopt_epoch(tx, self.site_id, hello.epoch)
-                return None
-            if not s.epoch or not hello.epoch or s.closed:
-                return False
-            if hello.epoch != s.epoch:
-                streams.stop(tx, self.desk, self.site_id, "the two sides keep different epochs: repair needed")
-                return False
-            try:
-                streams.acknowledge(tx, self.desk, s, hello.applied)
-                if hello.sent.no < applied_no:
-                    raise Broken(f"peer has sent {hello.sent.no} rows, we have applied {applied_no}")
-            except Broken as e:
-                streams.stop(tx, self.desk, self.site_id, e.detail)
-                return False
-            streams.heard(tx, self.site_id, hello, int(self.clock.now()))
-            return True
-
-        ok = await self.db.write(run)
+        if hello.retired:
+            await self._retired(hello)
+            return
+        from_no = await self.db.write(lambda tx: self._where_to_go_on(tx, hello, applied_no, acked_no))
         if self._on_hello_reply:
             self._on_hello_reply(hello)
-        if ok is None:  # first contact: now both have an epoch, so the positions can be asked
+        if from_no == ASK_AGAIN:
+            self._resumed = False
             self.hello()
-        if not ok:
+        elif from_no == WAIT:
+            self._resumed = False
+        else:
+            if not self._resumed:
+                self._resumed, self._cursor = True, from_no
+                self._progress_at = self.clock.monotonic()
+            self.send()
+
+    def _where_to_go_on(self, tx: Tx, hello: Hello, applied_no: int, acked_no: int) -> int:
+        """The row after which to send, WAIT while there is none, or ASK_AGAIN where something has just changed that both must know."""
+        desk, site_id = self.desk, self.site_id
+        s = streams.lock(tx, site_id)
+        if s.retired:
+            return WAIT
+        if desk.side == "hub":
+            boxes.enrol(tx, desk, site_id, hello)
+            if hello.repair and hello.repair != s.epoch:
+                streams.heard(tx, site_id, hello, int(self.clock.now()))
+                return ASK_AGAIN if repair.propose(tx, desk, s, hello) else WAIT
+            if not s.epoch and hello.epoch and not hello.closed and not hello.applied.no and not (hello.acked and hello.acked.no):
+                streams.adopt_epoch(tx, site_id, hello.epoch)
+                return ASK_AGAIN  # first contact: now both have an epoch, so the positions can be asked
+        found = [] if s.closed and desk.side == "hub" else repair.evidence(tx, desk, s, hello, applied_no, acked_no)
+        for behind in sorted(found, key=lambda b: not b.mine):
+            if not s.fenced:
+                repair.close(tx, desk, site_id, behind)
+        if desk.side == "site" and repair.wanted(s, hello):
+            repair.begin(tx, desk, site_id, hello, peer_behind=any(not behind.mine for behind in found))
+            return ASK_AGAIN
+        if not found:
+            streams.heard(tx, site_id, hello, int(self.clock.now()))
+        if s.repair and desk.side == "site" and hello.epoch != s.epoch:  # the hub is taking our snapshot in, or has not begun to
+            if hello.repair != s.epoch or hello.staged is None:
+                return WAIT
+            streams.acknowledge(tx, desk, s, hello.staged)
+            return hello.staged.no
+        if found or not s.epoch or hello.epoch != s.epoch or (s.closed and not s.repair):
+            return WAIT
+        return hello.applied.no
+
+    async def _retired(self, hello: Hello) -> None:
+        """loss-5: a newer box stands in our place. We sell nothing any more, and hand in what we had not told."""
+        if hello.retired < self.desk.term:
             return
-        if not self._resumed:
-            self._resumed, self._cursor = True, hello.applied.no
-            self._progress_at = self.clock.monotonic()
-        self.send()
+        self._resumed = False
+        news = await self.db.write(lambda tx: boxes.retire(tx, self.desk, self.site_id, hello.retired))
+        if news:
+            log.error("this box has been replaced", extra={"site_id": self.site_id, "term": hello.retired})
+        if self._handed_in >= HAND_IN_TIMES:
+            return
+        self._handed_in += 1
+        s, after = self.db.read(lambda tx: streams.read(tx, self.site_id)), 0
+        while True:
+            prev, rows = self.db.read(lambda tx, a=after: streams.rows_after(tx, s, max(a, s.acked_no), self.desk.limits.batch_max))
+            if not rows:
+                return
+            self._publish(s, prev, tuple(rows))
+            after = rows[-1].no
 
     # ---- out
     def _on_commit(self, events: list[tuple[str, str]]) -> None:
@@ -252,7 +329,8 @@ class Pump:
             def read(tx: Tx):
                 s = streams.read(tx, self.site_id)
                 self._cursor = max(self._cursor, s.acked_no)
-                if s.closed or self._cursor - s.acked_no >= window or self._cursor >= s.sent_no:
+                closed = s.closed and not (s.repair and self.desk.side == "site")
+                if closed or s.retired or self._cursor - s.acked_no >= window or self._cursor >= s.sent_no:
                     return s, "", []
                 return s, *streams.rows_after(tx, s, self._cursor, self.desk.limits.batch_max)
 
@@ -282,6 +360,8 @@ class Pump:
         """stream-3: with nothing to send an empty batch acknowledges."""
         self._ack_timer = None
         s = self.db.read(lambda tx: streams.read(tx, self.site_id))
+        if s.repair and self.desk.side == "hub":  # what is taken in is a snapshot, in the epoch to come
+            s = msgspec.structs.replace(s, epoch=s.repair, applied_no=s.staged_no, applied_chain=s.staged_chain)
         self._publish(s, "", (), gap)
 
     def tick(self) -> None:
@@ -319,6 +399,10 @@ class Pump:
             self._progress(batches)
             if self._closed:
                 return
+            self._inbound[:0] = outcome.rest
+            if outcome.merged:
+                self._resumed = False
+                self.hello()
             if outcome.stopped:
                 log.error("link stopped", extra={"site_id": self.site_id, "why": outcome.stopped})
             if outcome.gap:
@@ -335,37 +419,95 @@ class Pump:
 
     def _take(self, tx: Tx, batches: list[Batch], link_fresh: bool) -> Applied:
         out = Applied()
-        for batch in batches:
+        for number, batch in enumerate(batches, 1):
+            if out.rows >= TAKEN_AT_ONCE:
+                out.rest += tuple(batches[number - 1 :])
+                return out
             s = streams.lock(tx, self.site_id)
-            if batch.epoch != s.epoch or s.closed:
+            if self._stranger(tx, s, batch):
+                continue
+            staging = bool(s.repair) and batch.epoch == s.repair
+            if (batch.epoch != s.epoch or s.closed or s.retired) and not staging:
                 continue
             try:
-                streams.acknowledge(tx, self.desk, s, batch.applied)
-                if not s.stopped:
+                if batch.epoch == s.epoch:
+                    streams.acknowledge(tx, self.desk, s, batch.applied)
+                if staging or not s.stopped:
                     self._rows(tx, batch, out, link_fresh)
-            except Broken as e:
-                streams.stop(tx, self.desk, self.site_id, e.detail)
-            out.stopped = streams.lock(tx, self.site_id).stopped
+            except streams.Behind as behind:
+                repair.close(tx, self.desk, self.site_id, behind)
+            out.stopped = "" if staging else streams.lock(tx, self.site_id).stopped
         return out
+
+    def _stranger(self, tx: Tx, s: streams.Stream, batch: Batch) -> bool:
+        """A batch of another box than the one we talk to; what a replaced box of the site hands in is taken note of (loss-5)."""
+        if not self.desk.guard("old_box_retires") or not s.peer_box_id:
+            return False
+        if self.desk.side == "site":
+            return batch.term < s.peer_term
+        if batch.box_id == s.peer_box_id:
+            return False
+        if batch.term < s.peer_term and batch.epoch != s.epoch:
+            boxes.late(tx, self.desk, self.site_id, batch)
+        return True
 
     def _rows(self, tx: Tx, batch: Batch, out: Applied, link_fresh: bool) -> None:
         chain, desk = batch.prev, self.desk
-        for row in batch.rows:
+        for number, row in enumerate(batch.rows):
+            if out.rows >= TAKEN_AT_ONCE:
+                out.rest = (msgspec.structs.replace(batch, prev=chain, rows=batch.rows[number:], gap=False),)
+                return
             s = streams.lock(tx, self.site_id)
+            to_stage = bool(s.repair) and batch.epoch == s.repair
+            aside = to_stage and desk.side == "hub"
+            at_no, at_chain = (s.staged_no, s.staged_chain) if aside else (s.applied_no, s.applied_chain)
             before, chain = chain, chain_next(chain, row.no, bytes(row.body))
-            if row.no <= s.applied_no and desk.guard("applied_once"):
-                if row.no == s.applied_no and chain != s.applied_chain and desk.guard("chain_continues"):
-                    raise Broken(f"chain differs at the peer's row {row.no}")
+            if row.no <= at_no and desk.guard("applied_once"):
+                if row.no == at_no and chain != at_chain and desk.guard("chain_continues"):
+                    raise streams.Behind(f"chain differs at the peer's row {row.no}", mine=False)
                 continue
-            if row.no > s.applied_no + 1 and desk.guard("no_gap"):
+            if row.no > at_no + 1 and desk.guard("no_gap"):
                 out.gap = True
                 return
-            if row.no == s.applied_no + 1 and before != s.applied_chain and desk.guard("chain_continues"):
-                raise Broken(f"chain differs before the peer's row {row.no}")
+            if row.no == at_no + 1 and before != at_chain and desk.guard("chain_continues"):
+                raise streams.Behind(f"chain differs before the peer's row {row.no}", mine=False)
+            if to_stage:
+                if not self._stage(tx, batch.epoch, row, chain, out):
+                    return
+                continue
             if not self._row(tx, row, link_fresh):
                 return
             streams.advance(tx, streams.lock(tx, self.site_id), row.no, chain)
             out.rows += 1
+
+    def _stage(self, tx: Tx, epoch: str, row, chain: str, out: Applied) -> bool:
+        """Keeps a row of the peer's snapshot; merges at its last. False where nothing more can be taken in for now."""
+        desk, site_id = self.desk, self.site_id
+        s = streams.lock(tx, site_id)
+        if desk.side == "hub" and repair.is_complete(tx, site_id, epoch):
+            return False  # R2 waits for a person; what follows the snapshot is for later
+        body = bytes(row.body)
+        try:
+            kind = type(decode(body, row.crit)).__name__
+            last = repair.stage(tx, s, epoch, row.no, body.decode(), kind)
+            if desk.side == "hub":
+                repair.staged_at(tx, s, row.no, chain)
+            else:
+                streams.advance(tx, s, row.no, chain)
+            out.rows += 1
+            if not last:
+                return True
+            merge = repair.merge_at_hub if desk.side == "hub" else repair.merge_at_site
+            out.merged = tx.attempt(lambda: merge(tx, desk, site_id)) is not False
+            return out.merged
+        except streams.Behind:
+            raise
+        except Exception as e:  # a merge that fails is looked at by a person; the books are as they were
+            if tx.trouble is not None:
+                raise
+            log.exception("repair failed", extra={"site_id": site_id, "message_no": row.no})
+            streams.keep(tx, desk, streams.lock(tx, site_id), row.no, body.decode(errors="replace"), f"{type(e).__name__}: {e}")
+            return False
 
     def _row(self, tx: Tx, row, link_fresh: bool) -> bool:
         """Applies one row in its own savepoint. False where the stream stops here (stream-6); what is only informative is kept and passed over."""
@@ -377,6 +519,8 @@ class Pump:
         except Unknown as e:
             why = str(e)
         except Exception as e:  # a row that fails must not be lost, nor those behind it be applied over the hole
+            if tx.trouble is not None:
+                raise  # the disk, not the row: all of it is taken back and comes again
             log.exception("row of the link failed", extra={"site_id": self.site_id, "message_no": row.no})
             why = f"{type(e).__name__}: {e}"
         if row.must and self.desk.guard("must_understand_stops"):

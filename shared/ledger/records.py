@@ -7,8 +7,15 @@ from functools import lru_cache
 
 import msgspec
 
+from ..errors import Broken
 from ..model import Attendance, Block, Booking, Customer, Facility, Hold, Order, Resource
 from ..runtime.database import Tx
+from .journal import write as write_journal
+
+
+class _Versioned(msgspec.Struct):
+    version: int = 1
+
 
 _enc = msgspec.json.Encoder().encode
 _booking = msgspec.json.Decoder(Booking).decode
@@ -16,6 +23,7 @@ _order = msgspec.json.Decoder(Order).decode
 _hold = msgspec.json.Decoder(Hold).decode
 _block = msgspec.json.Decoder(Block).decode
 _attendance = msgspec.json.Decoder(Attendance).decode
+_version = msgspec.json.Decoder(_Versioned).decode
 _customer = msgspec.json.Decoder(Customer).decode
 _resource = msgspec.json.Decoder(Resource).decode
 _facility = msgspec.json.Decoder(Facility).decode
@@ -59,8 +67,9 @@ def add_booking(tx: Tx, b: Booking, body_hash: str = "") -> None:
 
 
 def put_booking(tx: Tx, b: Booking) -> Booking:
-    """Writes a changed booking under the next version and returns it."""
-    b = msgspec.structs.replace(b, version=b.version + 1)
+    """Writes a changed booking under the next version and returns it; the next after the one in the books, whatever `b` bears."""
+    row = tx.one("SELECT doc FROM bookings WHERE id = :id", {"id": b.id})
+    b = msgspec.structs.replace(b, version=max(b.version, _version(row[0]).version if row else 0) + 1)
     n = tx.run(
         "UPDATE bookings SET order_id = :order_id, status = :status, displaced = :displaced, sale_no = :sale_no,"
         " customer_id = :customer_id, doc = :doc WHERE id = :id",
@@ -172,13 +181,15 @@ def block(tx: Tx, block_id: str) -> Block | None:
     return _block(row[0]) if row else None
 
 
-def put_block(tx: Tx, b: Block) -> Block:
-    tx.run(
+def put_block(tx: Tx, b: Block, *, older_too: bool = False) -> Block:
+    """Raises Broken instead of writing an older version over a newer."""
+    n = tx.run(
         "INSERT INTO blocks (id, site_id, resource_id, first, past, status, version, doc) VALUES (:id, :s, :r, :f, :p, :st, :v, :doc)"
         " ON CONFLICT (id) DO UPDATE SET first = excluded.first, past = excluded.past, status = excluded.status,"
-        " version = excluded.version, doc = excluded.doc",
+        f" version = excluded.version, doc = excluded.doc{'' if older_too else ' WHERE excluded.version >= blocks.version'}",
         {"id": b.id, "s": b.site_id, "r": b.resource_id, "f": b.start, "p": b.end, "st": b.status, "v": b.version, "doc": text(b)},
     )
+    _not_older(n, "block", b.id, b.version)
     tx.tell("resource", b.resource_id)
     tx.tell("block", b.id)
     return b
@@ -221,28 +232,40 @@ def attendance_between(tx: Tx, site_id: str, start: int, end: int) -> dict[str, 
     return {a.booking_id: a for a in found}
 
 
-def put_attendance(tx: Tx, a: Attendance) -> Attendance:
-    tx.run(
+def put_attendance(tx: Tx, a: Attendance, *, older_too: bool = False) -> Attendance:
+    """Raises Broken instead of writing an older version over a newer."""
+    n = tx.run(
         "INSERT INTO attendance (booking_id, site_id, state, seat, version, doc) VALUES (:id, :s, :st, :seat, :v, :doc)"
-        " ON CONFLICT (booking_id) DO UPDATE SET state = excluded.state, seat = excluded.seat, version = excluded.version, doc = excluded.doc",
+        " ON CONFLICT (booking_id) DO UPDATE SET state = excluded.state, seat = excluded.seat, version = excluded.version,"
+        f" doc = excluded.doc{'' if older_too else ' WHERE excluded.version >= attendance.version'}",
         {"id": a.booking_id, "s": a.site_id, "st": a.state, "seat": a.seat, "v": a.version, "doc": text(a)},
     )
+    _not_older(n, "attendance", a.booking_id, a.version)
     tx.tell("booking", a.booking_id)
     return a
 
 
 # ---- documents (own-6)
+def _not_older(written: int, kind: str, doc_id: str, version: int) -> None:
+    """Revisions never go back: whoever comes here with an older one has not looked, and its transaction is taken back."""
+    if not written:
+        raise Broken(f"version {version} of {kind} {doc_id} is older than the one in the books")
+
+
 def document(tx: Tx, kind: str, doc_id: str) -> tuple[int, str] | None:
     row = tx.one("SELECT version, body FROM documents WHERE kind = :k AND id = :id", {"k": kind, "id": doc_id})
     return (row[0], row[1]) if row else None
 
 
-def put_document(tx: Tx, kind: str, doc_id: str, site_id: str, version: int, body: str) -> None:
-    tx.run(
+def put_document(tx: Tx, kind: str, doc_id: str, site_id: str, version: int, body: str, *, older_too: bool = False) -> None:
+    """Raises Broken instead of writing an older version over a newer."""
+    n = tx.run(
         "INSERT INTO documents (kind, id, site_id, version, body) VALUES (:k, :id, :s, :v, :b)"
-        " ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, body = excluded.body, site_id = excluded.site_id",
+        " ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, body = excluded.body,"
+        f" site_id = excluded.site_id{'' if older_too else ' WHERE excluded.version >= documents.version'}",
         {"k": kind, "id": doc_id, "s": site_id, "v": version, "b": body},
     )
+    _not_older(n, kind, doc_id, version)
     tx.tell("document", f"{kind}/{doc_id}")
 
 
@@ -358,10 +381,7 @@ def conflicts_open(tx: Tx, site_id: str) -> list[tuple[str, str, str, int]]:
 
 
 def journal(tx: Tx, at: int, site_id: str, actor: str, what: str, ref: str, reason: str = "") -> None:
-    tx.run(
-        "INSERT INTO journal (at, site_id, actor, what, ref, reason) VALUES (:at, :s, :a, :w, :r, :why)",
-        {"at": at, "s": site_id, "a": actor, "w": what, "r": ref, "why": reason},
-    )
+    write_journal(tx, at, site_id, actor, what, ref, reason)
 
 
 def journal_of(tx: Tx, site_id: str, limit: int = 100) -> list[tuple[int, str, str, str, str]]:

@@ -12,7 +12,7 @@ from ..errors import Refused, refuse
 from ..messages import BookingRequest, Cancelled, CancelRequest, MoveRequest, Replaced, Sold, Withdraw
 from ..model import Booking, Customer, Order
 from ..runtime.database import Tx
-from . import claims, holds, lines, pins, records, streams
+from . import claims, holds, lines, locked, outage_pins, pins, records, standing, streams
 from .desk import Desk
 
 replace = msgspec.structs.replace
@@ -64,8 +64,7 @@ def place(tx: Tx, desk: Desk, wish: Wish) -> list[Booking]:
     before = None if wish.new else known(tx, desk, wish)
     if before is not None:
         return before
-    if stream.fenced:
-        raise refuse("fenced", "This system is being repaired and sells nothing just now.", retry_after_s=60)
+    standing.require_side(tx, desk, site_id)
     if wish.customer is not None:
         remember_customer(tx, desk, wish.customer)
     if wish.override:
@@ -94,31 +93,35 @@ def _split(tx: Tx, desk: Desk, wish: Wish) -> tuple[list[Booking], list[Booking]
 
 
 def _sell(tx: Tx, desk: Desk, wish: Wish, parts: list[Booking]) -> list[Booking]:
-    sold = [confirm(tx, desk, b, wish.hold_ids.get(b.id, ""), wish.body_hash) for b in parts]
+    dark = not wish.link_up
+    sold = [confirm(tx, desk, b, wish.hold_ids.get(b.id, ""), wish.body_hash, dark=dark) for b in parts]
     streams.append(tx, desk, wish.order.site_id, Sold(order=wish.order, bookings=tuple(sold), customer=wish.customer))
     return sold
 
 
-def confirm(tx: Tx, desk: Desk, b: Booking, hold_id: str, body_hash: str) -> Booking:
+def confirm(tx: Tx, desk: Desk, b: Booking, hold_id: str, body_hash: str, *, dark: bool = False) -> Booking:
+    standing.require(tx, desk, b.resource_id, b.start)
     if not (hold_id and holds.use(tx, desk, hold_id, "booking", b)):
         if hold_id:
             holds.drop(tx, desk, hold_id)
         claims.take(tx, desk, b.resource_id, b.claimed, "booking", b.id)
-    sold = sold_here(tx, desk, b)
+    sold = sold_here(tx, desk, b, dark=dark)
     if b.status == "confirmed" or records.booking(tx, b.id) is None:  # a fresh wish has no row here; what was asked may have one
         records.add_booking(tx, sold, body_hash)
         return sold
     return records.put_booking(tx, sold)
 
 
-def sold_here(tx: Tx, desk: Desk, b: Booking) -> Booking:
-    """The booking as its seller confirms it: with sale number (pass-1) and PIN (pass-3)."""
+def sold_here(tx: Tx, desk: Desk, b: Booking, *, dark: bool = False) -> Booking:
+    """The booking as its seller confirms it: with sale number (pass-1) and PIN (pass-3), and an outage credential where the other side is
+    `dark` (pass-4)."""
     return replace(
         b,
         status="confirmed",
         seller=desk.side,
         sale_no=streams.next_sale_no(tx, b.site_id),
         pin=pins.give(tx, desk, b),
+        outage_pin=outage_pins.give(tx, desk, b) if dark else "",
         created_at=desk.now(),
     )
 
@@ -170,10 +173,10 @@ def cancel(tx: Tx, desk: Desk, booking_id: str, *, by: str, reason: str = "") ->
     Has no deadline: what is asked into a cut is decided when it is heard (terr-9). Refuses `booking_not_found`, `already_cancelled`,
     `already_checked_in`, `illegal_move`.
     """
-    b = records.booking(tx, booking_id)
+    b = locked.booking(tx, booking_id)
     if b is None:
         raise refuse("booking_not_found", "This booking is not known.")
-    streams.lock(tx, b.site_id)
+    standing.require_side(tx, desk, b.site_id, selling=False)
     if b.status in ("cancelled", "cancelling"):
         raise refuse("already_cancelled", "This booking is cancelled already.")
     if b.status in ("declined", "expired"):
@@ -247,9 +250,8 @@ def move(tx: Tx, desk: Desk, old_id: str, wish: Wish) -> Booking:
     if old is None:
         raise refuse("booking_not_found", "This booking is not known.")
     for site_id in sorted({old.site_id, new.site_id}):
-        stream = streams.lock(tx, site_id)
-        if stream.fenced:
-            raise refuse("fenced", "This system is being repaired and sells nothing just now.", retry_after_s=60)
+        standing.require_side(tx, desk, site_id)
+    old = records.booking(tx, old_id)  # as it stands now that nobody else can change it
     before = known(tx, desk, wish)
     if before is not None:
         return before[0]
@@ -279,11 +281,19 @@ def move_own(tx: Tx, desk: Desk, old: Booking, wish: Wish) -> Booking:
     (new,) = wish.bookings
     if lines.verdict(tx, desk, new.resource_id, new.claimed) != "mine":
         return _ask_new(tx, desk, old, wish)
-    return replace_here(tx, desk, old, new, wish.order, wish.customer, wish.body_hash)
+    return replace_here(tx, desk, old, new, wish.order, wish.customer, wish.body_hash, dark=not wish.link_up)
 
 
 def replace_here(
-    tx: Tx, desk: Desk, old: Booking, new: Booking, order: Order, customer: Customer | None = None, body_hash: str = ""
+    tx: Tx,
+    desk: Desk,
+    old: Booking,
+    new: Booking,
+    order: Order,
+    customer: Customer | None = None,
+    body_hash: str = "",
+    *,
+    dark: bool = False,
 ) -> Booking:
     """own-1: one side owns both. At the site the claim passes over in this transaction; at the hub the union stays claimed until the answer."""
     a = records.attendance(tx, old.id)
@@ -291,6 +301,7 @@ def replace_here(
         raise refuse("already_checked_in", "The guest has checked in already.")
     if desk.side == "site" and a is not None and a.state in ("completed", "no_show"):
         raise refuse("illegal_move", "This visit is over.")
+    standing.require(tx, desk, new.resource_id, new.start)
     if desk.side == "site":
         freed = claims.drop(tx, old.id)
         claims.take(tx, desk, new.resource_id, new.claimed, "booking", new.id)
@@ -305,7 +316,10 @@ def replace_here(
         raise refuse("slot_taken", "This bay is out of service at that time.")
     pin = old.pin or pins.give(tx, desk, new)
     pins.move(tx, old, new, pin)
-    new = replace(new, status="confirmed", seller=desk.side, sale_no=streams.next_sale_no(tx, new.site_id), pin=pin, created_at=desk.now())
+    spare = (outage_pins.give(tx, desk, new) if dark else "") or old.outage_pin
+    sale_no = streams.next_sale_no(tx, new.site_id)
+    new = replace(new, status="confirmed", seller=desk.side, sale_no=sale_no, pin=pin, outage_pin=spare, created_at=desk.now())
+    new = outage_pins.heard(tx, desk, new)
     if records.booking(tx, new.id) is None:
         records.add_booking(tx, new, body_hash)
     else:
@@ -370,8 +384,8 @@ def _move_far(tx: Tx, desk: Desk, old: Booking, wish: Wish) -> Booking:
 
 def finish_move(tx: Tx, desk: Desk, old: Booking, new: Booking) -> None:
     """The new one is confirmed: the old goes. Where the guest checked in meanwhile, or cancelled the old, the new one is withdrawn instead."""
+    old = locked.booking(tx, old.id)
     records.end_ask(tx, new.id, "done")
-    old = records.booking(tx, old.id)
     if old.status == "confirmed":
         try:
             if lines.owns(tx, desk, old.resource_id, old.start):
@@ -389,7 +403,7 @@ def finish_move(tx: Tx, desk: Desk, old: Booking, new: Booking) -> None:
 def take_back(tx: Tx, desk: Desk, new: Booking, reason: str = "withdrawn") -> None:
     """A new booking whose old one stands, or whose customer is gone: freed without fee, by us or by its owner. Where its guest is in the
     bay already it stands."""
-    new = records.booking(tx, new.id)
+    new = locked.booking(tx, new.id)
     if new is None or new.status not in ("confirmed", "requested") or not desk.guard("withdraw_dead_move"):
         return
     if new.status == "confirmed" and lines.owns(tx, desk, new.resource_id, new.start):
@@ -410,9 +424,10 @@ def remember_customer(tx: Tx, desk: Desk, c: Customer) -> None:
 
 def expire(tx: Tx, desk: Desk) -> int:
     """terr-9: what was asked and never answered is over when its time is over. Returns how many."""
-    over = records.bookings_where(tx, "status = 'requested' AND past <= :now", {"now": desk.now_slot()})
+    where, now = "status = 'requested' AND past <= :now", {"now": desk.now_slot()}
+    locked.sites(tx, (b.site_id for b in records.bookings_where(tx, where, now)))
+    over = records.bookings_where(tx, where, now)
     for b in over:
-        streams.lock(tx, b.site_id)
         records.put_booking(tx, replace(b, status="expired"))
     return len(over)
 

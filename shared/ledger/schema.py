@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..runtime.database import migrate
+from ..runtime.database_disk import look_through
+from .journal import chain_old_rows
 
 TABLES = """
 CREATE TABLE streams (
@@ -112,9 +114,112 @@ def m001_ledger(db) -> None:
             db.execute(statement)
 
 
-STEPS = (m001_ledger,)
+RECOVERY = """
+ALTER TABLE streams ADD COLUMN retired TEXT NOT NULL DEFAULT '';
+ALTER TABLE streams ADD COLUMN repair TEXT NOT NULL DEFAULT '';
+ALTER TABLE streams ADD COLUMN staged_no INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE streams ADD COLUMN staged_chain TEXT NOT NULL DEFAULT '';
+ALTER TABLE streams ADD COLUMN halted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE streams ADD COLUMN unvouched TEXT NOT NULL DEFAULT '';
+ALTER TABLE streams ADD COLUMN stated INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE streams DROP COLUMN floor;
+ALTER TABLE lines ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE halts (
+    site_id TEXT NOT NULL, resource_id TEXT NOT NULL, why TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (site_id, resource_id)
+);
+CREATE TABLE staged (
+    site_id TEXT NOT NULL, epoch TEXT NOT NULL, no INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (site_id, epoch, no)
+);
+CREATE TABLE boxes (
+    site_id TEXT NOT NULL, term INTEGER NOT NULL, box_id TEXT NOT NULL DEFAULT '', grant_hash TEXT NOT NULL DEFAULT '',
+    state TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (site_id, term)
+);
+"""
+
+
+def m002_recovery(db) -> None:
+    """Fence, repair and boxes (protocol loss-1, -2, -4, -5); a floor belongs to a bay, as its line does."""
+    for statement in RECOVERY.split(";"):
+        if statement.strip():
+            db.execute(statement)
+
+
+JOURNAL_CHAIN = """
+ALTER TABLE journal ADD COLUMN n INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE journal ADD COLUMN chain TEXT NOT NULL DEFAULT '';
+CREATE INDEX journal_chain ON journal (site_id, n);
+CREATE TABLE journal_heads (site_id TEXT PRIMARY KEY, n INTEGER NOT NULL, chain TEXT NOT NULL)
+"""
+
+
+def m003_journal_chain(db) -> None:
+    """The journal's hash chain (U7). Rows from before are taken into it as they stand."""
+    for statement in JOURNAL_CHAIN.split(";"):
+        db.execute(statement)
+    chain_old_rows(db)
+
+
+BREACHES = """
+CREATE TABLE breaches (
+    kind TEXT NOT NULL, site_id TEXT NOT NULL, resource_id TEXT NOT NULL, ref TEXT NOT NULL, detail TEXT NOT NULL, state TEXT NOT NULL,
+    at INTEGER NOT NULL, PRIMARY KEY (site_id, resource_id, kind, ref)
+)
+"""
+
+
+def m003_breaches(db) -> None:
+    """What the watch over the invariants has found (B5), and what a person has let stand."""
+    db.execute(BREACHES)
+
+
+DIGESTS = """
+CREATE TABLE digests (
+    site_id TEXT PRIMARY KEY, stated_at INTEGER NOT NULL, answered_at INTEGER NOT NULL, answered_differing INTEGER NOT NULL,
+    compared_at INTEGER NOT NULL, differing INTEGER NOT NULL, differences INTEGER NOT NULL, resent INTEGER NOT NULL,
+    mended INTEGER NOT NULL, unsettled INTEGER NOT NULL
+)
+"""
+
+
+def m004_digests(db) -> None:
+    """When the two books were last compared, and what came of it (loss-8)."""
+    db.execute(DIGESTS)
+
+
+def m007_box_facts(db) -> None:
+    """What a box remembers of itself: its clock (clock-2), its mark (loss-1)."""
+    db.execute("CREATE TABLE box_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+
+
+def m008_witnessed(db) -> None:
+    """How far the second machine has our streams (loss-7)."""
+    db.execute("CREATE TABLE witnessed (site_id TEXT PRIMARY KEY, epoch TEXT NOT NULL, no INTEGER NOT NULL)")
+
+
+OUTAGE_PINS = """
+CREATE TABLE outage_pins (
+    id TEXT PRIMARY KEY, site_id TEXT NOT NULL, resource_id TEXT NOT NULL, first INTEGER NOT NULL, past INTEGER NOT NULL,
+    secret TEXT NOT NULL, state TEXT NOT NULL, booking_id TEXT NOT NULL DEFAULT '', used_at INTEGER NOT NULL DEFAULT 0,
+    used_door TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX outage_pins_when ON outage_pins (resource_id, first);
+CREATE INDEX outage_pins_state ON outage_pins (site_id, state)
+"""
+
+
+def m005_outage_pins(db) -> None:
+    """Door PINs for sales that a dark site has not heard of (pass-4)."""
+    for statement in OUTAGE_PINS.split(";"):
+        db.execute(statement)
+
+
+STEPS = (m001_ledger, m002_recovery, m003_journal_chain, m003_breaches, m004_digests, m007_box_facts, m008_witnessed, m005_outage_pins)
 
 
 def prepare(path: Path | str) -> list[str]:
-    """Brings the file to today's tables, whoever else starts beside us. Returns the names of the steps applied."""
+    """Brings the file to today's tables, whoever else starts beside us. Returns the names of the steps applied.
+
+    Books that were not closed are looked through first; Broken for damaged ones.
+    """
+    look_through(Path(path))
     return migrate(path, "ledger", STEPS)

@@ -24,7 +24,7 @@ from ..messages import (
 )
 from ..model import Booking, Order
 from ..runtime.database import Tx
-from . import claims, holds, lines, pins, records, sales, streams
+from . import claims, holds, lines, outage_pins, pins, records, sales, streams
 from .desk import Desk
 
 replace = msgspec.structs.replace
@@ -234,14 +234,16 @@ def take_in(tx: Tx, desk: Desk, b: Booking) -> Booking:
     streams.heard_sale_no(tx, desk, b.site_id, b.sale_no)
     mine = records.booking(tx, b.id)
     if mine is None:
-        b = pins.heard(tx, desk, replace(b, displaced=False))
+        b = pins.heard(tx, desk, outage_pins.heard(tx, desk, replace(b, displaced=False)))
         records.add_booking(tx, b)
     else:
         if mine.status in ("cancelled", "cancelling"):
             return mine
         # the copy of a pass may be displaced already: the mark stays until `seat` takes it away and tells
         displaced = mine.displaced and b.status in ("confirmed", "cancelling")
-        b = pins.heard(tx, desk, replace(b, displaced=displaced, withdrawn=mine.withdrawn))
+        # told again by a seller that had no PIN then: what was given since stays
+        kept = replace(b, displaced=displaced, withdrawn=mine.withdrawn, pin=b.pin or mine.pin)
+        b = pins.heard(tx, desk, outage_pins.heard(tx, desk, kept))
         b = records.put_booking(tx, replace(b, version=max(b.version, mine.version)))
     if b.status in ("cancelled", "declined", "expired"):
         return b

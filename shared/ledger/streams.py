@@ -14,6 +14,14 @@ from ..runtime.database import Tx
 from .desk import Desk
 
 
+class Behind(Broken):
+    """The positions of the two sides do not fit: one of them was set back to an older copy (stream-7, loss-1). `mine`: this side was."""
+
+    def __init__(self, detail: str, *, mine: bool):
+        super().__init__(detail)
+        self.mine = mine
+
+
 class Stream(msgspec.Struct, kw_only=True):
     """The stream row of one site, as this side keeps it."""
 
@@ -34,11 +42,20 @@ class Stream(msgspec.Struct, kw_only=True):
     stopped: str
     fenced: str
     closed: int
-    floor: int
     sale_no: int
     heard_at: int
     unknown_count: int
+    retired: str
+    repair: str
+    staged_no: int
+    staged_chain: str
+    halted: int
+    unvouched: str
+    stated: int
 
+
+#: rows read at first, and how many characters of them make a batch that may be as long as it likes
+FEW, SMALL = 16, 64_000
 
 _COLUMNS = ", ".join(Stream.__struct_fields__)
 
@@ -134,11 +151,12 @@ def heard_sale_no(tx: Tx, desk: Desk, site_id: str, sale_no: int) -> None:
 
 
 def rows_after(tx: Tx, stream: Stream, after: int, limit: int) -> tuple[str, list[Row]]:
-    """The chain before the first row, and up to `limit` rows above `after`."""
-    rows = tx.all(
-        "SELECT no, body, must FROM outbox WHERE site_id = :s AND epoch = :e AND no > :n ORDER BY no LIMIT :l",
-        {"s": stream.site_id, "e": stream.epoch, "n": after, "l": limit},
-    )
+    """The chain before the first row, and up to `limit` rows above `after`; fewer of a snapshot's, which are large."""
+    sql = "SELECT no, body, must FROM outbox WHERE site_id = :s AND epoch = :e AND no > :n ORDER BY no LIMIT :l"
+    params = {"s": stream.site_id, "e": stream.epoch, "n": after, "l": min(limit, FEW)}
+    rows = tx.all(sql, params if stream.sent_no - after > FEW else {**params, "l": limit})
+    if len(rows) == FEW < limit and sum(len(row[1]) for row in rows) < SMALL:
+        rows = tx.all(sql, {**params, "l": limit})
     return chain_at(tx, stream, after) or "", [Row(no, msgspec.Raw(body.encode()), bool(must)) for no, body, must in rows]
 
 
@@ -157,20 +175,22 @@ def chain_at(tx: Tx, stream: Stream, no: int) -> str | None:
 def acknowledge(tx: Tx, desk: Desk, stream: Stream, at: Position) -> bool:
     """The peer has applied our stream up to `at` (stream-3). Keeps the position and lets the rows go. True where it moved.
 
-    Raises Broken where the peer claims more than was sent or its chain is another (stream-7): one of us is a rolled-back copy.
+    Raises Behind where the peer has applied more than was sent, or its chain is another (stream-7): this side is a rolled-back copy.
     """
     if at.no <= stream.acked_no:
         if at.no == stream.acked_no and at.chain != stream.acked_chain and desk.guard("chain_continues"):
-            raise Broken(f"chain differs at our row {at.no}")
+            raise Behind(f"chain differs at our row {at.no}", mine=True)
         return False
     if at.no > stream.sent_no:
-        raise Broken(f"peer has applied row {at.no}, we have sent {stream.sent_no}")
+        raise Behind(f"peer has applied row {at.no}, we have sent {stream.sent_no}", mine=True)
     if chain_at(tx, stream, at.no) != at.chain and desk.guard("chain_continues"):
-        raise Broken(f"chain differs at our row {at.no}")
+        raise Behind(f"chain differs at our row {at.no}", mine=True)
     tx.run("UPDATE streams SET acked_no = :n, acked_chain = :c WHERE site_id = :s", {"n": at.no, "c": at.chain, "s": stream.site_id})
     tx.run("DELETE FROM outbox WHERE site_id = :s AND epoch = :e AND no <= :n", {"s": stream.site_id, "e": stream.epoch, "n": at.no})
     tx.run("UPDATE lines SET release_no = 0 WHERE site_id = :s AND release_no > 0 AND release_no <= :n", {"s": stream.site_id, "n": at.no})
     stream.acked_no, stream.acked_chain = at.no, at.chain
+    if desk.second_machine:
+        tx.tell("secured", stream.site_id)
     return True
 
 
@@ -225,3 +245,11 @@ def heard(tx: Tx, site_id: str, hello, at: int) -> None:
         {"at": at, "b": hello.box_id, "t": hello.term, "v": hello.schema, "s": site_id},
     )
     s.heard_at, s.peer_box_id, s.peer_term, s.peer_schema = at, hello.box_id, hello.term, hello.schema
+
+
+def marry(tx: Tx, site_id: str, hub_id: str) -> None:
+    """loss-6: the site follows this hub from now on, whoever spoke to it before; the first answer brings a repair."""
+    tx.run(
+        "UPDATE streams SET hub_id = :h, peer_box_id = '', peer_term = 0, peer_schema = 0, closed = 1 WHERE site_id = :s",
+        {"h": hub_id, "s": site_id},
+    )

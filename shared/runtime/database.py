@@ -3,6 +3,10 @@
 Invariant: what `write` returns has been flushed to the disk (`synchronous=FULL`); a job that raises has changed nothing, whoever shared
 its flush. What queued while the last flush ran shares the next one, each job in its own savepoint, so durability costs one flush per
 batch and nothing waits on purpose. `InlineWriter` does the same without a thread, for tests and simulated worlds.
+
+Where the disk fails (`database_disk` says how) nothing of that batch is kept or told, whatever a job made of the error; `failing` says so
+until a write has gone through again, which an idle writer tries by itself. Books that were found damaged take no write until they are
+opened anew.
 """
 
 from __future__ import annotations
@@ -17,7 +21,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import Broken, Unavailable
+from ..errors import Broken, Failure, Unavailable
+from . import database_disk as disk
+from . import log
+from .database_condition import Condition
+from .database_file import WAL_PAGES, connect, make_room, taken_back, wal_given_back
 
 T = TypeVar("T")
 Event = tuple[str, str]
@@ -25,13 +33,11 @@ Listener = Callable[[list[Event]], None]
 
 #: the most jobs that share one flush: bounds how long the first of them waits
 BATCH_JOBS_MAX = 512
-#: pages that the WAL grows to before they are copied into the database and it is written from its beginning again: room for the hot
-#: pages of many batches to be copied once
-WAL_PAGES = 4000
-#: the cache, in KiB: a batch of sales touches hundreds of pages
-CACHE_KIB = 16_000
-#: what stays in the cache while room is made in the WAL; the rest of it overflows into the file
-ROOM_CACHE_PAGES = 50
+#: the WAL gets its length ahead only where the disk has this many times as much room
+ROOM_FACTOR = 4
+#: how often an idle writer tries whether a disk that failed takes writes again
+TRY_AGAIN_S = 2.0
+_log = log.get("runtime.database")
 
 
 class Tx:
@@ -40,25 +46,46 @@ class Tx:
     #: PostgreSQL would append " FOR UPDATE" to lock a row; on SQLite the writer is alone
     for_update = ""
 
-    __slots__ = ("_c", "events", "memo")
+    __slots__ = ("_c", "_path", "_reading", "events", "memo", "trouble")
 
-    def __init__(self, connection: sqlite3.Connection):
-        self._c = connection
+    def __init__(self, connection: sqlite3.Connection, path: Path = Path(), *, reading: bool = False):
+        self._c, self._path, self._reading = connection, path, reading
         self.events: list[Event] = []
         self.memo: dict[str, Any] = {}
+        #: the disk failed under this transaction: it is taken back as a whole, even if a job has swallowed the error
+        self.trouble: Failure | None = None
 
     def run(self, sql: str, params: dict[str, Any] | Sequence[Any] = ()) -> int:
         """Executes and returns how many rows were changed."""
-        return self._c.execute(sql, params).rowcount
+        try:
+            return self._c.execute(sql, params).rowcount
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
 
     def many(self, sql: str, rows: Iterable[dict[str, Any] | Sequence[Any]]) -> int:
-        return self._c.executemany(sql, rows).rowcount
+        try:
+            return self._c.executemany(sql, rows).rowcount
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
 
     def one(self, sql: str, params: dict[str, Any] | Sequence[Any] = ()) -> tuple | None:
-        return self._c.execute(sql, params).fetchone()
+        try:
+            return self._c.execute(sql, params).fetchone()
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
 
     def all(self, sql: str, params: dict[str, Any] | Sequence[Any] = ()) -> list[tuple]:
-        return self._c.execute(sql, params).fetchall()
+        try:
+            return self._c.execute(sql, params).fetchall()
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
+
+    def _meant(self, error: sqlite3.Error) -> Exception:
+        """The error as what it says of the disk, or itself; the first trouble is kept."""
+        found = disk.trouble_of(error, self._path, reading=self._reading)
+        if found is not None and self.trouble is None:
+            self.trouble = found
+        return found or error
 
     def attempt(self, fn: Callable[[], T]) -> T:
         """Runs `fn` in a savepoint: what it raises is raised on, but its changes, and what it wanted told, are gone."""
@@ -67,56 +94,18 @@ class Tx:
         try:
             value = fn()
         except BaseException:
-            self._c.execute("ROLLBACK TO attempt")
-            self._c.execute("RELEASE attempt")
             del self.events[mark:]
             self.memo.clear()
+            if self.trouble is None:  # otherwise SQLite may have ended the whole transaction, savepoints and all
+                self._c.execute("ROLLBACK TO attempt")
+                self._c.execute("RELEASE attempt")
             raise
         self._c.execute("RELEASE attempt")
         return value
 
     def tell(self, topic: str, key: str) -> None:
-        """Listeners hear `(topic, key)` after the commit, never before (stream-1)."""
-        event = (topic, key)
-        if event not in self.events:
-            self.events.append(event)
-
-
-def connect(path: str | Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """A connection with every setting said aloud. Only the writer checkpoints: a second checkpointer meets the WAL-reset bug (3.7.0–3.51.2)."""
-    c = sqlite3.connect(str(path), isolation_level=None, check_same_thread=False, cached_statements=512, timeout=10)
-    c.execute("PRAGMA busy_timeout=10000")
-    if not readonly:
-        c.execute("PRAGMA journal_mode=WAL")
-        c.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-        c.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-    c.execute("PRAGMA synchronous=FULL")
-    c.execute("PRAGMA foreign_keys=ON")
-    c.execute("PRAGMA temp_store=MEMORY")
-    if readonly:
-        c.execute("PRAGMA wal_autocheckpoint=0")
-        c.execute("PRAGMA query_only=1")
-    return c
-
-
-def make_room(c: sqlite3.Connection, pages: int) -> None:
-    """Gives the WAL its whole length before it is needed, since a commit that lengthens a file costs a second flush on most file systems.
-
-    What is written is a transaction too large for the cache, taken back: its pages belong to nothing, and the commits to come are
-    written over them. A disk without that much room is no reason not to start.
-    """
-    c.execute(f"PRAGMA cache_size={ROOM_CACHE_PAGES}")
-    page_octets = c.execute("PRAGMA page_size").fetchone()[0]
-    try:
-        c.execute("BEGIN IMMEDIATE")
-        c.execute("CREATE TABLE wal_room (body BLOB)")
-        c.execute("INSERT INTO wal_room VALUES (zeroblob(:octets))", {"octets": (pages + ROOM_CACHE_PAGES) * page_octets})
-    except sqlite3.Error:
-        pass
-    finally:
-        if c.in_transaction:
-            c.execute("ROLLBACK")
-        c.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        """Listeners hear `(topic, key)` after the commit, never before (stream-1), and once however often it was told."""
+        self.events.append((topic, key))
 
 
 class _Job:
@@ -128,43 +117,87 @@ class _Job:
         self.error: BaseException | None = None
 
 
-def _run_batch(c: sqlite3.Connection, jobs: list[_Job], slow_commit_s: float) -> list[Event]:
-    """Runs every job in its own savepoint and commits once. On a failed commit every job fails. Returns what to tell."""
+class _Spoiled(Exception):
+    """The disk failed under a job: the batch cannot be kept."""
+
+    def __init__(self, failure: Failure):
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+def _run_batch(c: sqlite3.Connection, path: Path, jobs: list[_Job], slow_commit_s: float) -> tuple[list[Event], Failure | None]:
+    """Runs every job in its own savepoint and commits once. On a failed commit, or where the disk fails under a job, every job fails.
+
+    Returns what to tell, and why nothing could be written (None: it was).
+    """
     events: list[Event] = []
     try:
         c.execute("BEGIN IMMEDIATE")
         for job in jobs:
             c.execute("SAVEPOINT job")
-            tx = Tx(c)
+            tx = Tx(c, path)
             try:
                 job.result = job.fn(tx)
             except BaseException as e:  # a refusal or a bug: this job's changes go, the others' stay
-                job.error = e
-                c.execute("ROLLBACK TO job")
-            else:
+                if tx.trouble is None:
+                    job.error = e
+                    c.execute("ROLLBACK TO job")
+            if tx.trouble is not None:
+                raise _Spoiled(tx.trouble)
+            if job.error is None:
                 events.extend(tx.events)
             c.execute("RELEASE job")
         if slow_commit_s:
             time.sleep(slow_commit_s)
         c.execute("COMMIT")
-    except sqlite3.Error as e:
-        if c.in_transaction:
-            c.execute("ROLLBACK")
-        failure = Unavailable(f"The books could not be written: {e}")
+    except (sqlite3.Error, _Spoiled) as e:
+        taken_back(c)
+        failure = e.failure if isinstance(e, _Spoiled) else disk.trouble_of(e, path) or Unavailable(f"The books could not be written: {e}")
+        failure.__cause__ = failure.__cause__ or e
         for job in jobs:
             job.result, job.error = None, failure
-        return []
-    return list(dict.fromkeys(events))
+        return [], failure
+    return list(dict.fromkeys(events)), None
 
 
-class Database:
+def _try_a_write(tx: Tx) -> None:
+    """Changes nothing, but has a page written and flushed like any commit."""
+    version = tx.one("PRAGMA user_version")
+    tx.run(f"PRAGMA user_version={int(version[0]) if version else 0}")
+
+
+class _Books(Condition):
+    """What both writers share: news for listeners, and reads."""
+
+    def _tell(self, listeners: list[Listener], events: list[Event]) -> None:
+        """One listener that fails does not keep the news from the others."""
+        for listener in listeners:
+            try:
+                listener(events)
+            except Failure as error:
+                if not self.failing:
+                    _log.error("books.listener_failed", error=error)
+            except Exception as error:
+                _log.error("books.listener_failed", error=error)
+
+    def _read(self, connection: sqlite3.Connection, fn: Callable[[Tx], T]) -> T:
+        tx = Tx(connection, self.path, reading=True)
+        try:
+            return fn(tx)
+        finally:
+            if tx.trouble is not None:
+                self._failed(tx.trouble)
+
+
+class Database(_Books):
     """One file, one writer thread with group commit, one reader connection for short reads on the event loop.
 
     `slow_commit_s` is added to every commit: it stands for a slow disk in benchmarks and simulations. `wal_pages`: the WAL's length, which
-    is written once at the start; less is sooner there on a memory card, and copied more often.
+    is written once at the start; less is sooner there on a memory card, and copied more often. `low_octets`: free room that is too little.
     """
 
-    def __init__(self, path: str | Path, *, slow_commit_s: float = 0.0, wal_pages: int = WAL_PAGES):
+    def __init__(self, path: str | Path, *, slow_commit_s: float = 0.0, wal_pages: int = WAL_PAGES, low_octets: int = disk.LOW_OCTETS):
+        super().__init__(low_octets)
         self.path = Path(path)
         self._slow, self._wal_pages = slow_commit_s, wal_pages
         self._listeners: list[Listener] = []
@@ -174,19 +207,24 @@ class Database:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reader: sqlite3.Connection | None = None
+        self._ailing = False
+        self._ended: Failure | None = None
         self.commits = 0
         self.jobs_done = 0
-        self.failing = ""
 
     def listen(self, listener: Listener) -> None:
         """`listener(events)` runs on the event loop after every commit that told something."""
         self._listeners.append(listener)
 
     async def start(self) -> None:
+        """Opens the books. Raises Unavailable or Broken with what the disk says."""
         self._loop = asyncio.get_running_loop()
-        writer = connect(self.path)
-        writer.execute(f"PRAGMA wal_autocheckpoint={self._wal_pages}")
-        self._reader = connect(self.path, readonly=True)
+        try:
+            writer = connect(self.path)
+            writer.execute(f"PRAGMA wal_autocheckpoint={self._wal_pages}")
+            self._reader = connect(self.path, readonly=True)
+        except sqlite3.Error as error:
+            raise disk.trouble_of(error, self.path) or error from error
         self._thread = threading.Thread(target=self._work, args=(writer,), name="writer", daemon=True)
         self._thread.start()
 
@@ -203,10 +241,14 @@ class Database:
             self._reader = None
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
-        """Runs `fn(tx)` in the writer; returns its value once it is durable. Raises what `fn` raised, or Unavailable."""
+        """Runs `fn(tx)` in the writer; returns its value once it is durable. Raises what `fn` raised, or Unavailable or Broken."""
         assert self._loop is not None, "start() first"
+        if self.damaged is not None:
+            raise self.damaged
         job = _Job(fn, self._loop.create_future())
         with self._wake:
+            if self._ended is not None:
+                raise self._ended
             if self._stopping:
                 raise Unavailable("The books are closing.")
             self._jobs.append(job)
@@ -220,33 +262,77 @@ class Database:
         reader = self._reader
         assert reader is not None, "start() first"
         if reader.in_transaction:  # a read within a read belongs to its moment
-            return fn(Tx(reader))
+            return self._read(reader, fn)
         reader.execute("BEGIN")
         try:
-            return fn(Tx(reader))
+            return self._read(reader, fn)
         finally:
-            reader.execute("ROLLBACK")
+            taken_back(reader)
+
+    def _failed(self, failure: Failure) -> None:
+        super()._failed(failure)
+        with self._wake:
+            self._ailing = True
+            self._wake.notify()
 
     def _work(self, c: sqlite3.Connection) -> None:
-        make_room(c, self._wal_pages)
-        while True:
-            with self._wake:
-                while not self._jobs and not self._stopping:
-                    self._wake.wait()
-                jobs, self._jobs = self._jobs[:BATCH_JOBS_MAX], self._jobs[BATCH_JOBS_MAX:]
-                if not jobs:
-                    break
-            events = _run_batch(c, jobs, self._slow)
-            self.commits += 1
-            self.jobs_done += len(jobs)
+        """The writer's thread. It never ends unseen: what nobody foresaw fails every job that waits, and all that come."""
+        jobs: list[_Job] = []
+        try:
+            if self.disk().free_octets >= ROOM_FACTOR * self._wal_pages * 4096:
+                make_room(c, self._wal_pages)
+            while (jobs := self._next_jobs()) is not None:
+                events, failure = _run_batch(c, self.path, jobs or [_Job(_try_a_write, None)], self._slow)
+                if c.in_transaction:  # it could not even be taken back
+                    c.close()
+                    c = connect(self.path)
+                    c.execute(f"PRAGMA wal_autocheckpoint={self._wal_pages}")
+                if getattr(failure, "kind", "") == disk.FULL:
+                    wal_given_back(c)
+                self.commits += 1
+                self.jobs_done += len(jobs)
+                self._loop.call_soon_threadsafe(self._settle, jobs, events, failure)
+        except BaseException as error:
+            self._end(error, jobs or [])
+        finally:
             try:
-                self._loop.call_soon_threadsafe(self._settle, jobs, events)
-            except RuntimeError:  # the loop is gone: nobody waits any more
-                break
-        c.close()
+                c.close()
+            except sqlite3.Error as error:
+                _log.error("books.not_closed", error=error)
 
-    def _settle(self, jobs: list[_Job], events: list[Event]) -> None:
-        self.failing = next((str(j.error) for j in jobs if isinstance(j.error, Unavailable)), "")
+    def _next_jobs(self) -> list[_Job] | None:
+        """What waits, up to a batch; an empty list when it is time to try a failing disk; None at the end."""
+        with self._wake:
+            while not self._jobs and not self._stopping:
+                if not self._ailing:
+                    self._wake.wait()
+                elif not self._wake.wait(TRY_AGAIN_S) and self.damaged is None:
+                    return []
+            jobs, self._jobs = self._jobs[:BATCH_JOBS_MAX], self._jobs[BATCH_JOBS_MAX:]
+            return jobs or None
+
+    def _end(self, error: BaseException, jobs: list[_Job]) -> None:
+        """The writer ends before its time."""
+        if self._loop is None or self._loop.is_closed():  # nobody waits any more
+            return
+        _log.error("books.writer_ended", error=error)
+        failure = Broken("The books are written no more because of a fault in the program. Please restart it; what was confirmed is kept.")
+        with self._wake:
+            self._ended = failure
+            jobs, self._jobs = [*jobs, *self._jobs], []
+        for job in jobs:
+            job.result, job.error = None, failure
+        try:
+            self._loop.call_soon_threadsafe(self._settle, jobs, [], failure)
+        except RuntimeError:  # the loop closed meanwhile
+            pass
+
+    def _settle(self, jobs: list[_Job], events: list[Event], failure: Failure | None) -> None:
+        if failure is not None:
+            self._failed(failure)
+        elif self._ended is None:
+            self._well()
+            self._ailing = bool(self.failing)
         for job in jobs:
             if job.future.done():
                 continue
@@ -255,20 +341,22 @@ class Database:
             else:
                 job.future.set_result(job.result)
         if events:
-            for listener in self._listeners:
-                listener(events)
+            self._tell(self._listeners, events)
 
 
-class InlineWriter:
+class InlineWriter(_Books):
     """The same promises without a thread: `write` commits before it returns. For tests and worlds under one scheduler."""
 
-    def __init__(self, path: str | Path = ":memory:"):
+    def __init__(self, path: str | Path = ":memory:", *, low_octets: int = disk.LOW_OCTETS):
+        super().__init__(low_octets)
         self.path = Path(path)
-        self._c = connect(path)
+        try:
+            self._c = connect(path)
+        except sqlite3.Error as error:
+            raise disk.trouble_of(error, self.path) or error from error
         self._listeners: list[Listener] = []
         self.commits = 0
         self.jobs_done = 0
-        self.failing = ""
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -280,10 +368,16 @@ class InlineWriter:
         self._c.close()
 
     def write_now(self, fn: Callable[[Tx], T]) -> T:
+        if self.damaged is not None:
+            raise self.damaged
         job = _Job(fn, None)
-        events = _run_batch(self._c, [job], 0.0)
+        events, failure = _run_batch(self._c, self.path, [job], 0.0)
         self.commits += 1
         self.jobs_done += 1
+        if failure is not None:
+            self._failed(failure)
+        else:
+            self._well()
         if job.error is not None:
             raise job.error
         if events:
@@ -295,16 +389,25 @@ class InlineWriter:
         return self.write_now(fn)
 
     def read(self, fn: Callable[[Tx], T]) -> T:
-        return fn(Tx(self._c))
+        return self._read(self._c, fn)
 
 
 def migrate(path: str | Path, name: str, steps: Sequence[Callable[[Any], None]]) -> list[str]:
     """Applies the numbered `steps` that this file has not had yet, once, whoever starts beside us (a lock file is held meanwhile).
 
     Each step is `step(sqlite_utils.Database)`, recorded in `_sqlite_migrations` under the function's name. Returns the names applied.
-    Broken, with a sentence, for a file that is no database or a damaged one.
+    Broken, with a sentence, for a file that is no database or a damaged one; the same or Unavailable where the disk does not let us.
     """
     path = Path(path)
+    try:
+        return _migrate(path, name, steps)
+    except sqlite3.Error as error:
+        raise disk.trouble_of(error, path) or error from error
+    except OSError as error:
+        raise disk.trouble_of_file(error) or error from error
+
+
+def _migrate(path: Path, name: str, steps: Sequence[Callable[[Any], None]]) -> list[str]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # People's contacts and PINs lie in it: for its owner only. SQLite gives the files beside it the same rights.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -334,7 +437,9 @@ def _pending(path: Path, name: str, steps: Sequence[Callable[[Any], None]]) -> b
     c = sqlite3.connect(str(path), timeout=10)
     try:
         done = {r[0] for r in c.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (name,))}
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if disk.trouble_of(error, path) is not None:
+            raise
         return True
     except sqlite3.DatabaseError as error:
         raise Broken(f"The books in {path} cannot be read: {error}. Put them back from a backup; nothing was changed.") from None

@@ -7,12 +7,15 @@ a made-up method as `other`. Everything runs on the event loop's thread; the met
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+
+from shared.errors import Failure
 
 METRICS_MEDIA = "text/plain; version=0.0.4; charset=utf-8"
 LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -52,6 +55,19 @@ class HttpMeter(Collector):
         yield took
 
 
+class WatchedGauge(Gauge):
+    """A gauge whose function may fail, as one that reads the books does when their disk fails: then it is NaN, and the others are told."""
+
+    def set_function(self, f: Callable[[], float]) -> None:
+        def value() -> float:
+            try:
+                return f()
+            except Failure:
+                return nan
+
+        super().set_function(value)
+
+
 class Metrics:
     """One app's registry. Names get the app's prefix: `Metrics("hub").counter("sales", …)` is `hub_sales_total`."""
 
@@ -66,7 +82,7 @@ class Metrics:
         return Counter(f"{self._prefix}_{name}", about, labels, registry=self.registry)
 
     def gauge(self, name: str, about: str, labels: Sequence[str] = ()) -> Gauge:
-        return Gauge(f"{self._prefix}_{name}", about, labels, registry=self.registry)
+        return WatchedGauge(f"{self._prefix}_{name}", about, labels, registry=self.registry)
 
     def histogram(self, name: str, about: str, labels: Sequence[str] = (), bounds_s: Sequence[float] = LATENCY_BOUNDS_S) -> Histogram:
         return Histogram(f"{self._prefix}_{name}", about, labels, buckets=bounds_s, registry=self.registry)

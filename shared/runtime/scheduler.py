@@ -4,7 +4,8 @@ What it is not: a place where work is kept. What is due rests in a table with it
 because the next one looks at the table again. So late calls run at once (`misfire_grace_time=None`), several missed ones become one
 (`coalesce`), and a call never overlaps itself.
 The library reckons by the wall clock, so a clock that is set back would silence it for as long: `LOOK_EVERY_S` mends that.
-Invariant: an error in one call is logged and counted, and changes nothing about the next; everything runs on the event loop's thread.
+Invariant: an error in one call is logged and counted, and changes nothing about the next (what is only away, a disk or a vendor, is logged
+when that begins and when it ends); everything runs on the event loop's thread.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from shared.errors import Failure
 from shared.runtime import log
 
 Call = Callable[[], Awaitable[object] | object]
@@ -32,6 +34,7 @@ class Ticker:
         self._looking: asyncio.TimerHandle | None = None
         self.runs: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self._failing: set[str] = set()
 
     def every(self, seconds: float, fn: Call, name: str) -> None:
         """Calls `fn()` every `seconds`, first one period from now; a coroutine is awaited. Names are unique: ValueError otherwise.
@@ -55,6 +58,14 @@ class Ticker:
             outcome = fn()
             if inspect.isawaitable(outcome):
                 await outcome
+            if name in self._failing:
+                self._failing.discard(name)
+                _log.info("ticker.call_works_again", call=name)
+        except Failure as error:
+            self.errors[name] += 1
+            if name not in self._failing:
+                self._failing.add(name)
+                _log.warning("ticker.call_fails", call=name, why=error.detail)
         except Exception as error:
             self.errors[name] += 1
             _log.error("ticker.call_failed", error=error, call=name)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from shared.errors import Failure
 from shared.runtime.passwords import hash_token, new_token
 
 TOUCH_EVERY_S = 60  # seconds; a write for every page view would cost a flush each
@@ -107,7 +108,10 @@ class Sessions:
             await self._store.end(row.key_hash)
             return None
         if now - row.seen_at >= TOUCH_EVERY_S:
-            await self._store.touch(row.key_hash, now)
+            try:
+                await self._store.touch(row.key_hash, now)
+            except Failure:  # a disk that is full must not sign staff out of the page that tells them of it
+                pass
         return row
 
     async def end(self, cookie_value: str) -> None:

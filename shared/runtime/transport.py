@@ -10,7 +10,7 @@ Invariant: every handler and hook runs on the event loop's thread (here: on the 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from random import Random
 from typing import Literal, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ Hook = Callable[[], None]
 CallLater = Callable[[float, Hook], object]
 Way = Literal["both", "to_broker", "from_broker"]
 
+TOPICS_MAX = 4_096  # pairs of filter and topic whose matching is remembered: a network has few, and many messages
 HISTORY_MAX = 1_000  # publications the memory broker keeps, to replay stale ones
 
 
@@ -67,6 +68,7 @@ def check_filter(topic_filter: str) -> None:
         raise ValueError(f"{topic_filter[:80]!r} is not a topic filter: '+' must fill a level and '#' must be the last level.")
 
 
+@lru_cache(TOPICS_MAX)
 def topic_matches(topic_filter: str, topic: str) -> bool:
     """MQTT 3.1.1 matching. 'a/#' also matches 'a'; wildcards in the first level do not match topics that begin with '$'."""
     if topic_filter == topic:

@@ -10,9 +10,10 @@ import msgspec
 
 from shared import passes, slots
 from shared.errors import Refusal, Refused, Suggestion, refuse
-from shared.ledger import attendance, lines, pins, records
+from shared.ledger import attendance, lines, pins, records, watch
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
+from shared.ledger.soundness import Breach, outside_window_s
 from shared.model import Booking, Interval
 from shared.pins import LENGTH_MAX, LENGTH_MIN
 from shared.runtime import log
@@ -30,6 +31,8 @@ _log = log.get("site_agent.checkin")
 
 #: tries without success at one kiosk, and of one unknown PIN anywhere, within the window
 KIOSK_TRIES_MAX, PIN_TRIES_MAX, TRIES_WINDOW_S = 8, 5, 300
+#: between the judgement and the door lies a commit: outside the window by less than this, the window has just closed
+COMMIT_S = 30
 
 
 class CheckedIn(msgspec.Struct, frozen=True):
@@ -128,7 +131,7 @@ class CheckIn:
             attendance.attend(tx, self._desk, b.id, "checked_in", by=asker.id)
             return self._came(tx, b, before.seat if before and before.seat else b.resource_id, bool(before and before.state == "checked_in"), asker)
 
-        return await self._open(await self._db.write(run), asker, open_doors=open_doors)
+        return await self._open(await self._db.write(run), asker, open_doors=open_doors, vouched=True)
 
     async def attend(self, booking_id: str, state: str, asker: Asker) -> BookingView:
         """Staff's other words on a visit: `completed`, `no_show`, or back to nothing after a mistake."""
@@ -150,7 +153,8 @@ class CheckIn:
             house.resource(facts.resource_id)
             verdict = passes.may_enter(
                 facts, copy, known, lines.line_of(tx, facts.resource_id), self._desk.now(), self._link.skew_s(),
-                attendance.seated_sale_no(tx, facts.resource_id, Interval(facts.start, facts.end), facts.booking_id), ways=self._ways(tx, house, copy),
+                attendance.seated_sale_no(tx, facts.resource_id, Interval(facts.start, facts.end), facts.booking_id),
+                ways=self._ways(tx, house, copy), floor=lines.floor_of(tx, self._site_id, facts.resource_id),
             )  # fmt: skip
             if isinstance(verdict, Refusal):
                 raise Refused(verdict)
@@ -183,8 +187,28 @@ class CheckIn:
             for way in ways_of(tx, self._desk, house, b)[:3]
         )
 
-    async def _open(self, came: _Came, asker: Asker, *, open_doors: bool) -> CheckedIn:
+    async def _within(self, came: _Came) -> bool:
+        """A pass opens only inside its window: asked again right before the door is, of the booking and the clock alone. Outside, the door
+        stays shut and the bay's sales are stopped, since something that judged before has failed."""
+        late_s = outside_window_s(came.booking, self._desk.now(), self._link.skew_s())
+        if not late_s:
+            return True
+        detail = f"A door would have opened for booking {came.booking.id} {late_s} s outside its time, and was kept shut."
+        breach = Breach("window", self._site_id, came.resource_id, came.booking.id, detail)
+
+        def withhold(tx: Tx) -> None:
+            records.journal(tx, self._desk.now(), self._site_id, "invariants", "unlock withheld", came.booking.id, detail)
+            if late_s > COMMIT_S:
+                watch.note(tx, self._desk, [breach])
+
+        _log.error("checkin.outside_window", booking_id=came.booking.id, late_s=late_s)
+        await self._db.write(withhold)
+        return False
+
+    async def _open(self, came: _Came, asker: Asker, *, open_doors: bool, vouched: bool = False) -> CheckedIn:
         actor = Actor(asker.id, asker.name or asker.id)
+        kept_shut = open_doors and not vouched and not await self._within(came)
+        open_doors = open_doors and not kept_shut
         tasks = self._doors.ask(came.door_ids, actor, came.booking.id, "re-entry" if came.again else "check-in") if open_doors else {}
         opened = await self._doors.answered(tasks)
         house = self._db.read(lambda tx: self._houses.of(tx, self._site_id))
@@ -192,9 +216,13 @@ class CheckIn:
             lambda tx: views.booking(tx, self._desk, house, records.booking(tx, came.booking.id), full=asker.may("view"))
         )
         bay, until = views.bay(house, came.resource_id), slots.label(house.facility.zone, came.booking.end)
-        door, about = _said(opened, house.facility.support_phone)
+        door, about = ("failed", _kept_shut(house.facility.support_phone)) if kept_shut else _said(opened, house.facility.support_phone)
         place = f"Welcome {'back' if came.again else 'in'}: {bay} is yours until {until}."
         return CheckedIn(view, bay, until, came.again, door, f"{place} {about}".strip(), about)
+
+
+def _kept_shut(support: str) -> str:
+    return f"The door stays shut, since it is not the time of this booking. Please {f'call {support}' if support else 'ask the staff'}."
 
 
 def _said(opened: Opened, support: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import msgspec
 from shared import passes
 from shared.bookings import live
 from shared.errors import Failure
-from shared.ledger import records
+from shared.ledger import outage_pins, records
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
 from shared.model import Attendance, Booking
@@ -24,6 +24,7 @@ from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import DoorCredential, Doors, GrantRef, PinTaken
 from site_agent.services import views
+from site_agent.services.door_witness import FOUND
 from site_agent.store import door_work
 from site_agent.store.door_work import Work
 
@@ -64,7 +65,21 @@ def credential(house: House, b: Booking, attendance: Attendance | None, now: int
     if not door_ids:
         return None
     label = f"{views.bay(house, seat or b.resource_id)}, {views.clock(house.facility.zone, b.start, b.end)}"
-    return DoorCredential(b.id, door_ids, b.pin or None, opens_at, closes_at, label)
+    # what was found on the controller has a PIN there that its guest knows and we do not
+    return DoorCredential(
+        b.id, door_ids, b.door_pin or None, opens_at, closes_at, label, resource_id=b.resource_id, keep_pin=b.reason == FOUND
+    )
+
+
+def spare_credential(house: House, spare: outage_pins.Spare, now: int) -> DoorCredential | None:
+    """What an outage credential should open now that nobody is known to have: its bay's doors in its hour of arrival (pass-4)."""
+    opens_at, closes_at = passes.window(spare.first, spare.past)
+    bay = house.resources.get(spare.resource_id)
+    door_ids = tuple(dict.fromkeys((*house.facility.door_ids, *(bay.door_ids if bay else ()))))
+    if spare.state not in ("made", "leased") or now >= closes_at or not door_ids:
+        return None
+    label = f"spare PIN, {views.bay(house, spare.resource_id)}, {views.clock(house.facility.zone, spare.first, spare.past)}"
+    return DoorCredential(spare.id, door_ids, spare.secret, opens_at, closes_at, label)
 
 
 def stamp(wanted: DoorCredential) -> str:
@@ -87,7 +102,7 @@ class Credentials:
             db.listen(self._changed)
 
     def _changed(self, events: list[tuple[str, str]]) -> None:
-        touched = {key for topic, key in events if topic == "booking"}
+        touched = {key for topic, key in events if topic in ("booking", "outage_pin")}
         if touched:
             self._touched |= touched
             self._awake.set()
@@ -111,10 +126,13 @@ class Credentials:
         if self._doors is None:
             return
         now = self._desk.now()
-        found = self._db.read(
-            lambda tx: door_work.bookings_in_reach(tx, self._site_id, now // 900 - 96, (now + REACH_S) // 900 + 1)
+        found, spares = self._db.read(
+            lambda tx: (
+                door_work.bookings_in_reach(tx, self._site_id, now // 900 - 96, (now + REACH_S) // 900 + 1),
+                outage_pins.known(tx, self._site_id),
+            )
         )
-        self._touched |= {b.id for b in found}
+        self._touched |= {b.id for b in found} | {spare.id for spare in spares}
         self._awake.set()
 
     def stuck(self) -> list[Stuck]:
@@ -138,7 +156,8 @@ class Credentials:
             try:
                 await self.settle()
             except Exception as error:  # one bad round must not end the reconciler
-                _log.error("credentials.round_failed", error=error)
+                if not self._db.failing:  # the books tell of their disk themselves, once
+                    _log.error("credentials.round_failed", error=error)
                 await asyncio.sleep(1)
             await self._sleep()
 
@@ -161,8 +180,27 @@ class Credentials:
     def _plan_one(self, tx: Tx, booking_id: str) -> None:
         b, row, now = records.booking(tx, booking_id), door_work.work(tx, booking_id), self._desk.now()
         if b is None:
+            self._plan_spare(tx, booking_id, row)
             return
         wanted = credential(self._houses.of(tx, self._site_id), b, records.attendance(tx, booking_id), now)
+        self._want(tx, booking_id, row, wanted, lies=lambda known: self._lies(b, known, now))
+
+    def _plan_spare(self, tx: Tx, pin_id: str, row: Work | None) -> None:
+        """pass-4: one whose booking has become known is that booking's own visitor from now on."""
+        spare = outage_pins.one(tx, pin_id)
+        if spare is None:
+            return
+        theirs = door_work.work(tx, spare.booking_id) if spare.booking_id else None
+        if spare.booking_id and row is not None and row.ref and not (theirs and theirs.ref):
+            door_work.put(tx, Work(booking_id=spare.booking_id, wanted="grant", ref=row.ref, ends_at=row.ends_at))
+            door_work.drop(tx, pin_id)
+            self._plan_one(tx, spare.booking_id)
+            return
+        self._want(tx, pin_id, row, spare_credential(self._houses.of(tx, self._site_id), spare, self._desk.now()), lies=lambda _: False)
+
+    def _want(self, tx: Tx, booking_id: str, row: Work | None, wanted: DoorCredential | None, *, lies: Callable[[Work], bool]) -> None:
+        """Notes what the controller owes us. `lies`: a row that may stay although nothing is wanted any more."""
+        now = self._desk.now()
         if wanted is not None:
             mark = stamp(wanted)
             if row is None:
@@ -176,7 +214,7 @@ class Credentials:
                     row, wanted="grant", stamp=mark, ends_at=wanted.closes_at, tries=0, next_at=0 if done else now, error=""
                 ),
             )
-        elif row is not None and row.wanted == "grant" and not self._lies(b, row, now):
+        elif row is not None and row.wanted == "grant" and not lies(row):
             if row.ref or row.tries:
                 door_work.put(tx, msgspec.structs.replace(row, wanted="revoke", tries=0, next_at=now, error=""))
             else:
@@ -209,9 +247,11 @@ class Credentials:
         assert self._doors is not None
 
         def look(tx: Tx) -> DoorCredential | None:
-            b = records.booking(tx, row.booking_id)
+            b, spare = records.booking(tx, row.booking_id), outage_pins.one(tx, row.booking_id)
             house = self._houses.of(tx, self._site_id)
-            return credential(house, b, records.attendance(tx, row.booking_id), self._desk.now()) if b else None
+            if b is None:
+                return spare_credential(house, spare, self._desk.now()) if spare else None
+            return credential(house, b, records.attendance(tx, row.booking_id), self._desk.now())
 
         wanted = self._db.read(look)
         if wanted is None:
@@ -223,11 +263,20 @@ class Credentials:
         try:
             ref = await self._put(row, wanted)
         except PinTaken as error:
+            if await self._db.write(lambda tx: self._spare_taken(tx, row)):
+                return
             ref = await self._put(row, msgspec.structs.replace(wanted, pin=None))
             pin_trouble = f"{error.detail} The booking's PIN works at the kiosk, not at the door's reader."
         await self._db.write(lambda tx: self._granted(tx, row, ref, stamp(wanted), pin_trouble))
         if pin_trouble:
             self._tell()
+
+    def _spare_taken(self, tx: Tx, row: Work) -> bool:
+        """An outage credential without its PIN is nothing: it ends, and another is made for its hour. False for a booking's."""
+        if records.booking(tx, row.booking_id) is not None or not outage_pins.end(tx, self._desk, row.booking_id):
+            return False
+        door_work.put(tx, msgspec.structs.replace(row, wanted="revoke", tries=max(1, row.tries), next_at=self._desk.now()))
+        return True
 
     async def _put(self, row: Work, wanted: DoorCredential) -> GrantRef:
         assert self._doors is not None
@@ -254,6 +303,7 @@ class Credentials:
         door_work.put(
             tx, msgspec.structs.replace(now, ref=ref, done_stamp=mark, tries=0 if not trouble else now.tries, next_at=next_at, error=trouble)
         )
+        outage_pins.leased(tx, self._desk, row.booking_id)
         _log.info("credential.granted", booking_id=row.booking_id)
 
     def _revoked(self, tx: Tx, row: Work) -> None:

@@ -54,7 +54,8 @@ def _state_resource(tx: Tx, desk: Desk, site_id: str, resource: Resource, known:
     if known == resource:
         return 0
     if known is None:
-        line = desk.now_slot() + resource.release_ahead_s // 900
+        # a box that waits for what the hub knows takes its line from there (loss-2)
+        line = 0 if streams.lock(tx, site_id).fenced else desk.now_slot() + resource.release_ahead_s // 900
         lines.begin(tx, site_id, resource.id, line)
     else:
         line = lines.line_of(tx, resource.id)

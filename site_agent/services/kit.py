@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.ledger.backups import Backups
+from shared.ledger.marks import MarkKeeper
 from shared.runtime.clock import Clock
 from shared.runtime.csrf import Csrf
 from shared.runtime.database import Database, InlineWriter
@@ -11,11 +13,17 @@ from shared.runtime.metrics import Metrics
 from site_agent.config import Loaded
 from site_agent.services.booking import BookingDesk
 from site_agent.services.checkin import CheckIn
+from site_agent.services.clock import TimeDesk
 from site_agent.services.credentials import Credentials
+from site_agent.services.door_witness import DoorWitness
 from site_agent.services.doors import DoorDesk
+from site_agent.services.halts import Halts
 from site_agent.services.link import Link
 from site_agent.services.live import Live
+from site_agent.services.outage import Outage
+from site_agent.services.outage_pins import OutagePins
 from site_agent.services.people import People
+from site_agent.services.recovery import Recovery
 from site_agent.services.walkin import WalkIn
 
 
@@ -24,15 +32,23 @@ class Kit(msgspec.Struct, kw_only=True):
 
     loaded: Loaded
     clock: Clock
+    mark: MarkKeeper
     db: Database | InlineWriter
     metrics: Metrics
+    backups: Backups
     csrf: Csrf
     tls: bool
     bookings: BookingDesk
     checkin: CheckIn
     credentials: Credentials
     doors: DoorDesk
+    halts: Halts
+    recovery: Recovery
+    witness: DoorWitness
     link: Link
     live: Live
+    outage: Outage
+    outage_pins: OutagePins
     people: People
+    time: TimeDesk
     walkin: WalkIn

@@ -13,7 +13,7 @@ import msgspec
 
 from shared.errors import refuse
 from shared.keys import BadKey, KeyRing, PublicKey, SigningKey, to_sign_with
-from shared.ledger import streams
+from shared.ledger import digests, streams
 from shared.ledger.desk import Desk
 from shared.ledger.pump import Pump
 from shared.messages import Hello
@@ -30,7 +30,8 @@ class LinkState(msgspec.Struct, frozen=True, kw_only=True):
     """What staff and programs see of the link. Times in unix seconds; `since_at` is when `link` last changed as far as we know.
 
     `waiting` messages have not been applied by the hub yet, the oldest written at `waiting_since_at` (0: none). `stopped` is the sentence
-    of what stands in the way of the stream, empty if nothing does.
+    of what stands in the way of the stream, empty if nothing does. `books` is what came of comparing them with the hub's; `doubtful` are
+    the bookings on which they differ and which a person must settle (loss-8).
     """
 
     link: str
@@ -48,6 +49,8 @@ class LinkState(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str
     sent_no: int
     applied_no: int
+    books: digests.Report
+    doubtful: tuple[str, ...] = ()
 
 
 class Link:
@@ -67,6 +70,9 @@ class Link:
         self._since_at = 0
         self._keeping: asyncio.Task[None] | None = None
         self._watchers: list[Callable[[], None]] = []
+        #: told of every answer of the hub to our nonce, with the difference of the clocks that it showed
+        self.on_answer: Callable[[Hello, float], None] = lambda hello, skew_s: None
+        self._digests = digests.Rounds(db, desk, site_id)
 
     async def start(self) -> None:
         """Reads the keys; begins to connect where there is a broker to connect to."""
@@ -102,6 +108,10 @@ class Link:
             self._pump.tick()
         self.look()
 
+    async def compare(self) -> bool:
+        """Every few seconds: states a digest of our books after a cut and daily (loss-8). True where one was stated."""
+        return await self._digests.tick(self.up())
+
     def look(self) -> bool:
         """Whether the link is up now; the change is noted, logged once and told."""
         up = self._pump is not None and self._pump.fresh()
@@ -129,6 +139,10 @@ class Link:
         """How far our clock is from the hub's, in whole seconds, for the window of passes (clock-1)."""
         return round(abs(self._pump.skew_s)) if self._pump is not None else 0
 
+    def skew_is_shown(self) -> bool:
+        """clock-1: whether the difference is more than the way of the messages explains."""
+        return self._pump is not None and abs(self._pump.skew_s) > self._desk.limits.skew_show_s
+
     def key(self) -> SigningKey:
         """The key for our own passes: this site always knows it, whoever else does."""
         return self._key
@@ -140,10 +154,11 @@ class Link:
     def state(self) -> LinkState:
         up = self.look()
 
-        def read(tx: Tx) -> tuple[streams.Stream | None, tuple[int, int]]:
-            return streams.read(tx, self._site_id), streams.waiting(tx, self._site_id)
+        def read(tx: Tx) -> tuple[streams.Stream | None, tuple[int, int], digests.Report, list[str]]:
+            site_id = self._site_id
+            return streams.read(tx, site_id), streams.waiting(tx, site_id), digests.report(tx, site_id), digests.doubtful(tx, site_id)
 
-        stream, (waiting, since_at) = self._db.read(read)
+        stream, (waiting, since_at), books, doubtful = self._db.read(read)
         if stream is None:
             raise refuse("facility_not_found", "This facility has not been set up here yet.")
         return LinkState(
@@ -152,6 +167,7 @@ class Link:
             waiting_since_at=since_at, stopped=stream.stopped, fenced=bool(stream.fenced),
             skew_s=round(self._pump.skew_s, 3) if self._pump else 0.0, round_trip_s=round(self._pump.rtt_s, 4) if self._pump else 0.0,
             unknown_messages=stream.unknown_count, epoch=stream.epoch, sent_no=stream.sent_no, applied_no=stream.applied_no,
+            books=books, doubtful=tuple(doubtful),
         )  # fmt: skip
 
     # ---- keys
@@ -159,6 +175,10 @@ class Link:
         return ({"id": self._own.id, "raw_b64": self._own.raw_b64, "side": "site", "site_id": self._site_id},)
 
     def _heard(self, hello: Hello) -> None:
+        self.on_answer(hello, self._pump.skew_s if self._pump else 0.0)
+        self._learn(hello)
+
+    def _learn(self, hello: Hello) -> None:
         """The hub's keys are kept; that it knows ours is kept too (pass-1). A key that is malformed or claimed wrongly is logged, not taken."""
         fresh = []
         for told in hello.keys:

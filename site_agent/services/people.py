@@ -33,11 +33,14 @@ RIGHTS: dict[str, str] = {
     "unlock": "open doors",
     "override": "sell over the line",
     "screens": "pair and remove kiosks",
+    "drill": "unplug the facility for a drill",
+    "void_pins": "void the spare door PINs",
+    "resume": "put a stopped bay back on sale",
 }
 #: THE permission matrix of the site (U2)
 ROLES: dict[str, frozenset[str]] = {
     "admin": frozenset(RIGHTS),
-    "staff": frozenset(RIGHTS) - {"override", "screens"},
+    "staff": frozenset(RIGHTS) - {"override", "screens", "resume"},
     "viewer": frozenset({"view"}),
     "cleaner": frozenset({"view", "block"}),
     "contractor": frozenset({"unlock"}),
@@ -124,7 +127,7 @@ class People:
                     continue
                 if errand.kind == "staff":
                     _put_account(tx, people.StaffRow(errand.user, errand.name, errand.role, errand.secret_hash))
-                else:
+                elif errand.kind == "pairing":
                     people.put_pairing(tx, errand.secret_hash, errand.name, errand.ends_at)
 
         await self._db.write(run)

@@ -123,7 +123,7 @@ def booking(
     good = b.status == "confirmed" and not b.withdrawn
     return msgspec.structs.replace(
         plain, name=b.shown_name, guests=order.guests if order else 0, phone=customer.phone if customer and opens else "",
-        override=b.override, owner=owner(tx, b), channel=b.channel, price=b.price, pin=b.pin if opens else "",
+        override=b.override, owner=owner(tx, b), channel=b.channel, price=b.price, pin=b.door_pin if opens else "",
         pass_text=sign(b, key, desk.now()) if key and good and opens else "",
         replaces=b.replaces, replaced_by=b.replaced_by, changes=b.changes,
         answer_by=iso(b.answer_by) if b.answer_by and b.status == "requested" else "", reason=b.reason,

@@ -169,7 +169,9 @@ class WalkIn:
         policy, zone, now = house.profile.policy, house.facility.zone, self._desk.now()
         grid, least = policy.grid_min // slots.SLOT_MIN, (policy.min_min + policy.buffer_min) // slots.SLOT_MIN
         first = (now - RUNNING_MIN * 60) // 900 + 1
-        reach = Interval(first, first + REACH_SLOTS)
+        reach = Interval(max(first, lines.floor_of(tx, self._site_id, resource.id)), first + REACH_SLOTS)
+        if reach.start >= reach.end:
+            return
         line = lines.line_of(tx, resource.id)
         for free in frontdesk.free_between(tx, resource.id, reach):
             for run in slots.open_between(policy.hours, resource.id, zone, free):

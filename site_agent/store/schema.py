@@ -42,7 +42,12 @@ def m001_site(db) -> None:
         db.execute(statement)
 
 
-STEPS = (m001_site,)
+def m002_drills(db) -> None:
+    """Outage drills and their reports."""
+    db.execute("CREATE TABLE drills (no INTEGER PRIMARY KEY, started_at INTEGER NOT NULL, state TEXT NOT NULL, doc TEXT NOT NULL)")
+
+
+STEPS = (m001_site, m002_drills)
 
 
 def prepare(path: Path, new_id: Callable[[], str]) -> str:
@@ -55,3 +60,24 @@ def prepare(path: Path, new_id: Callable[[], str]) -> str:
         return c.execute("SELECT value FROM identity WHERE name = 'box_id'").fetchone()[0]
     finally:
         c.close()
+
+
+def identity(path: Path) -> tuple[int, str]:
+    """`(term, grant)`: the box's term, 1 if none was granted, and the word that shows that it was (loss-5)."""
+    c = connect(path, readonly=True)
+    try:
+        kept = dict(c.execute("SELECT name, value FROM identity"))
+    finally:
+        c.close()
+    return int(kept.get("term", 1)), kept.get("grant", "")
+
+
+def new_box(path: Path, box_id: str, term: int, grant: str) -> str:
+    """Another machine has these books from now on (loss-5). Returns its id."""
+    c = connect(path)
+    try:
+        for name, value in (("box_id", box_id), ("term", str(term)), ("grant", grant)):
+            c.execute("INSERT INTO identity (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value))
+    finally:
+        c.close()
+    return box_id

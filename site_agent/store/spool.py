@@ -17,28 +17,45 @@ FILES_MAX = 200
 
 
 class Errand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`staff`: an account (user, name, role, secret_hash = argon2). `pairing`: a code (name of the screen, secret_hash, ends_at)."""
+    """`staff`: an account (user, name, role, secret_hash = argon2). `pairing`: a code (name of the screen, secret_hash, ends_at).
+    `drill`: an outage drill (minutes; not begun after ends_at). `vouch`, `stated`: a person's word after a repair (name; role: the reason)."""
 
-    kind: Literal["staff", "pairing"]
+    kind: Literal["staff", "pairing", "drill", "vouch", "stated"]
     name: str
-    secret_hash: str
+    secret_hash: str = ""
     user: str = ""
     role: str = ""
     ends_at: int = 0
+    minutes: int = 0
 
 
-def leave(folder: Path, errand: Errand) -> None:
-    """Leaves an errand in the folder."""
+def leave(folder: Path, errand: Errand) -> Path:
+    """Leaves an errand in the folder; the path under which it lies there until it is taken in."""
     for each in (folder.parent, folder):  # `parents` would make the outer one with everybody's rights
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = secrets.token_hex(8)
-    beside = folder / f".{name}"
+    left = folder / f"{secrets.token_hex(8)}.json"
+    _write(left, msgspec.json.encode(errand))
+    return left
+
+
+def answer(errand: Path, body: bytes) -> None:
+    """Leaves the agent's answer beside where the errand lay, in the place of an earlier one."""
+    _write(answer_of(errand), body)
+
+
+def answer_of(errand: Path) -> Path:
+    """Where the answer to this errand comes to lie."""
+    return errand.with_suffix(".answer")
+
+
+def _write(path: Path, body: bytes) -> None:
+    beside = path.with_name(f".{path.stem}-{secrets.token_hex(4)}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.json.encode(errand))
+        file.write(body)
         file.flush()
         os.fsync(file.fileno())
-    beside.rename(folder / f"{name}.json")
+    beside.rename(path)
 
 
 def waiting(folder: Path) -> list[tuple[Path, Errand | None]]:

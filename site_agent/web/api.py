@@ -14,11 +14,18 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from shared.model import Block, Price
 from shared.runtime.openapi import raises
 from shared.runtime.problems import bad_request
+from site_agent.services.alarms import Alarm, of_books
+from site_agent.services.backups import BackupPanel
 from site_agent.services.booking import OVERRIDE_WARNING, Ask, Conflict, DayGrid, Outcome
 from site_agent.services.checkin import CheckedIn
+from site_agent.services.clock import ClockState, MarkState
 from site_agent.services.credentials import Stuck
 from site_agent.services.doors import Panel
+from site_agent.services.halts import HaltView, Lifted
 from site_agent.services.link import LinkState
+from site_agent.services.outage import Drill
+from site_agent.services.outage_pins import SparePins
+from site_agent.services.recovery import RecoveryPanel
 from site_agent.services.views import BlockView, BookingView, HoldView, iso
 from site_agent.store.board import Board, Figures
 from site_agent.web import bodies
@@ -27,7 +34,8 @@ from site_agent.web.auth import asker_of, client_ip, give_kiosk, give_session, k
 ANY = ("view", "kiosk")
 STAFF_SCHEME, KIOSK_SCHEME = [{"staff": []}], [{"staff": []}, {"kiosk": []}]
 _TIMES = ("bad_interval", "resource_not_found")
-_SALE = (*_TIMES, "slot_taken", "id_reused", "hub_unreachable", "declined", "rules_violated", "fenced", "customer_blocked", "not_allowed")
+_STOPPED = ("fenced", "retired", "below_floor", "bay_halted", "clock_untrusted")
+_SALE = (*_TIMES, "slot_taken", "id_reused", "hub_unreachable", "declined", "rules_violated", *_STOPPED, "customer_blocked", "not_allowed")
 _DOOR = ("already_cancelled", "illegal_move", "displaced")
 DayQuery = Annotated[date, QueryParameter(name="date", description="A day by the facility's calendar, YYYY-MM-DD.")]
 
@@ -97,13 +105,21 @@ class FacilityAnswer(msgspec.Struct, frozen=True):
 
 
 class Panels(msgspec.Struct, frozen=True):
-    """Everything beside the grid of the staff page."""
+    """Everything beside the grid of the staff page; `alarms` need a person now."""
 
+    alarms: list[Alarm]
     link: LinkState
     doors: Panel
     figures: Figures
     conflicts: list[Conflict]
     credentials: list[Stuck]
+    halts: list[HaltView]
+    drill: Drill | None
+    spare_pins: SparePins
+    backups: BackupPanel
+    clock: ClockState
+    mark: MarkState
+    recovery: RecoveryPanel
 
 
 def _ask(body: bodies.TimeBody, **more: Any) -> Ask:
@@ -205,11 +221,14 @@ def day_board(request: Request, on: DayQuery) -> Board:
 
 @get("/panels", tags=["Day"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
 def panels(request: Request, on: DayQuery) -> Panels:
-    """Link, doors, the day's figures, conflicts and stuck door credentials."""
+    """Link, doors, the day's figures, conflicts, stuck door credentials and stopped bays."""
     kit = kit_of(request)
     return Panels(
-        kit.link.state(), kit.doors.panel(), kit.live.figures(bodies.day(on)), kit.bookings.conflicts(asker_of(request)), kit.credentials.stuck()
-    )
+        [*of_books(kit.db), *kit.recovery.alarms(), *kit.halts.alarms()], kit.link.state(), kit.doors.panel(),
+        kit.live.figures(bodies.day(on)), kit.bookings.conflicts(asker_of(request)),
+        kit.credentials.stuck(), kit.halts.list(), kit.outage.current(), kit.outage_pins.state(), kit.backups.panel(), kit.time.state(), kit.mark.state(),
+        kit.recovery.panel(),
+    )  # fmt: skip
 
 
 @get("/link", tags=["Day"], guards=[needs(*ANY)], security=KIOSK_SCHEME, sync_to_thread=False)
@@ -229,7 +248,7 @@ async def quote(request: Request, data: JSONBody[bodies.QuoteBody]) -> PriceAnsw
 
 @post(
     "/holds", status_code=201, tags=["Bookings"], guards=[needs("book", "kiosk")], security=KIOSK_SCHEME,
-    opt=raises(*_TIMES, "slot_taken", "id_reused", "hub_unreachable"),
+    opt=raises(*_TIMES, "slot_taken", "id_reused", "hub_unreachable", *_STOPPED),
 )  # fmt: skip
 async def hold(request: Request, data: JSONBody[bodies.HoldBody]) -> HoldView:
     """Keep a time for ten minutes while the guest decides."""
@@ -390,11 +409,86 @@ async def unlock(request: Request, door_id: FromPath[str], data: JSONBody[bodies
     return Unlocked(done.door_id, iso(done.at), done.confirmed_by)
 
 
+# ---- the clock
+@get("/clock", tags=["Clock"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
+def clock_state(request: Request) -> ClockState:
+    """The time this box believes, and whether that is trusted; while it is not, nothing is sold."""
+    return kit_of(request).time.state()
+
+
+@post("/clock/confirm", status_code=200, tags=["Clock"], guards=[needs("book")], security=STAFF_SCHEME, opt=raises("clock_moved"))
+async def clock_confirm(request: Request, data: JSONBody[bodies.ClockBody]) -> ClockState:
+    """Say that the time shown is right. It is written down who said so."""
+    return await kit_of(request).time.vouch(asker_of(request), int(bodies.moment(data.shown_at)))
+
+
+# ---- stopped bays
+@get("/halts", tags=["Stopped bays"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
+def halts(request: Request) -> list[HaltView]:
+    """Bays that are not sold because their books are not sound."""
+    return kit_of(request).halts.list()
+
+
+@post(
+    "/halts/lift", status_code=200, tags=["Stopped bays"], guards=[needs("resume")], security=STAFF_SCHEME, opt=raises("not_halted")
+)
+async def lift_halt(request: Request, data: JSONBody[bodies.LiftBody]) -> Lifted:
+    """Put a stopped bay back on sale, after a look at its day. What can be put right is put right; the rest is noted as let stand."""
+    return await kit_of(request).halts.lift(data.resource_id, data.reason, asker_of(request))
+
+
+# ---- after a loss
+@post("/recovery/vouch", status_code=200, tags=["After a loss"], guards=[needs("resume")], security=STAFF_SCHEME)
+async def vouch(request: Request) -> RecoveryPanel:
+    """Vouch that the box before this one is off and stays off. It is written down who said so."""
+    return await kit_of(request).recovery.vouch(asker_of(request))
+
+
+@post("/recovery/stated", status_code=200, tags=["After a loss"], guards=[needs("resume")], security=STAFF_SCHEME, opt=raises("fenced"))
+async def state_sold(request: Request, data: JSONBody[bodies.StatedBody]) -> RecoveryPanel:
+    """Say that what was sold below the floor has been entered, and how you know; then those times are sold again."""
+    return await kit_of(request).recovery.state_sold(data.reason, asker_of(request))
+
+
+# ---- spare PINs for outages
+@post(
+    "/outage-pins/void", status_code=200, tags=["Doors"], guards=[needs("void_pins")], security=STAFF_SCHEME, opt=raises("no_doors"),
+)  # fmt: skip
+async def void_outage_pins(request: Request) -> SparePins:
+    """End every spare PIN that no booking has, on the doors and at the booking centre. New ones are made once that is heard."""
+    kit = kit_of(request)
+    await kit.outage_pins.void(asker_of(request).id)
+    return kit.outage_pins.state()
+
+
+# ---- the outage drill
+@get("/drills", tags=["Drill"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
+def drills(request: Request) -> list[Drill]:
+    """Reports of outage drills, the newest first; the first one may be under way."""
+    return kit_of(request).outage.reports()
+
+
+@post(
+    "/drills", status_code=201, tags=["Drill"], guards=[needs("drill")], security=STAFF_SCHEME,
+    opt=raises("no_broker", "drill_running", "hub_unreachable"),
+)  # fmt: skip
+async def start_drill(request: Request, data: JSONBody[bodies.DrillBody]) -> Drill:
+    """Unplug the facility from the booking centre for some minutes. It is plugged in again by the clock, or by a restart."""
+    return await kit_of(request).outage.start(data.minutes, asker_of(request).id)
+
+
+@post("/drills/end", status_code=200, tags=["Drill"], guards=[needs("drill")], security=STAFF_SCHEME, opt=raises("no_drill"))
+async def end_drill(request: Request) -> Drill:
+    """Plug in again before the time is over."""
+    return await kit_of(request).outage.end(asker_of(request).id)
+
+
 def router() -> Router:
     """Everything under /api."""
     handlers = [
         sign_in, sign_out, me, pair, list_kiosks, new_kiosk, remove_kiosk, facility, availability, day_board, panels, link_state, quote,
         hold, prolong, drop_hold, book, bookings_of_day, read_booking, cancel, reschedule, extend, check_in, check_in_by_staff, attend,
-        conflicts, reseat, blocks_of_day, block, unblock, doors, unlock,
+        conflicts, reseat, blocks_of_day, block, unblock, doors, unlock, void_outage_pins, clock_state, clock_confirm, drills, start_drill,
+        end_drill, halts, lift_halt, vouch, state_sold,
     ]  # fmt: skip
     return Router("/api", route_handlers=handlers)

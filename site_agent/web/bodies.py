@@ -124,6 +124,31 @@ class SignInBody(Body):
     password: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
+class StatedBody(Body):
+    """`reason`: how it is known what was sold."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=300)]
+
+
+class LiftBody(Body):
+    """`resource_id` empty for a stop of the whole facility; `reason` says what was looked at."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=300)]
+    resource_id: Annotated[str, Meta(pattern=r"^(|[a-z0-9][a-z0-9-]{1,31}\.[a-z0-9][a-z0-9-]{0,31})$(?!\n)")] = ""
+
+
+class DrillBody(Body):
+    """How long the facility is unplugged from the booking centre."""
+
+    minutes: Annotated[int, Meta(ge=1, le=60)]
+
+
+class ClockBody(Body):
+    """The time that the person was shown and says is right."""
+
+    shown_at: Annotated[datetime, Meta(tz=True, description="ISO 8601 with an offset or Z.")]
+
+
 class PairBody(Body):
     code: Annotated[str, Meta(min_length=4, max_length=40)]
 
@@ -140,6 +165,13 @@ def slot(moment: datetime, what: str) -> int:
     if at % SLOT_S:
         raise refuse("bad_interval", f"The {what} must lie on a quarter hour.")
     return int(at) // SLOT_S
+
+
+def moment(at: datetime) -> float:
+    """Unix seconds. Refuses `bad_request` outside the years kept."""
+    if not YEARS[0] <= at.year < YEARS[1]:
+        raise refuse("bad_request", f"The time must lie between the years {YEARS[0]} and {YEARS[1]}.")
+    return at.timestamp()
 
 
 def interval(body: TimeBody) -> Interval:

@@ -11,19 +11,22 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect
 
-from shared.errors import Refused, status_of
+from shared.errors import Refusal, Refused, status_of
 from shared.model import Interval
 from shared.runtime import qr
 from shared.runtime.body import decode_form, read_form
 from shared.runtime.problems import of_status
 from site_agent.services.booking import Ask
 from site_agent.services.kit import Kit
+from site_agent.services.recovery import BELOW_FLOOR
 from site_agent.services.views import BookingView
 from site_agent.services.walkin import price_shown
 from site_agent.web import bodies
 from site_agent.web.auth import asker_of, client_ip, give_kiosk, kit_of, paired
 
 SlotQuery = Annotated[int, QueryParameter(ge=0, le=10_000_000)]
+#: refusals of everything at once, which are told to guests in the words of the whole screen
+CLOSING = frozenset({"fenced", "retired", "clock_untrusted"})
 CodeQuery = Annotated[str, QueryParameter(max_length=40)]
 MinutesQuery = Annotated[int, QueryParameter(ge=0, le=1440)]
 
@@ -57,8 +60,23 @@ def _page(request: Request, template: str, status: int = 200, **values: Any) -> 
     kit = kit_of(request)
     house = kit.bookings.house()
     return request.app.state.pages.page(
-        template, status, facility=house.facility, word=house.facility.word, csrf=kit.csrf.token(request.scope), dark=not kit.link.up(), **values
+        template, status, facility=house.facility, word=house.facility.word, csrf=kit.csrf.token(request.scope), dark=not kit.link.up(),
+        closed=_closed(kit), **values,
     )
+
+
+def _closed(kit: Kit) -> str:
+    """Why nothing is sold at this screen, for guests; empty where it sells."""
+    why = kit.recovery.closed()
+    if not why and kit.time.doubt():
+        why = "Nothing can be booked here until the staff have confirmed the time of this system."
+    if not why and kit.recovery.panel().state == "floor" and not kit.walkin.openings():
+        why = BELOW_FLOOR
+    if not why:
+        return ""
+    support = kit.bookings.house().facility.support_phone
+    ask = f" or call {support}" if support else ""
+    return f"{why} Please ask the staff{ask}. Check-in works as always."
 
 
 # ---- pairing
@@ -151,7 +169,7 @@ async def review(request: Request) -> Response[str]:
             return _refused(request, " ".join(one.detail for one in quoted.violations), [])
         held = await kit.bookings.hold(form.booking_id, form.resource_id, Interval(form.start, form.end))
     except Refused as error:
-        return _refused(request, error.refusal.detail, [_way(kit, one) for one in error.refusal.suggestions])
+        return _refused_by(request, error.refusal)
     form = msgspec.structs.replace(form, quote=quoted.tokens[0] if quoted.tokens else "")
     place = kit.walkin.place(form.resource_id, form.start, form.end)
     return _page(request, "kiosk_review.html", form=form, place=place, price=price_shown(quoted.price), held=held)
@@ -168,7 +186,7 @@ async def confirm(request: Request) -> Response[str]:
     try:
         outcome = await kit.bookings.book(msgspec.structs.replace(_ask(form), hold_id=form.booking_id), asker_of(request))
     except Refused as error:
-        return _refused(request, error.refusal.detail, [_way(kit, one) for one in error.refusal.suggestions])
+        return _refused_by(request, error.refusal)
     b = outcome.booking
     return _booked(request, b)
 
@@ -214,6 +232,12 @@ def _lacking(form: DetailsForm) -> str:
     if sum(ch.isdigit() for ch in form.phone) < 10 or set(form.phone) - set("0123456789+() .-"):
         return "Please type your phone number with its area code, for example 902-555-0142."
     return ""
+
+
+def _refused_by(request: Request, refusal: Refusal) -> Response[str]:
+    kit = kit_of(request)
+    sentence = (_closed(kit) or refusal.detail) if refusal.code in CLOSING else refusal.detail
+    return _refused(request, sentence, [_way(kit, one) for one in refusal.suggestions])
 
 
 def _refused(request: Request, sentence: str, ways: list[str]) -> Response[str]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from shared.errors import Refusal, Refused, Suggestion, Unavailable, status_of
+from shared.errors import Failure, Refusal, Refused, Suggestion, status_of
 from shared.runtime import log, problems
 from shared.runtime.openapi import ProblemKind
 from shared.runtime.problems import Problem, Violation
@@ -51,6 +51,10 @@ ABOUT: dict[str, str] = {
     "hold_ended": "The hold is over, or was extended before.",
     "displaced": "The bay is not free for this booking; the suggestions say where to go.",
     "fenced": "The system is being repaired and sells nothing.",
+    "retired": "The box has been replaced by a newer one and sells nothing any more.",
+    "below_floor": "What was sold at this time may have been forgotten in a repair; it is not sold until a person has stated it.",
+    "clock_untrusted": "The box's clock is not confirmed, so it sells nothing.",
+    "clock_moved": "The time that was confirmed is not the time any more.",
     "reschedule_limit": "The booking was changed as often as allowed.",
     "pass_invalid": "The code is not one of our passes, or is damaged, changed or withdrawn.",
     "pass_expired": "The pass is over.",
@@ -65,6 +69,11 @@ ABOUT: dict[str, str] = {
     "no_doors": "No door controller is configured.",
     "door_unavailable": "The door controller cannot be reached, or has not answered.",
     "door_refused": "The door controller said no.",
+    "bay_halted": "The books of this bay are not sound, so it is not sold until a person has looked.",
+    "not_halted": "Nothing is stopped there.",
+    "no_broker": "No link to a booking centre is configured.",
+    "no_drill": "No outage drill is running.",
+    "drill_running": "An outage drill is under way already.",
 }
 
 
@@ -76,7 +85,7 @@ def translate(error: Exception) -> Problem | None:
     """What the services raise, as a problem; None for what is not theirs."""
     if isinstance(error, Refused):
         return of_refusal(error.refusal)
-    if isinstance(error, Unavailable):
+    if isinstance(error, Failure):
         return problems.Unavailable(error.detail, retry_after_s=error.retry_after_s)
     if isinstance(error, sqlite3.OperationalError):
         _log.error("books.unreadable", error=error)

@@ -543,3 +543,40 @@ async def test_kiosk_pages_fit_and_read_well(browser, world, scheme):
         await sound(page)
         await page.context.close()
         assert said == []
+
+
+async def test_a_stopped_bay_is_shown_above_everything_and_sold_again_with_a_reason(browser, world):
+    w, url = world
+    booking = await w.booked(1, 8)
+    w.db.write_now(lambda tx: tx.run("DELETE FROM claims WHERE ref = :b", {"b": booking["id"]}))
+    await w.kit.halts.watch.look()
+    page, said = await staff_page(browser, url)
+    await expect(page.locator("[data-alarm='bay_halted']")).to_contain_text("Box 1 is not sold")
+    halt = page.get_by_label("Conflicts").locator("[data-halt]")
+    await expect(halt).to_contain_text(booking["id"])
+    await halt.get_by_role("button", name="Sell again").click()
+    await expect(halt.get_by_role("alert")).to_be_visible()
+    await halt.get_by_role("textbox").fill("looked at the day")
+    await halt.get_by_role("button", name="Sell again").click()
+    await expect(toast(page, "Box 1 is sold again.")).to_be_visible()
+    await expect(page.locator("[data-alarm='bay_halted']")).to_have_count(0)
+    await expect(page.locator("[data-halt]")).to_have_count(0)
+    assert any("looked at the day" in str(row) for row in w.journal())
+    assert all("400" in line for line in said), said
+
+
+@pytest.mark.rule("clock-2")
+async def test_a_doubted_clock_is_shown_above_everything_and_confirmed_by_a_press(browser, world):
+    w, url = world
+    page, said = await staff_page(browser, url, at=NOON)
+    bar = page.locator("[data-clock]")
+    await expect(bar).to_be_hidden()
+    await w.kit.time.tick()
+    w.clock._now -= 600
+    await w.kit.time.tick()
+    await expect(bar).to_contain_text("Nothing can be sold until the time is confirmed.")
+    await expect(bar).to_contain_text("Check-in and doors work as always.")
+    await bar.get_by_role("button", name="The time shown is right").click()
+    await expect(toast(page, "The time is confirmed.")).to_be_visible()
+    await expect(bar).to_be_hidden()
+    assert w.kit.time.doubt() == "" and said == []

@@ -94,7 +94,7 @@ class HubWorld:
     """`mqtt` and `site_transport` put a real broker between the two, `db` books on a disk."""
 
     def __init__(
-        self, folder: Path, rates: Rates, *, mqtt: Mqtt | None = None, site_transport: Transport | None = None, db=None, password=""
+        self, folder: Path, rates: Rates, *, mqtt: Mqtt | None = None, site_transport: Transport | None = None, db=None, password="", witness=None
     ):
         self.clock = ManualClock(float(NOON))
         self.network = MemoryNetwork(Random(1), asyncio.get_running_loop().call_later)
@@ -102,7 +102,7 @@ class HubWorld:
         hub = HubConfig(hub_id="hub-test", data_dir=str(folder), sites=(Site(id=SITE, name="Bedford (enrolled)"),), rates=rates, mqtt=mqtt)
         self.config = Config(hub=hub, data_dir=folder, profile=profile("business"), mqtt_password=password)
         transports = None if mqtt else lambda s: self.network.attach(f"hub-{s}")
-        self.app = hub_app.build(self.config, clock=self.clock, chance=Chance(3), db=self.db, transports=transports, limits=LIMITS)
+        self.app = hub_app.build(self.config, clock=self.clock, chance=Chance(3), db=self.db, transports=transports, limits=LIMITS, witness=witness)
         self.hub = self.app.hub
         self.site = SiteDouble(self, SITE, site_transport)
         transport = httpx.ASGITransport(self.app.asgi, raise_app_exceptions=False)

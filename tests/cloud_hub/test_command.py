@@ -96,6 +96,18 @@ def test_keys_are_made_before_the_hub_has_ever_run(config, capsys):
     assert hub.end() == 0
 
 
+@pytest.mark.rule("pass-4")
+def test_outage_pins_are_voided_beside_a_running_hub_and_without_one(config, running, capsys):
+    assert running.get("/health/ready") == 200
+    assert main(["outage-pins", "void", "--config", str(config), "--site", "bedford"]) == 0
+    assert "void" in capsys.readouterr().err
+    assert running.end() == 0
+    assert any(line["event"] == "outage_pins.voided" and line["site_id"] == "bedford" for line in running.lines)
+    assert main(["outage-pins", "void", "--config", str(config), "--site", "bedford"]) == 0
+    assert main(["outage-pins", "void", "--config", str(config), "--site", "nowhere"]) == 1
+    assert "no site 'nowhere'" in capsys.readouterr().err
+
+
 def test_what_cannot_be_done_is_said_in_a_sentence(config, capsys, tmp_path):
     assert main(["key", "revoke", "--config", str(config), "key-000000000000"]) == 1
     assert "There is no key" in capsys.readouterr().err

@@ -142,7 +142,8 @@ async def test_a_wish_that_cannot_be_read_is_taken_away_and_told(w, tmp_path, ca
 # ---- the clock
 async def test_everything_that_the_clock_does_is_entered_and_runs(w):
     names = {job.id for job in w.app.ticker._scheduler.get_jobs()}
-    assert names == {"hello", "tick", "release", "holds.expire", "bookings.expire", "answers.forget", "tray"}
+    books = {"digests", "outage-pins", "watch", "backups", "mark", "clock"}
+    assert names == {"hello", "tick", "release", "holds.expire", "bookings.expire", "answers.forget", "tray"} | books
     for name, call in (("tick", w.hub.links.tick), ("hello", w.hub.links.hello), ("release", w.hub.links.release)):
         await w.app.ticker.run(call, name)
     assert not w.app.ticker.errors

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.bench import agents, children, command, days, load, results, sales
+from deploy.bench import agents, children, command, days, drills, load, results, sales
 from deploy.bench.bench import Bench
 from deploy.bench.command import Measure
 from deploy.bench.load import Load
@@ -94,6 +94,24 @@ def test_a_day_that_was_changed_too_seldom_is_doubted() -> None:
     assert "6.7" in changes.doubts[0]
     changes.made, changes.refused = 30, 1
     assert "1 refused" in changes.doubts[0]
+
+
+async def test_a_drill_is_measured_beside_sales_and_believed_when_the_books_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"DAYS": 3, "ROUNDS": 1, "ALONE_S": 0.1}.items():
+        monkeypatch.setattr(drills, name, value)
+    said: list[str] = []
+    drill, beside = await drills.drills(Bench(tmp_path, said.append))
+    assert (drill.id, beside.id) == ("drill", "drill_sales") and "168 bookings on 4 bays" in drill.what
+    assert "DOUBTFUL" not in drill.what + beside.what and drill.ok and 0 < drill.value < drill.bar
+    assert len(said) == 2
+
+
+async def test_a_drill_that_fails_is_doubted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"DAYS": 3, "ROUNDS": 1, "ALONE_S": 0.1}.items():
+        monkeypatch.setattr(drills, name, value)
+    monkeypatch.setattr(drills, "_worked", lambda backups: (1.0, "The copy is no sound database."))
+    drill, _ = await drills.drills(Bench(tmp_path, lambda line: None))
+    assert not drill.ok and "DOUBTFUL: the drill failed: The copy is no sound database." in drill.what
 
 
 # ---- what wrk says
@@ -201,7 +219,8 @@ def test_only_a_whole_run_changes_the_readme(here: Path) -> None:
 
 def test_the_entries_are_those_that_were_asked_for() -> None:
     assert command.IDS == (
-        "hub_sales", "hub_sales_slow_disk", "availability", "availability_304", "site_roundtrip", "checkin_unlock", "agent_memory", "agent_start"
+        "hub_sales", "hub_sales_slow_disk", "availability", "availability_304", "site_roundtrip", "checkin_unlock", "agent_memory", "agent_start",
+        "drill", "drill_sales",
     )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def test_every_rule_has_one_name_and_words_of_its_own():
     assert len(BY_NAME) == len(RULES) == len({rule.words for rule in RULES})
     assert rule_of("sell_own_only") is BY_NAME["terr-1"] and rule_of("moon") is None
     here = {rule.name.partition("-")[0] for rule in RULES if rule.here}
-    assert here == {"B5", "terr", "stream", "own", "pass", "block"}
+    assert here == {"B5", "terr", "stream", "own", "pass", "block", "loss", "clock"}
 
 
 def test_an_installed_package_without_its_tests_says_so(monkeypatch, tmp_path, capsys):

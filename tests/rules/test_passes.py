@@ -7,8 +7,9 @@ import pytest
 
 from shared.errors import Refusal
 from shared.keys import KeyRing, SigningKey
-from shared.ledger import attendance
+from shared.ledger import attendance, records
 from shared.ledger.desk import Limits
+from shared.messages import Sold
 from shared.model import Booking
 from shared.passes import Admit, copy_of, facts_of, may_enter, read, write
 from tests.rules.story import deafen, story, until
@@ -163,6 +164,21 @@ async def test_where_the_hub_has_no_pin_left_the_site_gives_one_when_it_hears_of
     await w.quiet()
     pins = [w.hub.booking(b.id).pin for b in sold]
     assert all(pins) and len(set(pins)) == 4
+
+
+@rule("pass-3")
+@story(limits=Limits(pin_lease=1, pin_floor=1))
+async def test_a_sale_that_is_told_again_without_a_pin_keeps_the_one_that_the_site_gave_it(w: World):
+    _, [b] = w.hub.book(2, 12), w.hub.book(2, 20)
+    told = w.hub.booking(b.id)
+    order = w.hub.read(lambda tx: records.order(tx, b.order_id))
+    await w.quiet()
+    given = w.hub.booking(b.id).pin
+    assert not told.pin and given, "the hub had a PIN left, or the site gave none"
+    w.hub.say(Sold(order=order, bookings=(told,)))  # as after a repair, when what was not applied is told once more
+    await w.quiet()
+    assert w.hub.booking(b.id).pin == given == w.site.booking(b.id).pin
+    assert w.site.pin_of(given).id == b.id
 
 
 @rule("pass-3")

@@ -4,10 +4,20 @@ import pytest
 
 from shared.ledger.desk import GUARDS
 from shared.protocol_rules import RULES
-from tests.rules import harm_bookings, harm_streams, harm_territory
+from tests.rules import (
+    harm_bookings,
+    harm_clock,
+    harm_digests,
+    harm_loss,
+    harm_outage_pins,
+    harm_streams,
+    harm_territory,
+    harm_watch,
+    harm_witness,
+)
 from tests.rules.harm import SCENARIOS, Harm
 
-TOLD_IN = (harm_bookings, harm_streams, harm_territory)
+TOLD_IN = (harm_bookings, harm_clock, harm_digests, harm_loss, harm_outage_pins, harm_streams, harm_territory, harm_watch, harm_witness)
 EACH = [pytest.param(guard, marks=pytest.mark.rule(rule), id=guard) for guard, (rule, _) in GUARDS.items()]
 
 

@@ -211,6 +211,14 @@ def test_the_window_is_kept_to_the_second(second, code):
     assert code_of(enter(now_at=START * 900 + second)) == code
 
 
+def test_the_window_is_widened_by_five_minutes_at_most_whatever_was_measured():
+    for skew_s in (301, 86400, -86400):
+        assert code_of(enter(now_at=START * 900 - 1200, skew_s=skew_s)) == "admitted"
+        assert code_of(enter(now_at=START * 900 - 1201, skew_s=skew_s)) == "pass_early"
+        assert code_of(enter(now_at=START * 900 + 4799, skew_s=skew_s)) == "admitted"
+        assert code_of(enter(now_at=START * 900 + 4800, skew_s=skew_s)) == "pass_expired"
+
+
 def test_a_measured_skew_of_either_sign_widens_the_window_at_both_ends():
     for skew_s in (60, -60):
         assert code_of(enter(now_at=START * 900 - 960, skew_s=skew_s)) == "admitted"
@@ -302,6 +310,12 @@ def test_an_unknown_pass_at_or_above_the_line_is_good_and_becomes_a_copy():
     assert facts_of(copy, FACTS.key_id, FACTS.issued_at) == FACTS
     assert (copy.status, copy.seller, copy.version, copy.sale_no) == ("confirmed", "hub", 0, 7)
     assert enter(copy=copy, site_line=START + 50) == Admit(resource_id="bedford.box-1"), "from then on it is known"
+
+
+def test_below_the_floor_of_a_restored_site_an_unknown_pass_is_believed_where_nobody_is_known_to_be_seated():
+    assert enter(copy=None, floor=START + 4).as_copy
+    assert enter(copy=None, floor=START).code == "pass_not_seated"
+    assert enter(copy=None, floor=START + 4, seated_sale_no=FACTS.sale_no - 1).code == "pass_not_seated"
 
 
 def test_an_unknown_pass_below_the_line_is_refused():

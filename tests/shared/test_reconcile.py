@@ -39,6 +39,7 @@ def booking(**changes) -> Booking:
             "resource_id": "bedford.box-1",
             "start": START,
             "end": START + 4,
+            "sale_no": 7,
             **changes,
         }
     )
@@ -89,6 +90,10 @@ def test_a_day_that_is_being_settled_is_not_reported_as_lost():
     assert differences(leaving, digests([row(1), row(2, group="gone")])) == []
     assert differences(digests([row(1), row(2, group="gone")]), leaving) == []
     assert differences(digests([row(1)]), digests([row(1), row(2, group="gone")])) != [], "the twin: without the mark it differs"
+
+
+def test_what_was_withdrawn_before_it_was_sold_is_no_row():
+    assert row_of(booking(status="cancelled", sale_no=0, withdrawn=True)) is None
 
 
 @pytest.mark.parametrize(("status", "group"), [("confirmed", "live"), ("cancelled", "gone"), ("cancelling", "leaving")])

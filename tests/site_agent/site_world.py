@@ -48,6 +48,9 @@ data_dir = "data"
 hub_id = "hub-test"
 staff_file = "staff.toml"
 
+[clock]
+rtc = "yes"
+
 [site]
 id = "bedford"
 name = "Bedford"
@@ -103,6 +106,7 @@ class DoorsDouble:
         self.calls: list[str] = []
         self.failure: Failure | None = None
         self.silent = False
+        self.skew_s: float | None = None
         self._forever = asyncio.Event()
 
     def _may(self, call: str) -> None:
@@ -114,6 +118,9 @@ class DoorsDouble:
 
     async def stop(self) -> None:
         self._forever.set()
+
+    def clock_skew_s(self) -> float | None:
+        return self.skew_s
 
     async def unlock(self, door_id: str, actor: Actor, request_id: str) -> Unlocked:
         self._may("unlock")
@@ -145,7 +152,7 @@ class DoorsDouble:
 
     async def granted(self, *, ended: bool = False) -> list[Granted]:
         self._may("granted")
-        return [Granted(GrantRef(ref), c.booking_id, c.opens_at, c.closes_at, "upcoming", c.pin is not None) for ref, c in self.visitors.items()]
+        return [Granted(GrantRef(ref), c.booking_id, c.opens_at, c.closes_at, "upcoming", c.pin is not None, c.resource_id) for ref, c in self.visitors.items()]
 
     async def log(self, since_at: int, until_at: int) -> list:
         return []

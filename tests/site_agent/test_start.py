@@ -43,7 +43,7 @@ def written(folder: Path, text: str = CONFIG) -> Path:
         (('staff_file = "staff.toml"', 'staff_file = "nobody.toml"'), "nobody.toml"),
         (('[site]', '[doors]\nkind = "unifi"\nhost = "127.0.0.1"\n[site]'), "'doors.fingerprint' or 'doors.certificate_file'"),
         (('[site]', '[http]\ntls_cert = "a.pem"\n[site]'), "go together"),
-        (('[site]', 'doors = 3\n[site]'), "'doors' is wrong"),
+        (('[clock]', 'doors = 3\n[clock]'), "'doors' is wrong"),
         (('[site]', '[http]\nmetrics_from = ["everybody"]\n[site]'), "'http.metrics_from' is wrong"),
     ],
 )

@@ -236,10 +236,10 @@ PASS_CODES = ("booking_not_found", "illegal_move", "pass_expired", "site_unreach
 async def read_pass(request: Request, booking_id: FromPath[str]) -> Response[PassOut]:
     """The signed pass that opens the door, also where the facility has not heard of the booking yet."""
     hub = hub_of(request)
-    made = hub.passes.of(hub.board.booking(booking_id))
+    made = hub.passes.of(hub.board.told(hub.board.booking(booking_id)))
     return answer(
         PassOut(
-            booking_id=booking_id, token=made.token, pin=made.booking.pin, qr_url=f"{BASE}/{booking_id}/pass.svg",
+            booking_id=booking_id, token=made.token, pin=made.booking.door_pin, qr_url=f"{BASE}/{booking_id}/pass.svg",
             opens_at=moment(made.opens_at), closes_at=moment(made.closes_at), shown_until=moment(made.shown_until_at),
         )
     )  # fmt: skip
@@ -252,7 +252,7 @@ async def read_pass(request: Request, booking_id: FromPath[str]) -> Response[Pas
 async def read_pass_picture(request: Request, booking_id: FromPath[str]) -> Response[str]:
     """The pass as an SVG."""
     hub = hub_of(request)
-    return Response(hub.passes.image(hub.board.booking(booking_id)), media_type="image/svg+xml")
+    return Response(hub.passes.image(hub.board.told(hub.board.booking(booking_id))), media_type="image/svg+xml")
 
 
 HANDLERS = [book, listed, read, cancel, withdraw, reschedule, extend, read_pass, read_pass_picture]

@@ -32,11 +32,14 @@ async def site(request: Request, site_id: FromPath[str]) -> Response[SiteOut]:
 
 
 def _site(hub: Hub, s: LinkState) -> SiteOut:
+    loss = hub.witnessing.loss(s.site_id)
     return SiteOut(
         id=s.site_id, name=hub.sites.name(s.site_id), link=s.link, since=moment_or_none(s.since_at), heard_at=moment_or_none(s.heard_at),
         rtt_s=s.rtt_s, skew_s=s.skew_s, skew_shown=s.skew_shown, releasing=s.releasing, waiting_messages=s.waiting_rows,
         waiting_since=moment_or_none(s.waiting_since_at), stopped_because=s.stopped_why, fenced_because=s.fenced_why,
-        unknown_messages=s.unknown_rows, hub_sells_from={resource_id: moment(line * 900) for resource_id, line in sorted(s.lines.items())},
+        recovery=s.recovery, unvouched=s.unvouched,
+        unknown_messages=s.unknown_rows, possible_loss=loss.sales, possible_loss_since=moment_or_none(loss.since_at),
+        hub_sells_from={resource_id: moment(line * 900) for resource_id, line in sorted(s.lines.items())},
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The answers of the API, and how the books become them."""
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -180,7 +181,11 @@ class CustomerOut(msgspec.Struct, kw_only=True):
 
 
 class SiteOut(msgspec.Struct, kw_only=True):
-    """A site and its link. `hub_sells_from`: per bay, from when on the hub sells at once; before that the site is asked."""
+    """A site and its link. `possible_loss`: sales that only the hub's own machine holds.
+
+    `recovery`: how the repair of the hub's books for this site stands; `unvouched`: it waits for a person's word that the old hub is off.
+
+    `hub_sells_from`: per bay, from when on the hub sells at once; before that the site is asked."""
 
     id: str
     name: str
@@ -195,7 +200,11 @@ class SiteOut(msgspec.Struct, kw_only=True):
     waiting_since: datetime | None
     stopped_because: str
     fenced_because: str
+    recovery: Literal["sound", "fenced", "repairing", "retired"]
+    unvouched: bool
     unknown_messages: int
+    possible_loss: int
+    possible_loss_since: datetime | None
     hub_sells_from: dict[str, datetime]
 
 
@@ -222,7 +231,7 @@ def booking_out(seen: Seen, shown: Shown) -> BookingOut:
         channel=b.channel,
         seller=b.seller,
         sale_no=b.sale_no,
-        pin=b.pin if b.status in ("confirmed", "cancelling") else "",
+        pin=b.door_pin if b.status in ("confirmed", "cancelling") else "",
         price=b.price,
         changes=b.changes,
         replaces=b.replaces,

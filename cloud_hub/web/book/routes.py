@@ -30,7 +30,7 @@ from . import forms, views, words
 from .views import Views
 
 #: refusals that another time or bay could mend
-MENDABLE = frozenset({"slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "declined", "answer_late", "hold_ended"})
+MENDABLE = frozenset({"slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "declined", "answer_late", "hold_ended", "bay_halted"})
 KEPT = "held"  # the cookie that remembers what this visitor holds, so that one visitor holds one time
 SECTIONS = ((5, "Night"), (12, "Morning"), (17, "Afternoon"), (24, "Evening"))
 

@@ -80,6 +80,10 @@ class _Attempt(msgspec.Struct):
     unknown: bool = False
 
 
+#: how long the controller's word on the time is carried on
+DATE_KEPT_S = 600
+
+
 class UnifiDoors:
     """Implements `site_agent.ports.Doors`. `reachable` is None until the controller was first asked."""
 
@@ -88,7 +92,7 @@ class UnifiDoors:
         self._warm_every_s = settings.warm_every_s
         self._wire = Wire(
             settings.host, settings.port, settings.token, settings.pinned(), read_timeout_s=settings.read_timeout_s,
-            connect_timeout_s=settings.connect_timeout_s, on_heard=self._heard,
+            connect_timeout_s=settings.connect_timeout_s, on_heard=self._heard, on_date=self._dated,
         )  # fmt: skip
         self.reachable: bool | None = None
         self.trouble = ""
@@ -97,6 +101,18 @@ class UnifiDoors:
         self._writing = asyncio.Lock()
         self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
         self._warming: asyncio.Task[None] | None = None
+        self._date: tuple[float, float] | None = None
+
+    def clock_skew_s(self) -> float | None:
+        if self._date is None:
+            return None
+        said_at, heard = self._date
+        age_s = self._clock.monotonic() - heard
+        # Carried on by our uptime, not by our clock: that is the one in question.
+        return said_at + age_s - self._clock.now() if age_s <= DATE_KEPT_S else None
+
+    def _dated(self, said_at: float) -> None:
+        self._date = (said_at, self._clock.monotonic())
 
     async def start(self) -> None:
         with suppress(WireError):
@@ -262,6 +278,8 @@ class UnifiDoors:
             if error.kind != "unknown_thing" or await self._visitor(GrantRef(visitor.id)) is not None:
                 raise
             return await self._grant(credential)
+        if credential.keep_pin and visitor.pin_code is not None:
+            return GrantRef(visitor.id)
         if credential.pin is not None:
             await self._put_pin(visitor, credential.pin)
         elif visitor.pin_code is not None:
@@ -312,8 +330,8 @@ class UnifiDoors:
             return None
 
     async def _whole(self, row: objects.Visitor) -> objects.Visitor:
-        """List rows may lack the window on some firmwares; the single record has it."""
-        if row.start_time is not None and row.end_time is not None:
+        """List rows may lack the window or the remarks on some firmwares; the single record has them."""
+        if row.start_time is not None and row.end_time is not None and row.remarks:
             return row
         return await self._wire.get_visitor(row.id)
 

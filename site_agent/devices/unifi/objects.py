@@ -34,6 +34,7 @@ class Visitor(msgspec.Struct):
     id: str
     first_name: str = ""
     last_name: str = ""
+    remarks: str | None = None
     status: str | int | None = None
     start_time: int | None = None
     end_time: int | None = None

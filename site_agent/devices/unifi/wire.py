@@ -8,6 +8,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -66,7 +67,8 @@ class Wire:
     """The API of one controller. Unlocks travel on a connection of their own, so that they never queue behind housekeeping.
 
     ValueError (with a sentence) when host, port, token or fingerprint cannot be right.
-    `on_heard(error | None)` is called after every call, for whoever watches whether the controller is there.
+    `on_heard(error | None)` is called after every call, for whoever watches whether the controller is there; `on_date(unix seconds)` with the
+    time that an answer bears.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Wire:
         read_timeout_s: float = READ_TIMEOUT_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         on_heard: Callable[[WireError | None], None] = lambda error: None,
+        on_date: Callable[[float], None] = lambda said_at: None,
     ) -> None:
         _check_address(host, port, token)
         bare_host = f"[{host}]" if ":" in host else host
@@ -86,7 +89,7 @@ class Wire:
         timeout = httpx.Timeout(read_timeout_s, connect=connect_timeout_s, pool=read_timeout_s)
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         self._steady, self._urgent = (_client(fingerprint, timeout, headers) for _ in range(2))
-        self._on_heard = on_heard
+        self._on_heard, self._on_date = on_heard, on_date
         self._failures = 0
 
     async def close(self) -> None:
@@ -170,6 +173,9 @@ class Wire:
             response = await client.request(method, self._base + path, content=content, headers=headers, params=query)
         except httpx.HTTPError as error:
             raise _no_answer(error) from None
+        said_at = _date(response.headers.get("date", ""))
+        if said_at is not None:
+            self._on_date(said_at)
         return _judge(response)
 
 
@@ -188,6 +194,14 @@ def _client(fingerprint: str, timeout: httpx.Timeout, headers: dict[str, str]) -
     )
     # trust_env off: a proxy named in the environment would be handed the token.
     return httpx.AsyncClient(transport=transport, timeout=timeout, headers=headers, trust_env=False, follow_redirects=False)
+
+
+def _date(header: str) -> float | None:
+    """The time of an answer, in unix seconds; None where the controller tells none."""
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _no_answer(error: httpx.HTTPError) -> WireError:

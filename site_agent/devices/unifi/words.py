@@ -3,6 +3,7 @@
 Not for: calls. Invariant: pure; whatever the controller says becomes one of the port's values or failures.
 """
 
+import re
 from typing import Any, Literal
 
 from site_agent.devices.unifi import objects
@@ -23,6 +24,8 @@ from site_agent.ports import (
 MARK = "ClubOS"
 """First name of our visitors, by which they are told from those that people make at the console."""
 
+#: the bay that was sold, at the end of the remarks, where a site that has lost its books finds it again (loss-3)
+_BAY = re.compile(r"\[([a-z0-9-]{2,32}\.[a-z0-9-]{1,32})\]$")
 _HOW = {"REMOTE_THROUGH_UAH": "remote", "PIN_CODE": "pin", "QR": "qr", "QR_CODE": "qr"}
 _STATUS: dict[str, Literal["upcoming", "open", "ended", "cancelled"]] = {
     "UPCOMING": "upcoming", "ACTIVE": "open", "VISITING": "open", "VISITED": "ended", "NO_VISIT": "ended",
@@ -49,10 +52,11 @@ def check_credential(credential: DoorCredential) -> None:
 
 
 def fields(credential: DoorCredential) -> dict[str, Any]:
+    bay = f" [{credential.resource_id}]" if credential.resource_id else ""
     return {
         "first_name": MARK,
         "last_name": credential.booking_id,
-        "remarks": f"Booking {credential.booking_id}: {credential.label}",
+        "remarks": f"Booking {credential.booking_id}: {credential.label}{bay}",
         "start_time": credential.opens_at,
         "end_time": credential.closes_at,
         "visit_reason": "Others",
@@ -65,6 +69,7 @@ def status(visitor: objects.Visitor) -> Literal["upcoming", "open", "ended", "ca
 
 
 def granted(visitor: objects.Visitor) -> Granted:
+    bay = _BAY.search(visitor.remarks or "")
     return Granted(
         GrantRef(visitor.id),
         visitor.last_name,
@@ -72,6 +77,7 @@ def granted(visitor: objects.Visitor) -> Granted:
         visitor.end_time or 0,
         status(visitor),
         visitor.pin_code is not None,
+        bay[1] if bay else "",
     )
 
 

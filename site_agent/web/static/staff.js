@@ -64,10 +64,28 @@
     try {
       const all = await Club.get(`/api/panels?date=${asked}`);
       if (asked === day) figures(all.figures);
-      conflicts(all.conflicts, all.credentials);
+      alarms(all.alarms, all.recovery);
+      conflicts(all.conflicts, all.credentials, all.halts);
       doors(all.doors);
+      Club.spares(all.spare_pins, all.doors, later);
       link(all.link);
-    } catch (problem) { if (problem.code === "offline") document.body.classList.add("deaf"); }
+      Club.time(all.clock, all.mark, later);
+      Club.drill(all.drill, all.link, later);
+      backups(all.backups);
+    } catch (problem) {
+      if (problem.code === "offline") document.body.classList.add("deaf");
+      if (problem.code === "unavailable") alarms([{ code: problem.code, text: problem.detail, runbook: "", bad: true }], null);
+    }
+  }
+
+  // what stands in the way of selling at this box, above everything else, for as long as it does
+  function alarms(list, recovery) {
+    const box = find("alarms"), told = JSON.stringify([list, recovery]);
+    if (box.dataset.told === told) return;
+    box.dataset.told = told;
+    box.hidden = !list.length;
+    box.replaceChildren(...list.map((one) => h(`div.notice${one.bad ? ".bad" : ""}`, { "data-alarm": one.code },
+      h("p", {}, one.text, one.runbook ? h("span.fine", {}, ` What to do: the runbook “${one.runbook}”.`) : ""), Club.recovery(one.code, recovery, later))));
   }
 
   function figures(f) {
@@ -92,10 +110,27 @@
     })) : h("p.fine", {}, "Nobody is expected for the rest of the day."));
   }
 
-  function conflicts(list, stuck) {
-    const box = find("conflicts");
-    box.hidden = !list.length && !stuck.length;
-    box.replaceChildren(h("h2", {}, `Needs you`), ...list.map((one) => {
+  // a bay whose books are not sound is not sold until somebody with the right has looked and says so
+  function stopped(one) {
+    const error = h("div.notice.bad", { hidden: true, role: "alert" });
+    const about = [h("p", {}, h("strong", {}, one.bay), ` · not sold, stopped ${Club.ago(Date.parse(one.since) / 1000)}`), ...one.found.map((text) => h("p.fine", {}, text))];
+    if (!Club.may("resume")) return h("article.conflict", { "data-halt": one.resource_id }, ...about, h("p.fine", {}, "Please call somebody who may put it back on sale."));
+    const reason = h("input", { maxlength: 300, required: true, "aria-label": `What you have looked at before ${one.bay} is sold again`, placeholder: "What have you looked at?" });
+    const button = h("button.button.small", {}, "Sell again");
+    button.addEventListener("click", (event) => Club.act(button, error, async () => {
+      const lifted = await Club.post("/api/halts/lift", { resource_id: one.resource_id, reason: reason.value });
+      Club.say(lifted.left.length ? `${one.bay} is sold again. Let stand: ${lifted.left.join(" ")}` : `${one.bay} is sold again.`);
+      panels();
+    })(event));
+    return h("article.conflict", { "data-halt": one.resource_id }, ...about, reason, button, error);
+  }
+
+  function conflicts(list, stuck, halts) {
+    const box = find("conflicts"), told = JSON.stringify([list, stuck, halts]);
+    if (box.dataset.told === told && box.contains(document.activeElement)) return;  // somebody is writing there
+    box.dataset.told = told;
+    box.hidden = !list.length && !stuck.length && !halts.length;
+    box.replaceChildren(h("h2", {}, `Needs you`), ...halts.map(stopped), ...list.map((one) => {
       const error = h("div.notice.bad", { hidden: true, role: "alert" });
       const ways = one.ways.slice(0, 4).map((way) => {
         if (!way.here || !Club.may("book")) return h("li", {}, `${way.bay}, ${way.clock}`, h("span.fine", {}, way.seller === "site" ? "" : " · asked of the booking centre"));
@@ -108,8 +143,8 @@
         return h("li", {}, button);
       });
       return h("article.conflict", {}, h("p", {}, h("strong", {}, one.booking.name || "Guest"), ` · ${one.booking.bay}, ${one.booking.clock}`),
-        h("p.fine", {}, one.why === "block" ? `The ${page.word.toLowerCase()} is blocked at that time.` : one.why === "override" ? "An override sits where the web has sold." : "Somebody else has the slots."),
-        ways.length ? h("ul.ways", {}, ways) : h("p.fine", {}, "Nothing fits; please call the guest."), error,
+        h("p.fine", {}, one.why === "block" ? `The ${page.word.toLowerCase()} is blocked at that time.` : one.why === "override" ? "An override sits where the web has sold." : one.why === "door_controller" ? "Sold before a loss and told to nobody; the door controller still had it. Its PIN is on the door; please find out whose it is." : ["late_sale", "witness"].includes(one.why) ? "Sold before a loss, and heard of only now. Please look whether it fits." : one.why === "books_differ" ? "This facility and the booking centre do not say the same of it. Please call the booking centre." : "Somebody else has the slots."),
+        !one.booking.displaced && ["door_controller", "late_sale", "witness"].includes(one.why) ? null : ways.length ? h("ul.ways", {}, ways) : h("p.fine", {}, "Nothing fits; please call the guest."), error,
         h("button.link", { onclick: () => Club.openBooking(one.booking.id) }, "Open the booking"));
     }), ...stuck.map((one) => h("article.conflict", {}, h("p", {}, h("strong", {}, one.wanted === "revoke" ? "A cancelled PIN is still on the door" : "A PIN is not on the door yet")), h("p.fine", {}, one.error), h("button.link", { onclick: () => Club.openBooking(one.booking_id) }, "Open the booking"))));
   }
@@ -135,9 +170,17 @@
     find("link-word").textContent = word;
     find("link-pill").className = `pill ${state.stopped ? "bad" : up ? "good" : "warn"}`;
     const row = (term, value) => [h("dt", {}, term), h("dd", {}, value)];
-    find("link").replaceChildren(h("h2", {}, "Booking centre"), state.stopped ? h("p.notice.bad", {}, `The link stands still and needs a person: ${state.stopped}`) : "",
+    const books = !state.books.compared_at ? "not yet" : `${Club.ago(state.books.compared_at)}: ${state.books.differing || state.books.answered_differing ? "they differ, being mended" : "the same"}`;
+    find("link").replaceChildren(h("h2", {}, "Booking centre"), state.doubtful.length ? h("div.notice.bad", { role: "alert" }, h("p", {}, "This facility and the booking centre do not say the same of these bookings. Please call the booking centre and compare:"), h("ul.list", {}, state.doubtful.map((id) => h("li", {}, h("button.link", { onclick: () => Club.openBooking(id) }, id))))) : "", state.stopped ? h("p.notice.bad", {}, `The link stands still and needs a person: ${state.stopped}`) : "",
       h("p", {}, !state.configured ? "No broker is configured; this facility sells on its own." : up ? "Heard and answering." : "Not heard. Near times are sold here as always; far ones must wait or be overridden."),
-      h("dl.facts", {}, !state.configured ? [] : row(up ? "Up since" : "Dark since", Club.ago(state.since_at)).concat(row("Last heard", Club.ago(state.heard_at)), row("Waiting to be told", state.waiting ? `${state.waiting}, since ${Club.ago(state.waiting_since_at)}` : "nothing"), up && Math.abs(state.skew_s) > 5 ? row("Clocks differ by", `${Math.round(state.skew_s)} s`) : [])));
+      h("dl.facts", {}, !state.configured ? [] : row(up ? "Up since" : "Dark since", Club.ago(state.since_at)).concat(row("Last heard", Club.ago(state.heard_at)), row("Books compared", books), row("Waiting to be told", state.waiting ? `${state.waiting}, since ${Club.ago(state.waiting_since_at)}` : "nothing"), up && Math.abs(state.skew_s) > 5 ? row("Clocks differ by", `${Math.round(state.skew_s)} s`) : [])));
+  }
+  function backups(state) {
+    const size = `${(state.octets / 1e6).toFixed(1)} MB`, row = (term, value) => [h("dt", {}, term), h("dd", {}, value)];
+    const last = state.good_at ? `${Club.ago(state.good_at)}, ${size}` : "not yet";
+    const tried = !state.drill_at ? "not yet" : state.drill_good_at === state.drill_at ? `${Club.ago(state.drill_at)}: good, ${state.drill_bookings} bookings` : `${Club.ago(state.drill_at)}: failed`;
+    find("backups").replaceChildren(h("h2", {}, "Backups"), ...state.told.map((text) => h(`p.${state.configured ? "notice" : "fine"}${state.status === "failing" ? ".bad" : ""}`, {}, text)),
+      state.configured ? h("dl.facts", {}, row("Last backup", last).concat(row("Last restored to check", tried))) : "");
   }
   find("link-pill").addEventListener("click", () => find("link").scrollIntoView({ behavior: "smooth", block: "center" }));
 

@@ -209,3 +209,17 @@ async def test_granted_lists_ours_only_across_pages_and_ended_ones_on_demand(con
     assert len(live) == 231
     assert {g.status for g in live} == {"open", "upcoming"}
     assert {g.booking_id for g in await doors.granted(ended=True)} - {g.booking_id for g in live} == {"booking-past"}
+
+
+@pytest.mark.rule("pass-4")
+async def test_a_spare_pin_becomes_a_bookings_own_without_being_shut_out_in_between_and_its_use_is_in_the_log(controller, connect, clock):
+    emulator = await controller()
+    doors, front = connect(emulator), emulator.door_id("front")
+    ref = await doors.grant(credential(emulator, "spare-0001"))
+    assert emulator.box.read_pin(front, "570121").admitted
+    clock.forward(2)
+    (entry,) = [event for event in await doors.log(NOON - 60, NOON + 60) if event.how == "pin"]
+    assert entry.admitted and entry.actor_id == ref
+    assert await doors.regrant(ref, credential(emulator, "booking-8472", closes_at=NOON + 7200)) == ref
+    assert emulator.box.read_pin(front, "570121").admitted
+    assert [(g.booking_id, g.closes_at) for g in await doors.granted()] == [("booking-8472", NOON + 7200)]

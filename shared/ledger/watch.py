@@ -1,0 +1,240 @@
+"""The watch over the invariants in production: looks again and again, and where one is broken stops the sales of that bay and says so.
+
+For both sides. Not for keeping the invariants: that is done where things change, and nothing here repairs by itself. A person lifts the
+stop with a reason; what can be put right is then put right by the ledger's own rules, the rest is noted as let stand.
+Invariant: a stop is written only after the same question was answered the same way inside the transaction that writes it, and a look
+never holds up the event loop for longer than one window of one bay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ..model import Interval, site_of
+from ..runtime import log
+from ..runtime.database import Database, Event, InlineWriter, Tx
+from . import claims, journal, records, soundness, standing, streams
+from .desk import Desk
+from .soundness import Breach
+
+DAY = 96  # slots
+#: days around now that are looked at as soon as something changed there
+NEAR_DAYS_BEFORE, NEAR_DAYS_AFTER = 1, 3
+#: everything is looked at once in so many seconds, and at the first look
+ALL_EVERY_S = 6 * 3600
+#: bays that one look takes; the rest waits for the next
+BAYS_MAX = 200
+_log = log.get("ledger.watch")
+Question = Callable[[Tx], list[Breach]]
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A breach in the books: `state` is `open`, or `accepted` once a person let it stand. `at` in unix seconds."""
+
+    breach: Breach
+    state: str
+    at: int
+
+
+# ---- in the books
+def note(tx: Tx, desk: Desk, found: Iterable[Breach]) -> int:
+    """Enters breaches and stops the sales of their bays. What a person let stand, or is known, changes nothing. Returns how many are new."""
+    new = 0
+    for b in found:
+        fresh = tx.run(
+            "INSERT INTO breaches (kind, site_id, resource_id, ref, detail, state, at) VALUES (:k, :s, :r, :ref, :d, 'open', :at)"
+            " ON CONFLICT DO NOTHING",
+            {"k": b.kind, "s": b.site_id, "r": b.resource_id, "ref": b.ref, "d": b.detail, "at": desk.now()},
+        )
+        if not fresh:
+            continue
+        new += 1
+        if b.kind != "journal":  # tells of people, not of slots
+            standing.halt(tx, desk, b.site_id, b.resource_id, b.detail)
+        tx.tell("alarm", b.site_id)
+        _log.error("invariant.broken", kind=b.kind, site_id=b.site_id, resource_id=b.resource_id, ref=b.ref, detail=b.detail)
+    return new
+
+
+def known(tx: Tx, site_id: str) -> list[Standing]:
+    rows = tx.all(
+        "SELECT kind, site_id, resource_id, ref, detail, state, at FROM breaches WHERE site_id = :s ORDER BY at, resource_id, kind, ref",
+        {"s": site_id},
+    )
+    return [Standing(Breach(*row[:5]), row[5], row[6]) for row in rows]
+
+
+def open_count(tx: Tx, site_id: str) -> int:
+    return tx.one("SELECT COUNT(*) FROM breaches WHERE site_id = :s AND state = 'open'", {"s": site_id})[0]
+
+
+def lift(tx: Tx, desk: Desk, site_id: str, resource_id: str, *, by: str, reason: str) -> tuple[Breach, ...]:
+    """A person has looked and lets the bay (the site, where `resource_id` is empty) be sold again.
+
+    A claim without a reason is ended and a live booking without its slots takes them, or is displaced and told, as always. Returns what
+    still does not hold and is let stand from now on; each is journalled.
+    """
+    streams.lock(tx, site_id)
+    before = [s.breach for s in known(tx, site_id) if s.breach.resource_id == resource_id]
+    for b in before:
+        _mend(tx, desk, b)
+    now_found = _ask_bay(tx, resource_id, Interval(0, 1 << 40)) if resource_id else soundness.stream(tx, site_id)[0]
+    again = {_key(b) for b in now_found}
+    left = tuple(b for b in before if _key(b) in again or b.kind in ("line", "journal", "books"))
+    tx.run("DELETE FROM breaches WHERE site_id = :s AND resource_id = :r", {"s": site_id, "r": resource_id})
+    for b in left:
+        tx.run(
+            "INSERT INTO breaches (kind, site_id, resource_id, ref, detail, state, at) VALUES (:k, :s, :r, :ref, :d, 'accepted', :at)",
+            {"k": b.kind, "s": b.site_id, "r": b.resource_id, "ref": b.ref, "d": b.detail, "at": desk.now()},
+        )
+        records.journal(tx, desk.now(), site_id, by, f"let stand: {b.kind}", b.ref, reason)
+    standing.lift(tx, desk, site_id, resource_id, by, reason)
+    tx.tell("alarm", site_id)
+    return left
+
+
+def _key(b: Breach) -> tuple[str, str, str]:
+    return b.kind, b.resource_id, b.ref
+
+
+def _ask_bay(tx: Tx, resource_id: str, window: Interval) -> list[Breach]:
+    return soundness.bay(tx, site_of(resource_id), resource_id, window)
+
+
+def _mend(tx: Tx, desk: Desk, breach: Breach) -> None:
+    b = records.booking(tx, breach.ref)
+    if breach.kind == "unowned":
+        if b is None or b.status not in soundness.LIVE:
+            claims.free(tx, desk, breach.ref)
+        else:  # a living booking keeps what is its own
+            freed = claims.drop(tx, b.id)
+            _take_again(tx, desk, b.id)
+            for resource_id, interval in freed:
+                claims.pass_on(tx, desk, resource_id, interval)
+    elif breach.kind in ("unclaimed", "overlap") and b is not None and b.status in soundness.LIVE:
+        _take_again(tx, desk, b.id)
+
+
+def _take_again(tx: Tx, desk: Desk, booking_id: str) -> None:
+    b, a = records.booking(tx, booking_id), records.attendance(tx, booking_id)
+    if b.status == "pending":
+        claims.take_free(tx, b.resource_id, b.claimed, "pending", b.id)
+    elif a is not None and a.seat:
+        claims.take_free(tx, a.seat, b.claimed, "booking", b.id)
+    else:
+        claims.seat(tx, desk, b)
+
+
+# ---- again and again
+class Watch:
+    """The looks of one side. `look()` is called about once a minute; `lines_heard` for every answered hello at the hub."""
+
+    def __init__(self, db: Database | InlineWriter, desk: Desk):
+        self._db, self._desk = db, desk
+        self._changed: dict[str, None] = {}
+        self._all_at = 0
+        self._noting: set[asyncio.Task] = set()
+        self.looks = 0
+        db.listen(self._heard)
+
+    def _heard(self, events: list[Event]) -> None:
+        for topic, key in events:
+            if topic == "resource":
+                self._changed[key] = None
+
+    async def look(self) -> int:
+        """What changed since the last look, in the near days, and every stream; everything where that is due. Returns how many breaches
+        are new."""
+        self.looks += 1
+        if self._desk.now() - self._all_at >= ALL_EVERY_S:
+            return await self.look_at_all()
+        bays = list(self._changed)[:BAYS_MAX]
+        for resource_id in bays:
+            del self._changed[resource_id]
+        first = self._desk.now_slot() - NEAR_DAYS_BEFORE * DAY
+        new = 0
+        for resource_id in bays:
+            for day in range(NEAR_DAYS_BEFORE + NEAR_DAYS_AFTER):
+                new += await self._look_at(resource_id, Interval(first + day * DAY, first + (day + 1) * DAY))
+        return new + await self._look_at_links()
+
+    async def look_at_all(self) -> int:
+        """Every bay and every day in the books, every stream, every row of the journal."""
+        self._all_at = self._desk.now()
+        self._changed.clear()
+        new = 0
+        for resource_id in self._db.read(_bays):
+            first, last = self._db.read(lambda tx, r=resource_id: _extent(tx, r))
+            for start in range(first, last, DAY):
+                new += await self._look_at(resource_id, Interval(start, start + DAY))
+        return new + await self._look_at_links() + await self._look_at_journal()
+
+    async def _look_at(self, resource_id: str, window: Interval) -> int:
+        return await self._ask(lambda tx: _ask_bay(tx, resource_id, window))
+
+    async def _look_at_links(self) -> int:
+        new = 0
+        for site_id in self._db.read(streams.sites):
+            new += await self._ask(lambda tx, s=site_id: soundness.books(tx, s, self._desk.now()))
+            after = -1
+            while True:
+                found, on = self._db.read(lambda tx, s=site_id, a=after: soundness.stream(tx, s, a))
+                if found:  # asked again from where we were, since what waits is let go meanwhile
+                    new += await self._note(lambda tx, s=site_id, a=after: soundness.stream(tx, s, a)[0])
+                await asyncio.sleep(0)
+                if on < 0:
+                    break
+                after = on
+        return new
+
+    async def _look_at_journal(self) -> int:
+        new, here = 0, self._db.read(streams.sites)
+        for site_id in self._db.read(journal.sites):
+            check = journal.Check(site_id)
+            while not self._db.read(check.step):
+                await asyncio.sleep(0)
+            report = check.report()
+            if report.problems:
+                detail = f"The journal was changed from outside: {'; '.join(report.problems)}."
+                told_at = site_id or (here[0] if len(here) == 1 else "")  # what belongs to no site is told where there is but one
+                new += await self._note(lambda tx, s=told_at, r=site_id, d=detail: [Breach("journal", s, "", r or "no site", d)])
+            else:  # told where it cannot be changed any more, so that a journal written anew shows
+                _log.info("journal.sound", site_id=site_id, rows=report.rows, head=f"{report.n}:{report.chain}")
+        return new
+
+    def lines_heard(self, site_id: str, told: dict[str, int], epoch: str) -> None:
+        """At the hub, with the lines and the epoch of a hello that answered our own nonce (`site_line <= hub_line`)."""
+        if self._db.read(lambda tx: soundness.lines_told(tx, site_id, told, epoch)):
+            task = asyncio.get_running_loop().create_task(self._note(lambda tx: soundness.lines_told(tx, site_id, told, epoch)))
+            self._noting.add(task)
+            task.add_done_callback(self._noting.discard)
+
+    async def stop(self) -> None:
+        """Waits for what is being noted."""
+        await asyncio.gather(*self._noting, return_exceptions=True)
+
+    async def _ask(self, question: Question) -> int:
+        found = self._db.read(question)
+        await asyncio.sleep(0)
+        return await self._note(question) if found else 0
+
+    async def _note(self, question: Question) -> int:
+        return await self._db.write(lambda tx: note(tx, self._desk, question(tx)))
+
+
+def _bays(tx: Tx) -> list[str]:
+    return [r[0] for r in tx.all("SELECT resource_id FROM lines ORDER BY resource_id")]
+
+
+def _extent(tx: Tx, resource_id: str) -> tuple[int, int]:
+    """The slots from the first thing of the bay in the books to the last; each is found by an index."""
+    ends = tx.one(
+        "SELECT (SELECT MIN(slot) FROM claims WHERE resource_id = :r), (SELECT MIN(first) FROM bookings WHERE resource_id = :r),"
+        " (SELECT MAX(slot) FROM claims WHERE resource_id = :r), (SELECT MAX(first) FROM bookings WHERE resource_id = :r)",
+        {"r": resource_id},
+    )
+    begins, last = [at for at in ends[:2] if at is not None], [at for at in ends[2:] if at is not None]
+    return (min(begins), max(last) + soundness.LONGEST) if begins else (0, 0)

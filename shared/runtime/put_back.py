@@ -1,0 +1,73 @@
+"""Books and key files out of a backup, in the place of what is there: what `restore` of both sides shares.
+
+Not here: the fence and the terms (`ledger`); the caller writes them into the fresh books before these take their place.
+Invariant: whenever this is killed, either the books from before stand, or the fresh ones as the caller has prepared them; a key file that
+is there is never written over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from . import database_disk as disk
+from .backup import Note, fetch
+from .vault import Vault
+
+#: what SQLite keeps beside a database in use, and what we have noted of it; it goes with the books it belongs to
+TAILS = ("-wal", "-shm", disk.DAMAGED_SUFFIX, disk.TORN_SUFFIX)
+
+
+def fresh_path(books: Path) -> Path:
+    """Where fresh books are prepared, beside those that they will replace; what a killed command left there is gone."""
+    fresh = books.with_name(f"{books.name}.fresh")
+    for tail in ("", *TAILS):
+        fresh.with_name(fresh.name + tail).unlink(missing_ok=True)
+    return fresh
+
+
+def fetched(vault: Vault, name: str, identity: str, books: Path, keys_to: Path) -> tuple[Note, Path]:
+    """The backup's note and the path of its books, not yet in place. Key files that are not in the folder `keys_to` are put there.
+
+    Raises what `backup.fetch` raises; then nothing has been changed.
+    """
+    fresh = fresh_path(books)
+    with tempfile.TemporaryDirectory(prefix=".keys-", dir=books.parent) as scratch:
+        note = fetch(vault, name, identity, fresh, keys_to=Path(scratch))
+        keys_to.mkdir(mode=0o700, exist_ok=True)
+        for key in sorted(Path(scratch).iterdir()):
+            if not (keys_to / key.name).exists():
+                key.replace(keys_to / key.name)
+    return note, fresh
+
+
+def take_place(fresh: Path, books: Path, now: int) -> Path | None:
+    """The fresh books become the books. Those from before are kept beside; their path, None where there were none."""
+    aside = None
+    if books.exists():
+        # what lies in the old WAL belongs into the old file: beside the new one SQLite would take it for the new one's
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(books)) as c:
+            c.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        aside = _unused(books.with_name(f"{books.name}.before-{now}"))
+        with contextlib.suppress(OSError):  # a medium without links has an instant without books
+            os.link(books, aside)
+        if not aside.exists():
+            books.replace(aside)
+    kept = aside or _unused(books.with_name(f"{books.name}.before-{now}"))
+    for tail in TAILS:
+        beside = books.with_name(books.name + tail)
+        if beside.exists():
+            beside.replace(kept.with_name(kept.name + tail))
+    fresh.replace(books)
+    return aside
+
+
+def _unused(path: Path) -> Path:
+    number, tried = 1, path
+    while tried.exists():
+        number += 1
+        tried = path.with_name(f"{path.name}-{number}")
+    return tried

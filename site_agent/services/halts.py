@@ -1,0 +1,84 @@
+"""Bays whose sales were stopped because their books are not sound: what staff see of them, and the word that lets them be sold again.
+
+Works with no hub. Not here: how a breach is found (`shared.ledger.watch`). Invariant: only a person with the right lifts a stop, with a
+reason, and both stand in the journal.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.errors import refuse
+from shared.ledger import standing, watch
+from shared.ledger.desk import Desk
+from shared.ledger.frontdesk import Houses
+from shared.runtime.database import Database, InlineWriter, Tx
+from site_agent.services import views
+from site_agent.services.alarms import Alarm
+from site_agent.services.people import Asker
+
+RUNBOOK = "bay-halted"
+
+
+class HaltView(msgspec.Struct, frozen=True):
+    """One stop. `resource_id` is empty where the whole facility is stopped; `bay` as people say it; `since` ISO 8601; `found` every sentence."""
+
+    resource_id: str
+    bay: str
+    since: str
+    found: tuple[str, ...]
+
+
+class Lifted(msgspec.Struct, frozen=True):
+    """Sales go on. `left` are the sentences of what still does not hold and was let stand; they stop nothing again."""
+
+    resource_id: str
+    left: tuple[str, ...]
+
+
+class Halts:
+    """The stops of one site, and the watch that makes them."""
+
+    def __init__(self, db: Database | InlineWriter, desk: Desk, houses: Houses, site_id: str):
+        self._db, self._desk, self._houses, self._site_id = db, desk, houses, site_id
+        self.watch = watch.Watch(db, desk)
+
+    def list(self) -> list[HaltView]:
+        return self._db.read(self._list)
+
+    def _list(self, tx: Tx) -> list[HaltView]:
+        house, found = self._houses.of(tx, self._site_id), watch.known(tx, self._site_id)
+        told = []
+        for halt in standing.halts(tx, self._site_id):
+            here = tuple(one.breach.detail for one in found if one.breach.resource_id == halt.resource_id and one.state == "open")
+            bay = views.bay(house, halt.resource_id) if halt.resource_id else house.facility.name
+            told.append(HaltView(halt.resource_id, bay, views.iso(halt.at), here or (halt.why,)))
+        return told
+
+    def breaches(self) -> int:
+        """How many broken invariants nobody has looked at yet, for the metrics."""
+        return self._db.read(lambda tx: watch.open_count(tx, self._site_id))
+
+    def alarms(self) -> list[Alarm]:
+        """A sentence per stop, and one where the journal was changed."""
+        told = [
+            Alarm("bay_halted", f"{halt.bay} is not sold: its books are not sound. {' '.join(halt.found)}", RUNBOOK) for halt in self.list()
+        ]
+        found = self._db.read(lambda tx: watch.known(tx, self._site_id))
+        journal = [Alarm("journal_changed", s.breach.detail, RUNBOOK, bad=False) for s in found if s.breach.kind == "journal" and s.state == "open"]
+        return told + journal
+
+    async def lift(self, resource_id: str, reason: str, asker: Asker) -> Lifted:
+        """Lets the bay be sold again. Refuses `not_allowed`, `not_halted`, `bad_request` without a reason."""
+        asker.needs("resume")
+        reason = " ".join(reason.split())
+        if not reason:
+            raise refuse("bad_request", "Please say what you have looked at.")
+
+        def run(tx: Tx) -> Lifted:
+            if not any(h.resource_id == resource_id for h in standing.halts(tx, self._site_id)):
+                raise refuse("not_halted", "This bay is on sale; there is nothing to lift.")
+            left = watch.lift(tx, self._desk, self._site_id, resource_id, by=asker.id, reason=reason)
+            return Lifted(resource_id, tuple(b.detail for b in left))
+
+        return await self._db.write(run)

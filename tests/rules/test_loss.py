@@ -1,0 +1,401 @@
+"""loss-1 to loss-6: what is promised when a disk is lost, an old copy comes back, or a box is replaced."""
+
+import asyncio
+
+import pytest
+
+from shared.errors import Refused
+from shared.ledger import pins
+from tests.rules.story import story, until
+from tests.two_sides import SITE, World
+
+rule = pytest.mark.rule
+
+
+def code_of(act) -> str:
+    with pytest.raises(Refused) as no:
+        act()
+    return no.value.refusal.code
+
+
+async def repaired(w: World, seconds: float = 60) -> None:
+    await until(lambda: w.hub.up() and w.site.up() and not w.site.stream().repair and not w.hub.stream().fenced, seconds)
+    await w.quiet()
+
+
+@rule("loss-1")
+@rule("loss-2")
+@story()
+async def test_a_site_put_back_from_a_backup_sells_nothing_until_it_knows_again_what_both_had_sold(w: World):
+    kept = w.site.copy_of_books()
+    [walk_in] = w.site.book(1, 4)
+    [web] = w.hub.book(3, 40)
+    await w.quiet()
+    await w.dark()
+    await w.site.restore(kept)
+    assert w.site.stream().fenced
+    assert code_of(lambda: w.site.book(1, 4)) == "fenced"
+    w.heal()
+    await repaired(w)
+    assert w.site.booking(walk_in.id).status == w.site.booking(web.id).status == "confirmed"
+    assert not w.site.stream().fenced
+
+
+@rule("loss-1")
+@story()
+async def test_the_doors_and_the_check_in_of_a_fenced_site_go_on(w: World):
+    [b] = w.site.book(1, 0)
+    await w.quiet()
+    kept = w.site.copy_of_books()
+    await w.dark()
+    await w.site.restore(kept)
+    assert w.site.check_in(b.id).state == "checked_in"
+    w.heal()
+    await repaired(w)
+    assert w.hub.attendance(b.id).state == "checked_in"
+
+
+@rule("loss-4")
+@story()
+async def test_below_its_floor_a_restored_site_sells_nothing_until_a_person_has_said_what_was_sold(w: World):
+    kept = w.site.copy_of_books()
+    await w.dark()
+    [untold] = w.site.book(1, 4)  # nobody else knows of it when the disk is lost
+    await w.site.restore(kept)
+    w.heal()
+    await repaired(w)
+    assert w.site.floor(1) == w.site.line(1) > 0
+    assert code_of(lambda: w.site.book(1, 4)) == "below_floor"
+    assert w.site.state_sold() == 3
+    w.site.book(1, 4)
+
+
+@rule("loss-1")
+@rule("stream-7")
+@story()
+async def test_a_site_that_was_set_back_without_a_word_is_shown_it_by_the_hub_and_fences_itself(w: World):
+    kept = w.site.copy_of_books()
+    [b] = w.site.book(1, 4)
+    await w.quiet()
+    w.site.roll_back(kept)
+    await w.site.restart()
+    await until(lambda: w.site.floor(1) > 0)
+    await repaired(w)
+    assert w.site.booking(b.id).status == "confirmed"
+    assert code_of(lambda: w.site.book(2, 4)) == "below_floor"
+    assert "fenced" in [row[2] for row in w.site.read(lambda tx: tx.all("SELECT at, actor, what FROM journal"))]
+
+
+@rule("loss-1")
+@rule("loss-2")
+@story()
+async def test_a_site_goes_on_selling_while_a_hub_that_was_set_back_is_repaired(w: World):
+    kept = w.hub.copy_of_books()
+    [web] = w.hub.book(3, 40)
+    await w.quiet()
+    await w.dark()
+    await w.hub.restore(kept)
+    assert code_of(lambda: w.hub.book(3, 60)) == "fenced"
+    [walk_in] = w.site.book(1, 2)
+    w.heal()
+    await repaired(w)
+    assert w.hub.booking(web.id).status == w.hub.booking(walk_in.id).status == "confirmed"
+    assert w.site.floor(1) < 0  # the site was not set back: it keeps no floor
+    w.site.book(1, 6)
+
+
+@rule("loss-2")
+@story()
+async def test_a_hub_set_back_behind_a_release_takes_the_sites_higher_line(w: World):
+    kept = w.hub.copy_of_books()
+    w.forward(3600)
+    await asyncio.sleep(w.limits.hello_every_s * 2)
+    w.hub.release()
+    await w.quiet()
+    raised = w.site.line(3)
+    await w.hub.restore(kept)
+    await repaired(w)
+    assert w.hub.line(3) == raised
+
+
+@rule("loss-2")
+@story()
+async def test_where_both_were_set_back_the_line_goes_as_far_as_a_release_can_have_gone(w: World):
+    hub, site = w.hub.copy_of_books(), w.site.copy_of_books()
+    await w.dark()
+    await w.hub.restore(hub)
+    await w.site.restore(site)
+    w.heal()
+    await repaired(w)
+    assert w.hub.line(1) == w.site.line(1) >= 72 * 4
+    assert w.site.floor(1) == w.site.line(1)
+
+
+@rule("loss-2")
+@story()
+async def test_what_was_cancelled_stays_cancelled_and_who_came_stays_in_the_bay(w: World):
+    [gone], [came] = w.hub.book(3, 40), w.site.book(1, 0)
+    await w.quiet()
+    kept = w.site.copy_of_books()
+    w.hub.cancel(gone.id)
+    w.site.check_in(came.id)
+    await w.quiet()
+    await w.dark()
+    await w.site.restore(kept)
+    assert w.site.booking(gone.id).status == "confirmed"
+    w.heal()
+    await repaired(w)
+    assert w.site.booking(gone.id).status == w.hub.booking(gone.id).status == "cancelled"
+    assert w.site.attendance(came.id).state == "checked_in"
+
+
+@rule("loss-2")
+@story()
+async def test_a_repair_survives_a_cut_in_its_middle_and_begins_anew_where_a_side_is_set_back_again(w: World):
+    for i in range(100):
+        w.hub.book(1 + i % 3, 200 + 4 * (i // 3))
+    await w.quiet()
+    kept = w.site.copy_of_books()
+    await w.dark()
+    await w.site.restore(kept)
+    w.heal()
+    await until(lambda: w.site.stream().repair)
+    w.cut()
+    await asyncio.sleep(5)
+    await w.site.restore(kept)
+    w.heal()
+    await repaired(w)
+    assert len(w.site.bookings()) == len(w.hub.bookings()) == 100
+
+
+@rule("loss-2")
+@story()
+async def test_a_question_asked_before_the_repair_is_answered_after_it(w: World):
+    kept = w.site.copy_of_books()
+    await w.dark()
+    await w.site.restore(kept)
+    w.heal()
+    await until(lambda: w.site.stream().repair)
+    [asked] = w.hub.book(3, 40)
+    w.hub.cancel(asked.id)
+    await repaired(w)
+    assert w.hub.booking(asked.id).status == w.site.booking(asked.id).status == "cancelled"
+
+
+@rule("loss-6")
+@rule("loss-2")
+@story()
+async def test_a_new_hub_with_empty_books_is_filled_by_its_site(w: World):
+    [walk_in], [web] = w.site.book(1, 4), w.hub.book(3, 40)
+    await w.quiet()
+    await w.dark()
+    from shared.ledger import repair, streams
+    from tests.two_sides import books_in_memory
+
+    w.hub.db = books_in_memory()
+    w.hub.db.write_now(lambda tx: streams.open_site(tx, SITE, hub_id="hub", box_id="hub-2"))
+    w.hub.write(lambda tx, desk: repair.fence_all(tx, desk, "This hub is rebuilt from its sites."))
+    await w.hub.restart()
+    w.heal()
+    await repaired(w)
+    assert w.hub.booking(walk_in.id).status == w.hub.booking(web.id).status == "confirmed"
+    w.hub.book(3, 60)
+
+
+@rule("loss-5")
+@rule("loss-4")
+@story()
+async def test_a_new_box_takes_the_facility_over_and_sells_once_people_have_spoken(w: World):
+    [walk_in], [web] = w.site.book(1, 4), w.hub.book(3, 40)
+    await w.quiet()
+    await w.site.adopt()
+    assert code_of(lambda: w.site.book(1, 8)) == "fenced"
+    await repaired(w)
+    assert w.site.booking(walk_in.id).status == w.site.booking(web.id).status == "confirmed"
+    assert w.site.line(1) == w.hub.line(1)
+    assert code_of(lambda: w.site.book(1, 8)) == "below_floor"
+    assert code_of(w.site.state_sold) == "fenced"
+    w.site.vouch()
+    w.site.state_sold()
+    w.site.book(1, 8)
+
+
+@rule("loss-5")
+@story()
+async def test_words_given_beforehand_let_a_new_box_sell_at_once(w: World):
+    await w.quiet()
+    await w.site.adopt(vouched=True, stated=True)
+    await repaired(w)
+    w.site.book(1, 8)
+
+
+@rule("loss-5")
+@story()
+async def test_the_old_box_that_wakes_is_retired_and_what_it_sold_late_is_not_lost(w: World):
+    await w.quiet()
+    await w.dark()
+    [late] = w.site.book(1, 4)  # sold by the old box, and told to nobody
+    old = await w.site.adopt()
+    w.heal()
+    await repaired(w)
+    await old.restart()
+    await until(lambda: old.stream().retired)
+    assert code_of(lambda: old.book(1, 8)) == "retired"
+    await until(lambda: w.site.booking(late.id))
+    assert w.hub.booking(late.id).status == w.site.booking(late.id).status == "confirmed"
+    assert not w.hub.booking(late.id).displaced
+    for pump in old.pumps.values():
+        await pump.close()
+    await old.transport.stop()
+
+
+@rule("loss-2")
+@story(bays=3)
+async def test_where_both_were_set_back_a_bay_that_the_site_forgot_goes_as_far_too(w: World):
+    hub = w.hub.copy_of_books()
+    await w.dark()
+    await w.hub.restore(hub)
+    await w.site.adopt()
+    w.site.write(lambda tx, desk: tx.run("DELETE FROM lines WHERE resource_id = :r", {"r": f"{SITE}.box-2"}))
+    w.site.write(lambda tx, desk: tx.run("DELETE FROM documents WHERE id = :r", {"r": f"{SITE}.box-2"}))
+    w.heal()
+    await repaired(w)
+    assert w.hub.line(2) == w.site.line(2) >= 72 * 4
+
+
+@rule("loss-2")
+@story()
+async def test_a_walk_in_on_a_hold_that_a_restored_hub_remembers_has_its_bay(w: World):
+    w.hub.hold(3, 40, hold_id="h-old")
+    kept = w.hub.copy_of_books()
+    w.hub.drop_hold("h-old")
+    w.forward(40 * 900 - 3600)
+    await asyncio.sleep(w.limits.hello_every_s * 2)
+    w.hub.release()
+    await w.quiet()
+    [walk_in] = w.site.book(3, 40)
+    await w.quiet()
+    await w.hub.restore(kept)
+    await repaired(w)
+    assert not w.hub.booking(walk_in.id).displaced
+    assert not w.site.booking(walk_in.id).displaced
+    assert w.site.check_in(walk_in.id).state == "checked_in"
+
+
+@rule("loss-2")
+@rule("terr-10")
+@story()
+async def test_a_group_whose_answer_a_restored_hub_forgot_is_settled(w: World):
+    await w.dark()
+    w.hub.pumps[SITE]._last_reply = w.loop.time()  # believes in the link for one more moment
+    near, far = w.hub.book([1, 3], 8) if w.hub.line(3) <= 8 < w.site.line(1) else (None, None)
+    assert (near.status, far.status) == ("requested", "pending")
+    kept = w.hub.copy_of_books()
+    await w.healed()
+    assert w.hub.booking(near.id).status == w.hub.booking(far.id).status
+    await w.hub.restore(kept)
+    await repaired(w)
+    assert "pending" not in {b.status for b in w.hub.bookings().values()}
+    assert w.hub.booking(near.id).status == w.hub.booking(far.id).status
+
+
+@rule("loss-2")
+@rule("own-4")
+@story()
+async def test_a_move_whose_answer_a_restored_hub_forgot_goes_on(w: World):
+    [old] = w.hub.book(3, 40)
+    await w.quiet()
+    new = w.hub.move(old.id, 1, 4)
+    assert new.status == "requested"
+    kept = w.hub.copy_of_books()
+    await w.quiet()
+    assert w.hub.booking(old.id).status == "cancelled"
+    w.hub.roll_back(kept)
+    await w.hub.restore(kept)
+    await repaired(w)
+    assert w.hub.booking(new.id).status == w.site.booking(new.id).status == "confirmed"
+    assert w.hub.booking(old.id).status == w.site.booking(old.id).status == "cancelled"
+    w.hub.write(lambda tx, desk: None)
+    assert w.hub.read(lambda tx: tx.one("SELECT COUNT(*) FROM asks WHERE state = 'waiting'")) == (0,)
+
+
+@rule("loss-2")
+@rule("pass-3")
+@story()
+async def test_pins_leased_before_a_repair_are_not_given_after_it(w: World):
+    kept = w.hub.copy_of_books()
+    await w.dark()
+    w.site.write(lambda tx, desk: tx.run("DELETE FROM pins WHERE state = 'leased'"))
+    w.site.write(lambda tx, desk: pins.lease(tx, desk, SITE))
+    await w.hub.restore(kept)
+    w.heal()
+    await repaired(w)
+    free = set(w.hub.read(lambda tx: tx.all("SELECT pin FROM pins WHERE state = 'free'")))
+    leased = set(w.site.read(lambda tx: tx.all("SELECT pin FROM pins WHERE state = 'leased'")))
+    assert free == leased
+
+
+@rule("loss-2")
+@rule("pass-3")
+@story()
+async def test_a_moved_booking_keeps_its_pin_at_a_new_box(w: World):
+    [old] = w.hub.book(3, 80)
+    await w.quiet()
+    await w.dark()
+    new = w.hub.move(old.id, 3, 60)
+    assert new.pin and w.hub.booking(old.id).status == "cancelling"
+    await w.site.adopt(vouched=True, stated=True)
+    w.heal()
+    await repaired(w)
+    assert w.site.booking(old.id).status == "cancelled"
+    assert w.site.pin_of(new.pin).id == new.id
+
+
+@rule("loss-2")
+@rule("block-2")
+@story()
+async def test_a_restored_hub_hears_again_who_is_displaced_and_who_is_not(w: World):
+    [seated], [moved] = w.site.book(1, 4), w.hub.book(3, 40)
+    block = w.site.block(3, 40)
+    await w.quiet()
+    assert w.hub.booking(moved.id).displaced
+    kept = w.hub.copy_of_books()
+    w.site.unblock(block.id)
+    await w.quiet()
+    assert not w.hub.booking(moved.id).displaced
+    await w.hub.restore(kept)
+    await repaired(w)
+    assert w.hub.booking(moved.id).displaced == w.site.booking(moved.id).displaced is False
+    assert w.hub.booking(seated.id).status == "confirmed"
+
+
+@rule("loss-2")
+@story(equal=False)
+async def test_a_merge_that_failed_is_tried_again(w: World):
+    await _fails_once(w, w.hub, "merge_at_hub")
+
+
+@rule("loss-2")
+@story(equal=False)
+async def test_a_merge_that_failed_at_the_site_is_tried_again(w: World):
+    await _fails_once(w, w.site, "merge_at_site")
+
+
+async def _fails_once(w: World, party, name: str) -> None:
+    from shared.ledger import repair
+
+    kept, merge, failed = w.hub.copy_of_books(), getattr(repair, name), []
+
+    def breaks(tx, desk, site_id):
+        failed.append(site_id)
+        raise RuntimeError("a defect that an upgrade mends")
+
+    setattr(repair, name, breaks)
+    try:
+        await w.hub.restore(kept)
+        await until(lambda: failed)
+        await asyncio.sleep(5)
+    finally:
+        setattr(repair, name, merge)
+    await party.restart()
+    await repaired(w)

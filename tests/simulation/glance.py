@@ -1,0 +1,81 @@
+"""What is cheap enough to look at every second or two: lines, releases, link states, against what the world knows of the truth."""
+
+from __future__ import annotations
+
+from shared.ledger import lines
+from tests.simulation.oracle import Oracle
+from tests.world import World
+
+
+class Glance:
+    """`look()` returns sentences of what is wrong now."""
+
+    def __init__(self, world: World, oracle: Oracle):
+        self.w, self.o = world, oracle
+        self._site_lines: dict[str, dict[str, int]] = {}
+        self._hub_lines: dict[str, dict[str, int]] = {}
+        self._dark_since: dict[str, float] = {}
+        self._boxes: dict[str, str] = {}
+
+    def look(self) -> list[str]:
+        out: list[str] = []
+        for site_id in self.w.site_ids:
+            out += self._site(site_id)
+        return out
+
+    def _site(self, site_id: str) -> list[str]:
+        w, out = self.w, []
+        site, hub = w.sites[site_id], w.hub
+        at_site = site.read(lambda tx: lines.lines_of(tx, site_id))
+        at_hub = hub.read(lambda tx: lines.lines_of(tx, site_id))
+        box = f"{site.box_id}/{hub.box_id}"
+        whole = site.up and hub.up and box == self._boxes.get(site_id, box) and not self.hurt(site_id)
+        if whole:
+            for r, line in at_hub.items():
+                if at_site.get(r, 0) > line:
+                    out.append(f"the line of {r} is {at_site[r] - w.slot0} at the site and {line - w.slot0} at the hub")
+            for name, now, before in (("site", at_site, self._site_lines.get(site_id, {})), ("hub", at_hub, self._hub_lines.get(site_id, {}))):
+                out += [f"the line of {r} fell at the {name}" for r, line in now.items() if line < before.get(r, 0)]
+            out += self._released_in_the_dark(site_id, at_hub)
+        self._boxes[site_id] = box
+        self._site_lines[site_id], self._hub_lines[site_id] = at_site, at_hub
+        out += self._too_far(site_id, at_hub)
+        rows = hub.read(
+            lambda tx: tx.all("SELECT body FROM outbox WHERE type = 'Released' AND site_id = :s", {"s": site_id})
+        )
+        waiting = [body.split('"resource_id":"')[1].split('"')[0] for (body,) in rows]
+        out += [f"two releases of {r} are under way at once" for r in set(waiting) if waiting.count(r) > 1]
+        return out
+
+    def hurt(self, site_id: str) -> bool:
+        """Whether a repair of this site's books is under way, or due."""
+        both = (self.w.hub.stream(site_id), self.w.sites[site_id].stream(site_id))
+        return any(s is None or s.fenced or s.repair or s.closed for s in both)
+
+    def _cut(self, site_id: str) -> bool:
+        line = self.w.network._lines.get(self.w.sites[site_id].client)
+        return line is not None and line.cut_to_broker and line.cut_from_broker
+
+    def _released_in_the_dark(self, site_id: str, at_hub: dict[str, int]) -> list[str]:
+        """While nobody can hear anybody, nothing is heard, and no line moves."""
+        now = self.w.loop.time()
+        if not self._cut(site_id):
+            self._dark_since.pop(site_id, None)
+            return []
+        since = self._dark_since.setdefault(site_id, now)
+        if now - since < self.w.limits.link_silence_s + 2:
+            return []
+        out = []
+        if self.w.hub.hears(site_id):
+            out.append(f"the hub believes that it hears {site_id}, which has been cut off for {now - since:.0f} s")
+        before = self._hub_lines.get(site_id, {})
+        out += [f"the line of {r} rose in a cut" for r, line in at_hub.items() if line > before.get(r, line)]
+        return out
+
+    def _too_far(self, site_id: str, at_hub: dict[str, int]) -> list[str]:
+        """terr-2: never past the constant by the hub's clock, which may have been ahead; a repair where both were fenced goes as far."""
+        ahead = self.w.limits.release_ahead_max_s // 900 + 2
+        wrong = max(self.w.hub.clock.skew_s, 0) // 900 + 2
+        self._ahead_slots = max(getattr(self, "_ahead_slots", 0), wrong)
+        most = int(self.w.now() // 900 + ahead + self._ahead_slots)
+        return [f"the line of {r} is {line - most} slots further than it may be" for r, line in at_hub.items() if line > most]

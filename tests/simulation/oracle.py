@@ -1,0 +1,156 @@
+"""The truth, kept outside the product: what people were told, by whom, about which bay and time. Decided from answers, never from books.
+
+Naive on purpose. A sale is *firm* from the moment somebody was told "confirmed" until that somebody asks for a change of it; from then on
+the books' last word counts, for a question may be decided either way. Invariant: nothing here reads a claim.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+class Breach(AssertionError):
+    """The product has broken a promise. The sentence says which."""
+
+
+@dataclass
+class Sale:
+    """One booking as its guest knows it. Slots count as in the product. `told`: the guest has read "confirmed"."""
+
+    id: str
+    order: str
+    site: str
+    resource: str
+    start: int
+    end: int
+    who: str
+    side: str
+    override: bool = False
+    told: bool = False
+    touched: bool = False
+    ended: bool = False
+    replaces: str = ""
+    came: bool = False
+    lost_with_disk: bool = False
+    group: bool = False
+
+    @property
+    def firm(self) -> bool:
+        return self.told and not (self.touched or self.ended or self.lost_with_disk)
+
+
+@dataclass
+class Oracle:
+    """Everything that was promised. `count` is what the run reports."""
+
+    sales: dict[str, Sale] = field(default_factory=dict)
+    count: Counter = field(default_factory=Counter)
+    breaches: list[str] = field(default_factory=list)
+    #: (resource, slot) -> ids of sales that were firm there when they were made
+    taken: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+    double: set[tuple[str, int]] = field(default_factory=set)
+    asked_cancel: set[str] = field(default_factory=set)
+
+    # ---- what people say and hear
+    def wants(self, sale: Sale) -> None:
+        """Somebody asks for a booking under this id. The answer may be lost; the wish may still be granted."""
+        self.sales.setdefault(sale.id, sale)
+
+    def told_confirmed(self, booking_id: str, resource: str, start: int, end: int) -> None:
+        sale = self.sales[booking_id]
+        if (sale.resource, sale.start, sale.end) != (resource, start, end):
+            self.breach(f"{booking_id} was asked for {sale.resource} {sale.start}-{sale.end} and confirmed for {resource} {start}-{end}")
+        if sale.told or sale.ended:
+            return
+        sale.told = True
+        self.count["sales"] += 1
+        if sale.replaces and (old := self.sales.get(sale.replaces)) is not None:
+            old.touched = True
+        if not (sale.touched or sale.override):
+            self._takes(sale, resource)
+
+    def _takes(self, sale: Sale, resource: str) -> None:
+        for slot in range(sale.start, sale.end):
+            there = self.taken.setdefault((resource, slot), [])
+            for other in [i for i in there if self.sales[i].firm and i != sale.id]:
+                self.double.add((resource, slot))
+                self.breach(f"{resource} at slot {slot} was sold twice: to {other} and to {sale.id}, both told that it is confirmed")
+            there.append(sale.id)
+
+    def told_seat(self, booking_id: str, resource: str) -> None:
+        """block-2: the guest was given another bay, and the first is free for others."""
+        sale = self.sales.get(booking_id)
+        if sale is None:
+            return
+        for there in self.taken.values():
+            if booking_id in there:
+                there.remove(booking_id)
+        if sale.firm:
+            self._takes(sale, resource)
+
+    def asks_change(self, booking_id: str, *, cancel: bool = False) -> None:
+        """From here on either answer is possible, until it is told."""
+        sale = self.sales.get(booking_id)
+        if sale is not None:
+            sale.touched = True
+            if cancel:
+                self.asked_cancel.add(sale.order)
+
+    def told_cancelled(self, booking_id: str) -> None:
+        sale = self.sales.get(booking_id)
+        if sale is not None:
+            sale.ended = True
+            self.count["changes"] += 1
+
+    def told_came(self, booking_id: str) -> None:
+        sale = self.sales.get(booking_id)
+        if sale is not None:
+            sale.came = True
+            self.count["check_ins"] += 1
+
+    def breach(self, sentence: str) -> None:
+        self.breaches.append(sentence)
+
+    # ---- judging the end
+    def judge_lost(self, found: dict[str, tuple[str, bool]]) -> list[str]:
+        """`found`: booking id -> (status by its owner, whether both books have it). Everybody who was told "confirmed" and asked for
+        nothing since has it in both books; everybody who never cancelled has one."""
+        lost = []
+        for sale in self.sales.values():
+            if not sale.firm:
+                continue
+            status, both = found.get(sale.id, ("", False))
+            if status != "confirmed" or not both:
+                lost.append(f"{sale.id} ({sale.resource} {sale.start}-{sale.end}, sold by {sale.side}) is {status or 'unknown'}{'' if both else ', not in both books'}")
+        lost += self._orders_lost(found)
+        return lost
+
+    def _orders_lost(self, found: dict[str, tuple[str, bool]]) -> list[str]:
+        """A chain of changes without a cancel ends in a booking."""
+        chains: dict[str, list[Sale]] = {}
+        for sale in self.sales.values():
+            if not sale.group:
+                chains.setdefault(sale.order, []).append(sale)
+        out = []
+        for order, chain in chains.items():
+            told = [s for s in chain if s.told]
+            if not told or order in self.asked_cancel or any(s.lost_with_disk or s.ended for s in chain):
+                continue
+            if not any(found.get(s.id, ("", False))[0] == "confirmed" for s in chain):
+                states = {s.id: found.get(s.id, ("unknown", False))[0] for s in chain}
+                out.append(f"order {order} was changed, never cancelled, and has no booking left: {states}")
+        return out
+
+    def judge_double(self, live: dict[str, tuple[str, int, int]]) -> list[str]:
+        """`live`: every booking that counts at the end (firm by what was told, or confirmed by its owner's books after a change), with its
+        bay (where the guest was reseated: that one) and slots. Returns a sentence for every slot that two of them hold."""
+        taken: dict[tuple[str, int], str] = {}
+        out = []
+        for booking_id, (resource, start, end) in sorted(live.items()):
+            for slot in range(start, end):
+                other = taken.setdefault((resource, slot), booking_id)
+                if other != booking_id and (resource, slot) not in self.double:
+                    self.double.add((resource, slot))
+                    out.append(f"{resource} at slot {slot} is held by {other} and by {booking_id}")
+        return out

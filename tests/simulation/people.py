@@ -1,0 +1,377 @@
+"""What people do in the world, action by action, through the product's own services, and what the oracle hears of the answers.
+
+Not here: when and what (`schedule`), machines and network (`fate`). Invariant: everything told to the oracle stood in an answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cloud_hub.services.booking import Ask as HubAsk
+from shared.errors import Refused
+from shared.ledger import records
+from shared.ledger.frontdesk import Part
+from shared.model import Block, Booking, Interval
+from site_agent.services.booking import Ask as SiteAsk
+from site_agent.services.people import KIOSK_RIGHTS, ROLES, Asker
+from tests.simulation.machines import Hub, Site
+from tests.simulation.oracle import Oracle, Sale
+from tests.simulation.schedule import Action
+from tests.world import Dead, World
+
+STAFF = Asker("staff", "staff-ada", "Ada Example", ROLES["admin"], "admin")
+KIOSK = Asker("kiosk", "kiosk-1", "Front kiosk", KIOSK_RIGHTS)
+#: statuses of a view that mean: the guest has it
+HAS = ("confirmed", "checked_in", "completed", "no_show")
+WAITS = ("requested", "pending", "cancelling")
+
+
+class Ticket:
+    """What one person holds in hand: the ids of the order's bookings as they were last told, and where they ask."""
+
+    def __init__(self, order: str, site: str, how: str, ids: list[str]):
+        self.order, self.site, self.how, self.ids = order, site, how, ids
+        self.moves = 0
+
+    @property
+    def id(self) -> str:
+        return self.ids[0]
+
+
+class People:
+    """Carries out the actions of people. `do(action)` never raises for a no or for a machine that is gone."""
+
+    def __init__(self, world: World, oracle: Oracle):
+        self.w, self.o = world, oracle
+        self.tickets: dict[int, Ticket] = {}
+        self.holds: dict[int, tuple[str, dict[str, Any]]] = {}
+        self.blocks: dict[int, tuple[str, str]] = {}
+        self.asks: dict[int, Any] = {}
+        #: who was told no goes home, and neither changes nor visits what they do not have
+        self.refused: set[int] = set()
+
+    # ---- names
+    def _ids(self, action: Action, n: int) -> list[str]:
+        return [f"b-{self.w.seed}-{action.no:04d}" + (f"-{i}" if i else "") for i in range(n)]
+
+    def _slot(self, relative: int) -> int:
+        return self.w.slot0 + relative
+
+    def _hub(self, action: Action) -> Hub:
+        return self.w.hubs[action.no % len(self.w.hubs)]
+
+    # ---- doing
+    async def do(self, action: Action) -> None:
+        if action.what.get("of") in self.refused:
+            return
+        try:
+            said = await getattr(self, action.kind)(action, **action.what)
+        except Refused as no:
+            said = f"refused: {no.refusal.code}"
+            self.o.count["refusals"] += 1
+            if action.kind == "book":
+                self.refused.add(action.no)
+        except Dead:
+            said = "no answer"
+            self.o.count["unanswered"] += 1
+        self.w.note(f"#{action.no} {action.kind} {action.what}: {said}")
+
+    # ---- booking
+    async def book(self, action: Action, site: str, how: str, start: int, slots: int, who: int, bays: list[int], hold: int | None = None) -> str:
+        ids = self._ids(action, len(bays))
+        hold_id = self.holds[hold][0] if hold is not None and hold in self.holds else ""
+        for i, bay in zip(ids, bays, strict=True):
+            first = self._slot(start)
+            self.o.wants(
+                Sale(i, ids[0], site, f"{site}.box-{bay}", first, first + slots, str(who), "hub" if how in ("web", "api") else "site", group=len(bays) > 1)
+            )
+        self.tickets[action.no] = Ticket(ids[0], site, how, ids)
+        if how in ("web", "api"):
+            parts = tuple(Part(i, f"{site}.box-{bay}", self._slot(start), self._slot(start + slots), hold_id) for i, bay in zip(ids, bays, strict=True))
+            ask: Any = HubAsk(parts=parts, channel=how, name=f"Testa Birdie {who}", email=f"testa{who}@example.test")
+        else:
+            ask = self._site_ask(ids[0], site, bays[0], start, slots, who, hold_id=hold_id)
+        self.asks[action.no] = ask
+        return await self._book(action, site, how, ask)
+
+    async def _book(self, action: Action, site: str, how: str, ask: Any) -> str:
+        if how in ("web", "api"):
+            booked = await self._hub(action).services.bookings.book(ask)
+            for seen in booked.made:
+                self._heard(seen.booking)
+            return ", ".join(f"{s.booking.id} {s.booking.status}" for s in booked.made)
+        outcome = await self.w.sites[site].kit.bookings.book(ask, KIOSK if how == "kiosk" else STAFF)
+        return self._viewed(outcome.booking)
+
+    def _site_ask(self, booking_id: str, site: str, bay: int, start: int, slots: int, who: int, **more: Any) -> SiteAsk:
+        return SiteAsk(
+            booking_id=booking_id, resource_id=f"{site}.box-{bay}", start=self._slot(start), end=self._slot(start + slots),
+            name=f"Testa Birdie {who}", email=f"testa{who}@example.test", **more,
+        )  # fmt: skip
+
+    def _heard(self, b: Booking) -> None:
+        if b.status == "confirmed" and b.id in self.o.sales:
+            self.o.told_confirmed(b.id, b.resource_id, b.start, b.end)
+
+    def _viewed(self, view: Any) -> str:
+        if view.status in HAS and view.id in self.o.sales:
+            sale = self.o.sales[view.id]
+            self.o.told_confirmed(view.id, view.resource_id, sale.start, sale.end)
+        return f"{view.id} {view.status}"
+
+    async def again(self, action: Action, of: int) -> str:
+        """A client that heard nothing, or pressed twice, sends the same request."""
+        if of not in self.asks:
+            return "nothing to repeat"
+        ticket = self.tickets[of]
+        if ticket.moves:
+            return "moved since"
+        return await self._book(action, ticket.site, ticket.how, self.asks[of])
+
+    async def reuse(self, action: Action, of: int) -> str:
+        """A client with a bug sends another wish under an id that it has used."""
+        if of not in self.asks or self.tickets[of].how not in ("kiosk", "staff"):
+            return "nothing to reuse"
+        ask, ticket = self.asks[of], self.tickets[of]
+        site = self.w.sites[ticket.site]
+        known = site.booking(ticket.id) is not None
+        other = SiteAsk(
+            booking_id=ask.booking_id, resource_id=ask.resource_id, start=ask.start + 8, end=ask.end + 8, name=ask.name, email=ask.email
+        )
+        outcome = await site.kit.bookings.book(other, STAFF)
+        if known:
+            self.o.breach(f"{ask.booking_id} was sent again for another time and answered with {outcome.booking.status}")
+        return outcome.booking.status
+
+    # ---- holds
+    async def hold(self, action: Action, site: str, how: str, start: int, slots: int, who: int, bay: int) -> str:
+        hold_id = f"h-{self.w.seed}-{action.no:04d}"
+        where = f"{site}.box-{bay}", self._slot(start), self._slot(start + slots)
+        if how in ("web", "api"):
+            held, _ = await self._hub(action).services.holds.hold(hold_id, *where, channel=how)
+            status = held.status
+        else:
+            status = (await self.w.sites[site].kit.bookings.hold(hold_id, where[0], Interval(where[1], where[2]))).status
+        self.holds[action.no] = hold_id, {"site": site, "how": how}
+        return status
+
+    def _holder(self, of: int):
+        hold_id, at = self.holds[of]
+        return hold_id, self.w.hub.services.holds if at["how"] in ("web", "api") else self.w.sites[at["site"]].kit.bookings
+
+    async def prolong(self, action: Action, of: int) -> str:
+        if of not in self.holds:
+            return "no hold"
+        hold_id, there = self._holder(of)
+        return (await there.prolong(hold_id)).status
+
+    async def drop(self, action: Action, of: int) -> str:
+        if of not in self.holds:
+            return "no hold"
+        hold_id, there = self._holder(of)
+        await there.drop(hold_id)
+        return "dropped"
+
+    # ---- changes
+    def _ticket(self, of: int, how: str) -> tuple[Ticket, bool] | None:
+        """The ticket, and whether the hub is asked. Who bought at the desk may still ask on the web, once the web knows the booking."""
+        ticket = self.tickets.get(of)
+        if ticket is None:
+            return None
+        return ticket, how in ("web", "api")
+
+    async def cancel(self, action: Action, of: int, how: str) -> str:
+        found = self._ticket(of, how)
+        if found is None:
+            return "no ticket"
+        ticket, at_hub = found
+        asked = ticket.ids if at_hub and len(ticket.ids) > 1 else [ticket.id]
+        self.o.asks_change(ticket.id, cancel=True)
+        self._touch_order(ticket)
+        booking_id = asked[0]
+        if at_hub:
+            done = await self._hub(action).services.changes.cancel(booking_id, by="customer")
+            if done.outcome == "cancelled":
+                self.o.told_cancelled(booking_id)
+            return f"{booking_id} {done.outcome}"
+        outcome = await self.w.sites[self._site_of(ticket)].kit.bookings.cancel(booking_id, "guest called", STAFF)
+        if outcome.state == "done":
+            self.o.told_cancelled(booking_id)
+        return f"{booking_id} {outcome.state}"
+
+    def _touch_order(self, ticket: Ticket) -> None:
+        for sale in self.o.sales.values():
+            if sale.order == ticket.order:
+                sale.touched = True
+
+    def _site_of(self, ticket: Ticket) -> str:
+        return self.o.sales[ticket.id].site
+
+    async def move(self, action: Action, of: int, how: str, site: str, bay: int, start: int, slots: int) -> str:
+        found = self._ticket(of, how)
+        if found is None:
+            return "no ticket"
+        ticket, at_hub = found
+        old = self.o.sales[ticket.id]
+        resource = f"{site}.box-{bay}" if bay else old.resource
+        site = resource.split(".")[0]
+        new_id = f"m-{self.w.seed}-{action.no:04d}"
+        first = self._slot(start)
+        self._moving(ticket, old, Sale(new_id, old.order, site, resource, first, first + slots, old.who, "hub" if at_hub else "site", replaces=old.id))
+        if at_hub:
+            seen, _ = await self._hub(action).services.changes.reschedule(old.id, Part(new_id, resource, first, first + slots), channel="web")
+            return self._moved(ticket, seen.booking)
+        ask = SiteAsk(booking_id=new_id, resource_id=resource, start=first, end=first + slots, name="", customer_id="")
+        outcome = await self.w.sites[old.site].kit.bookings.reschedule(old.id, ask, STAFF)
+        return self._moved_at_site(ticket, outcome)
+
+    async def extend(self, action: Action, of: int, how: str) -> str:
+        found = self._ticket(of, how)
+        if found is None:
+            return "no ticket"
+        ticket, at_hub = found
+        old = self.o.sales[ticket.id]
+        new_id = f"x-{self.w.seed}-{action.no:04d}"
+        a = self.w.sites[old.site].attendance(old.id)
+        resource = a.seat if a is not None and a.seat else old.resource
+        sale = Sale(new_id, old.order, old.site, resource, old.start, old.end + 2, old.who, "hub" if at_hub else "site", replaces=old.id)
+        self._moving(ticket, old, sale)
+        if at_hub:
+            seen, _ = await self._hub(action).services.changes.extend(old.id, new_id, 30, channel="web")
+            return self._moved(ticket, seen.booking)
+        outcome = await self.w.sites[old.site].kit.bookings.extend(old.id, new_id, 30, STAFF)
+        return self._moved_at_site(ticket, outcome)
+
+    def _moving(self, ticket: Ticket, old: Sale, new: Sale) -> None:
+        new.touched = True  # until the move is over, and known to be, either may stand
+        new.group = old.group
+        self.o.wants(new)
+        self.o.asks_change(old.id)
+
+    def _moved(self, ticket: Ticket, b: Booking) -> str:
+        self._heard(b)
+        if b.status == "confirmed":
+            self._took(ticket, b.id)
+        return f"{b.id} {b.status}"
+
+    def _moved_at_site(self, ticket: Ticket, outcome: Any) -> str:
+        said = self._viewed(outcome.booking)
+        if outcome.state == "done" and outcome.booking.status in HAS:
+            self._took(ticket, outcome.booking.id)
+        return said
+
+    def _took(self, ticket: Ticket, new_id: str) -> None:
+        ticket.ids = [new_id, *ticket.ids[1:]]
+        ticket.moves += 1
+        self.o.count["changes"] += 1
+
+    # ---- visits
+    async def check_in(self, action: Action, of: int, how: str) -> str:
+        found = self.tickets.get(of)
+        if found is None:
+            return "no ticket"
+        sale = self.o.sales[found.id]
+        if not sale.told and how != "staff":
+            self._look(found, sale)
+        site, at = self.w.sites[sale.site], self.w.now()
+        if how == "staff":
+            came = await site.kit.checkin.by_staff(sale.id, STAFF)
+        elif how == "pin":
+            came = await site.kit.checkin.by_pin(self._pin(sale), KIOSK)
+        else:
+            came = await site.kit.checkin.by_pass(self._pass(sale), KIOSK)
+        inside = self.o.sales.get(came.booking.id, sale)  # a site that has not heard of a move lets its guest in on the old booking
+        self._in_window(inside, how, at)
+        self.o.told_came(inside.id)
+        if inside.order != sale.order:
+            self.o.breach(f"the PIN of {sale.id} let in {inside.id}")
+        return f"{came.booking.id} {came.door}"
+
+    def _in_window(self, sale: Sale, how: str, at: float) -> None:
+        """D2: no pass and no PIN opens outside its window, but by as much as the clocks are, or have just been, wrong."""
+        if how == "staff":
+            return
+        wrong = self.w.skew_max + 5
+        if not sale.start * 900 - 900 - wrong <= at <= sale.end * 900 + 900 + wrong:
+            self.o.breach(f"{sale.id} ({sale.start}-{sale.end}) opened a door at slot {at / 900:.2f}")
+
+    def _pin(self, sale: Sale) -> str:
+        b = self._paper(sale)
+        return b.pin if b is not None else ""
+
+    def _pass(self, sale: Sale) -> str:
+        """The QR code that the guest was sent by whoever sold."""
+        b = self._paper(sale)
+        if b is None:
+            return "CB1.NONE"
+        if sale.side == "hub":
+            return self.w.hub.services.passes.of(b).token
+        site = self.w.sites[sale.site]
+        return site.kit.bookings.read(b.id, STAFF).pass_text
+
+    def _paper(self, sale: Sale) -> Booking | None:
+        """What the seller shows of the booking: the confirmation in the guest's pocket."""
+        machine = self.w.hub if sale.side == "hub" else self.w.sites[sale.site]
+        return machine.booking(sale.id) if machine.up else None
+
+    def _look(self, ticket: Ticket, sale: Sale) -> None:
+        """The guest opens the confirmation page before setting out."""
+        machine = self.w.hub if sale.side == "hub" else self.w.sites[sale.site]
+        b = machine.db.read(lambda tx: records.booking(tx, sale.id)) if machine.up else None
+        if b is not None:
+            self._heard(b)
+
+    async def attend(self, action: Action, of: int, state: str) -> str:
+        found = self.tickets.get(of)
+        if found is None:
+            return "no ticket"
+        sale = self.o.sales[found.id]
+        view = await self.w.sites[sale.site].kit.checkin.attend(sale.id, state, STAFF)
+        return f"{view.id} {view.status}"
+
+    # ---- the house
+    async def block(self, action: Action, site: str, bay: int, start: int, slots: int, how: str) -> str:
+        block_id = f"k-{self.w.seed}-{action.no:04d}"
+        resource, first = f"{site}.box-{bay}", self._slot(start)
+        self.blocks[action.no] = block_id, site
+        if how == "api":
+            made, _ = await self.w.hub.services.blocks.block(
+                block_id, resource, first, first + slots, kind="maintenance", reason="net torn", by="api"
+            )
+            return made.status
+        wanted = Block(id=block_id, site_id=site, resource_id=resource, start=first, end=first + slots, kind="maintenance", reason="net torn")
+        return (await self.w.sites[site].kit.bookings.block(wanted, STAFF)).status
+
+    async def unblock(self, action: Action, of: int, how: str) -> str:
+        if of not in self.blocks:
+            return "no block"
+        block_id, site = self.blocks[of]
+        if how == "api":
+            return (await self.w.hub.services.blocks.unblock(block_id)).status
+        return (await self.w.sites[site].kit.bookings.unblock(block_id, STAFF)).status
+
+    async def override(self, action: Action, site: str, bay: int, start: int, slots: int, who: int) -> str:
+        (booking_id,) = self._ids(action, 1)
+        first = self._slot(start)
+        self.o.wants(Sale(booking_id, booking_id, site, f"{site}.box-{bay}", first, first + slots, str(who), "site", override=True))
+        self.tickets[action.no] = Ticket(booking_id, site, "staff", [booking_id])
+        ask = self._site_ask(booking_id, site, bay, start, slots, who, override_reason="guest stands here")
+        outcome = await self.w.sites[site].kit.bookings.book(ask, STAFF)
+        if not outcome.booking.override:  # it was the site's own to sell, and so an ordinary sale
+            self.o.sales[booking_id].override = False
+        return self._viewed(outcome.booking)
+
+    async def queue(self, action: Action, site: str) -> str:
+        """Staff look at the conflicts and reseat who can be."""
+        desk, out = self.w.sites[site].kit.bookings, []
+        for conflict in desk.conflicts(STAFF):
+            way = next((w for w in conflict.ways if w.here), None)
+            if way is None:
+                continue
+            try:
+                await desk.reseat(conflict.booking.id, way.resource_id, STAFF)
+                self.o.told_seat(conflict.booking.id, way.resource_id)
+                out.append(conflict.booking.id)
+            except Refused as no:
+                out.append(f"{conflict.booking.id} {no.refusal.code}")
+        return f"reseated {out}" if out else "nothing"

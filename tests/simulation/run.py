@@ -1,0 +1,248 @@
+"""One day from its first action to the judgement: `play(schedule)`.
+
+While it runs the cheap invariants are looked at every few seconds; at the end every link is healed, every machine is up, the queues drain,
+and the books are held against each other and against the oracle. Invariant: the same schedule gives the same trace, byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from shared.ledger import records
+from shared.ledger.desk import Limits
+from tests import invariants
+from tests.simtime import simulate
+from tests.simulation.fate import Fate
+from tests.simulation.glance import Glance
+from tests.simulation.oracle import Oracle
+from tests.simulation.people import People
+from tests.simulation.schedule import Schedule
+from tests.world import Dead, World
+
+FATE = frozenset({"pass", "weather", "cut", "heal", "crash", "broker", "replay", "skew", "backup", "restore", "lose_disk", "old_box_wakes"})
+GLANCE_EVERY_S, LOOK_EVERY_S = 1.5, 40.0
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """What came of one day. `failure` is the first broken promise, as a sentence; empty where all were kept."""
+
+    seed: int
+    failure: str
+    counts: dict[str, int]
+    double_sales: int
+    lost: int
+    trace: str
+    took_s: float
+    log: list[str] = []
+
+
+def play(schedule: Schedule, *, tell: Callable[[str], None] | None = None, keep_log: bool = False) -> Result:
+    """Plays the day. Never raises for what the product does wrong: that is the result. `tell` hears every line as it happens."""
+    began, oracle = time.perf_counter(), Oracle()
+    worlds: list[World] = []
+    logging.disable(logging.CRITICAL)
+    try:
+        failure = simulate(lambda loop: _day(loop, schedule, oracle, worlds, tell)) or ""
+    except Exception as e:  # the harness or the product broke: a failure of this seed like any other
+        failure = f"{type(e).__name__}: {e}"
+        if tell is not None:
+            import traceback
+
+            traceback.print_exc()
+    finally:
+        logging.disable(logging.NOTSET)
+    world = worlds[0] if worlds else None
+    log = world.log if world else []
+    trace = hashlib.sha256("\n".join(log).encode()).hexdigest()[:16]
+    lost = oracle.count.pop("lost", 0)
+    return Result(
+        seed=schedule.seed, failure=failure, counts=dict(oracle.count), double_sales=len(oracle.double), lost=lost, trace=trace,
+        took_s=time.perf_counter() - began, log=log if keep_log else [],
+    )  # fmt: skip
+
+
+async def _day(loop, schedule: Schedule, oracle: Oracle, worlds: list[World], tell) -> str:
+    settings = schedule.settings
+    world = World(
+        loop, seed=schedule.seed, sites=tuple(settings["sites"]), bays=settings["bays"], replicas=settings.get("replicas", 1),
+        limits=Limits(**settings["limits"]), without=frozenset(schedule.without),
+    )  # fmt: skip
+    worlds.append(world)
+    if tell is not None:
+        world.listeners.append(tell)
+    day = _Day(world, oracle)
+    await world.open()
+    world.calm()
+    await world.rest(30)
+    try:
+        await day.run(schedule)
+        return await day.end()
+    except _Stop as stop:
+        return str(stop)
+    finally:
+        await day.close()
+
+
+class _Stop(Exception):
+    """A promise is broken: no need to go on."""
+
+
+class _Day:
+    def __init__(self, world: World, oracle: Oracle):
+        self.w, self.o = world, oracle
+        self.people, self.fate = People(world, oracle), Fate(world, oracle)
+        self.glance = Glance(world, oracle)
+        self.doing: list[asyncio.Task] = []
+
+    async def run(self, schedule: Schedule) -> None:
+        """Every action at its moment; nobody waits for anybody."""
+        begin = self.w.loop.time()
+        glance_at, look_at = begin + GLANCE_EVERY_S, begin + LOOK_EVERY_S
+        for action in schedule.actions:
+            due = begin + action.at
+            while self.w.loop.time() < due:
+                await asyncio.sleep(min(due - self.w.loop.time(), max(0.0, glance_at - self.w.loop.time())) or 0.0001)
+                if self.w.loop.time() >= glance_at:
+                    glance_at += GLANCE_EVERY_S
+                    self._check(self.glance.look())
+                    if self.w.loop.time() >= look_at:
+                        look_at += LOOK_EVERY_S
+                        self._look_closely()
+            do = self.fate.do if action.kind in FATE else self.people.do
+            if action.kind == "pass":
+                await do(action)
+            else:
+                self.doing.append(self.w.loop.create_task(do(action)))
+            self._check([])
+
+    def _check(self, found: list[str]) -> None:
+        broken = found or self.o.breaches or self.w.failures
+        if broken:
+            raise _Stop(broken[0])
+
+    def _look_closely(self) -> None:
+        if any(self.glance.hurt(s) for s in self.w.site_ids):
+            return  # books under repair are judged when it is over
+        try:
+            invariants.assert_always(self.w)
+        except AssertionError as e:
+            raise _Stop(str(e)) from None
+
+    # ---- the end
+    async def end(self) -> str:
+        """Everything heals; then it is judged. Returns the first broken promise."""
+        w = self.w
+        await asyncio.sleep(6)
+        for task in self.doing:  # an action that broke is a fault of the harness or a bug of the product
+            if task.done() and not task.cancelled() and task.exception() is not None and not isinstance(task.exception(), Dead):
+                raise task.exception()
+        w.calm()
+        w.heal()
+        for m in w.machines:
+            m.clock.skew_s = 0
+            if m.db is not None:
+                m.db.crash_in = 0
+            await w.start(m)
+        for task in self.fate.tasks:
+            task.cancel()
+        if not await w.rest(90):
+            return f"the links do not come to rest: {self._stuck()}"
+        for site in w.sites.values():
+            if self.fate.may_vouch(site):
+                self.fate.speak(site)
+        for _ in range(3):
+            w.forward(1300)
+            await asyncio.sleep(17)
+            if not await w.rest(60):
+                return f"the links do not come to rest: {self._stuck()}"
+        self._check(self.glance.look())
+        return self._judge()
+
+    def _stuck(self) -> str:
+        out = []
+        for s in self.w.site_ids:
+            for m in (self.w.hub, self.w.sites[s]):
+                st = m.stream(s)
+                out.append(f"{m.name}/{s} up={m.up} sent={st.sent_no} acked={st.acked_no} applied={st.applied_no} epoch={st.epoch[:8]} "
+                           f"stopped={st.stopped!r} fenced={st.fenced!r} retired={st.retired!r} repair={st.repair[:8]}")  # fmt: skip
+        return "; ".join(out)
+
+    def _judge(self) -> str:
+        w, o = self.w, self.o
+        self._last_news()
+        try:
+            invariants.assert_sound(w)
+            invariants.assert_equal_books(w)
+        except AssertionError as e:
+            problem = str(e)
+        else:
+            problem = ""
+        found, live = self._found()
+        lost = o.judge_lost(found)
+        o.count["lost"] = len(lost)
+        twice = o.judge_double(live)
+        wrong = [*twice, *lost, *o.breaches, *w.failures, *self._papers()]
+        return wrong[0] if wrong else problem
+
+    def _last_news(self) -> None:
+        """Everybody who waits for an answer looks at the page again."""
+        for sale in self.o.sales.values():
+            if sale.told or sale.ended:
+                continue
+            machine = self.w.hub if sale.side == "hub" else self.w.sites[sale.site]
+            b = machine.booking(sale.id)
+            if b is not None and b.status == "confirmed":
+                self.o.told_confirmed(b.id, b.resource_id, b.start, b.end)
+
+    def _found(self) -> tuple[dict[str, tuple[str, bool]], dict[str, tuple[str, int, int]]]:
+        found: dict[str, tuple[str, bool]] = {}
+        live: dict[str, tuple[str, int, int]] = {}
+        for site_id, site in self.w.sites.items():
+            at_site, at_hub = site.bookings(site_id), self.w.hub.bookings(site_id)
+            for b in invariants.word_of_owner(self.w, site_id).values():
+                found[b.id] = b.status, b.id in at_site and b.id in at_hub
+                sale = self.o.sales.get(b.id)
+                if sale is None or not sale.told or sale.ended or sale.override or sale.lost_with_disk:
+                    continue
+                displaced = any(x.displaced for x in (at_site.get(b.id), at_hub.get(b.id)) if x is not None)
+                if sale.firm or (b.status == "confirmed" and not displaced):
+                    a = site.attendance(b.id)
+                    live[b.id] = a.seat if a is not None and a.seat else b.resource_id, b.start, b.end
+        return found, live
+
+    def _papers(self) -> list[str]:
+        """Money adds up, and no PIN opens for two."""
+        out = []
+        for site_id, site in self.w.sites.items():
+            pins: dict[str, str] = {}
+            for b in sorted(site.bookings(site_id).values(), key=lambda b: b.id):
+                if b.price is not None and sum(line.cents for line in b.price.lines) != b.price.total_cents:
+                    out.append(f"the lines of {b.id} do not add up to its price")
+                if b.status != "confirmed" or not b.pin:
+                    continue
+                other = pins.setdefault(b.pin, b.id)
+                if other != b.id:
+                    out.append(f"{b.id} and {other} have the same PIN at {site_id}")
+        return out
+
+    async def close(self) -> None:
+        for task in (*self.doing, *self.fate.tasks):
+            task.cancel()
+        for m in (*self.w.machines, *self.w.strays):
+            if m.db is not None and not m.db.dead:
+                m.die()
+        await asyncio.sleep(0)
+
+
+def of_seed(seed: int, **more: Any) -> Result:
+    """Draws and plays the day of a seed."""
+    from tests.simulation.schedule import draw
+
+    return play(draw(seed), **more)

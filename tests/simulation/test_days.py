@@ -1,0 +1,58 @@
+"""Site-days under faults, as many as the daily tests can afford; `make sim` plays thousands.
+
+A failure prints its seed: `make sim SEED=n` plays that day step by step.
+"""
+
+import os
+
+import pytest
+
+from tests.simulation import readme
+from tests.simulation.run import of_seed, play
+from tests.simulation.schedule import draw, from_json
+from tests.simulation.shrink import kind_of, shrink
+
+#: fixed, so that a red test is red again; other days are played by `make sim`
+FIRST, DAYS = 1, int(os.environ.get("CLUBOS_SIM_DAYS") or 64)
+#: days in one test: enough of them that the processes share the work
+SHARE = 8
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + DAYS, SHARE))
+def test_every_promise_is_kept_whatever_fails(first):
+    results = [of_seed(seed) for seed in range(first, first + SHARE)]
+    assert not [f"seed {r.seed}: {r.failure}" for r in results if r.failure]
+    assert sum(r.double_sales + r.lost for r in results) == 0
+    done = sum(r.counts.get(what, 0) for r in results for what in ("sales", "changes", "check_ins"))
+    assert done >= 100 * SHARE, f"days on which nobody comes prove nothing: {done} sales, changes and check-ins"
+
+
+def test_the_same_seed_is_the_same_day_to_the_last_line():
+    assert of_seed(3).trace == of_seed(3).trace
+    assert of_seed(3).trace != of_seed(4).trace
+
+
+def test_a_day_is_a_value_that_can_be_kept_and_played_again():
+    day = draw(7)
+    assert from_json(day.to_json()) == day == draw(7)
+
+
+def test_a_failing_day_is_made_short_and_still_fails():
+    day = draw(1)
+    day.without = ["claim_is_exclusive"]
+    failure = play(day).failure
+    assert failure, "a ledger that sells a taken slot again was not noticed"
+    short, sentence = shrink(day, failure, within_s=8)
+    assert len(short.actions) < len(day.actions) / 2 and kind_of(sentence) == kind_of(failure)
+    assert play(short).failure == sentence
+
+
+def test_the_table_in_the_readme_is_written_between_its_marks():
+    summary = {
+        "site_days": 2000, "seeds": [1, 2000], "commit": "abc1234", "sales": 200_000, "changes": 40_000, "check_ins": 60_000, "cuts": 2500,
+        "crashes": 1500, "restores": 150, "double_sales": 0, "lost": 0, "lost_with_disk": 12,
+    }  # fmt: skip
+    text = readme.written(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter", summary)
+    assert text.startswith("before") and text.endswith("after") and "old" not in text
+    assert "| site-days | 2,000 (5.5 site-years) |" in text and "commit abc1234" in text
+    assert readme.written("no marks", summary) == "no marks"
