@@ -2,7 +2,7 @@
 
 For `make rules`, for tests that name the rule they hold, and for whoever reads a name in a comment and wants to know what it promises.
 Not here: how a rule is kept; that is in `shared.ledger`. Pure data.
-Invariant: a rule that this release holds (`here`) has tests marked with its name, and every guard belongs to exactly one rule.
+Invariant: every rule has tests marked with its name, and every guard belongs to exactly one rule.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """`here`: this release holds it; the others come with repair after loss. `guards` are names of `shared.ledger.desk.GUARDS`."""
+    """`guards` are names of `shared.ledger.desk.GUARDS`."""
 
     name: str
     words: str
-    here: bool = True
     guards: tuple[str, ...] = ()
 
 
@@ -170,36 +169,30 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "loss-1",
         "A side that came back from a backup is fenced: it sells, decides and notifies nothing, but its doors work.",
-        here=False,
         guards=("fence_holds", "behind_is_fenced", "older_than_mark"),
     ),
     Rule(
         "loss-2",
         "There is one way to repair: the site ends the old streams and tells all, the hub merges, the site opens again.",
-        here=False,
         guards=("repair_takes_max", "both_fenced_go_far", "merge_keeps_cancelled", "owed_stays_owed"),
     ),
     Rule(
         "loss-3",
         "A sale that both sides had is never sold again and survives the loss of either disk; what nobody had is found again.",
-        here=False,
     ),
     Rule(
         "loss-4",
         "A restored site sells nothing below the hub's line of that moment until a person says what was sold there.",
-        here=False,
         guards=("floor_holds",),
     ),
     Rule(
         "loss-5",
         "Every installation has a number that only grows; an older box that returns is retired.",
-        here=False,
         guards=("old_box_retires", "new_hub_is_vouched"),
     ),
     Rule(
         "loss-6",
         "A site follows one hub; another needs the operator's key. Each can be rebuilt from the other.",
-        here=False,
         guards=("one_hub",),
     ),
     Rule(

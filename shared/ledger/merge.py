@@ -63,6 +63,8 @@ def _enter(tx: Tx, desk: Desk, b: Booking) -> None:
 
 
 def _combine(tx: Tx, desk: Desk, mine: Booking, b: Booking) -> None:
+    if mine.status == "pending" and b.status in LIVE:
+        claims.hand_over(tx, mine.id, "booking", mine.id)
     if mine.status in OPEN or (mine.status in NEVER and b.status in LIVE):
         settle.take_in(tx, desk, b) if b.status in LIVE else _close(tx, desk, mine, b)
     elif mine.status in LIVE and b.status == "cancelled" and desk.guard("merge_keeps_cancelled"):

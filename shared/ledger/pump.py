@@ -32,6 +32,8 @@ WAIT, ASK_AGAIN = -1, -2
 HAND_IN_TIMES = 12
 #: so many rows are applied in one transaction: a sale of our own waits no longer than for these
 TAKEN_AT_ONCE = 8
+#: while more is coming in than that, what it causes and what is sold meanwhile goes out once in so many transactions, together
+SENT_EVERY = 8
 #: the peer's position stands still this long although rows are out: they are sent again
 RESEND_S = 2.0
 
@@ -73,6 +75,7 @@ class Pump:
         self._draining: asyncio.Task | None = None
         self._tasks: set[asyncio.Task] = set()
         self._closed = False
+        self._much = False
         self._resumed = False
         self._cursor = 0
         self._progress_at = 0.0
@@ -316,7 +319,7 @@ class Pump:
 
     # ---- out
     def _on_commit(self, events: list[tuple[str, str]]) -> None:
-        if ("outbox", self.site_id) in events:
+        if ("outbox", self.site_id) in events and not self._much:
             self.send()
 
     def send(self) -> None:
@@ -392,6 +395,7 @@ class Pump:
             self._draining = self._begin(self._drain())
 
     async def _drain(self) -> None:
+        taken = 0
         while self._inbound:
             batches, self._inbound = self._inbound, []
             fresh = self.fresh()
@@ -400,6 +404,8 @@ class Pump:
             if self._closed:
                 return
             self._inbound[:0] = outcome.rest
+            self._much = bool(outcome.rest)
+            taken += 1
             if outcome.merged:
                 self._resumed = False
                 self.hello()
@@ -409,7 +415,8 @@ class Pump:
                 self._acknowledge(gap=True)
             elif outcome.rows and self._ack_timer is None:
                 self._ack_timer = asyncio.get_running_loop().call_later(self.desk.limits.ack_delay_s, self._acknowledge)
-            self.send()
+            if not self._much or taken % SENT_EVERY == 0:
+                self.send()
 
     def _progress(self, batches: list[Batch]) -> None:
         for batch in batches:

@@ -21,7 +21,7 @@ from ..errors import refuse
 from ..messages import Hello, Position, chain_start
 from ..model import Booking
 from ..runtime.database import Tx
-from . import blocks, claims, lines, merge, pins, records, sales, settle, streams
+from . import blocks, claims, holds, lines, merge, pins, records, sales, settle, streams
 from .desk import Desk
 
 replace = msgspec.structs.replace
@@ -31,7 +31,7 @@ PART = 40
 #: after a repair both sides number their sales from here on above the highest either had issued (pass-1)
 SALE_NO_STEP = 1_000_000
 #: rows of a closed epoch that the snapshot has made superfluous
-SUPERSEDED = frozenset({"Released", "SnapshotBegun", "SnapshotPart", "SnapshotEnded", "SnapshotMerged", "DigestStated", "DigestDiffers"})
+SUPERSEDED = frozenset({"Released", "SnapshotBegun", "SnapshotPart", "SnapshotEnded", "SnapshotMerged", "DigestStated", "PinsLeased"})
 
 
 # ---- the fence
@@ -165,11 +165,11 @@ def merge_at_hub(tx: Tx, desk: Desk, site_id: str) -> bool:
         _enter_epoch(tx, s, desk.new_id())
     fenced_before = bool(s.fenced) or begun.behind
     _take_documents(tx, desk, site_id, begun)
+    _raise_lines(tx, desk, site_id, begun, fenced_before)
+    _drop_untold_below(tx, desk, site_id)
     owed = _owed(tx, site_id, parts) if desk.guard("owed_stays_owed") else []
     _take_parts(tx, desk, parts)
-    _raise_lines(tx, desk, site_id, begun, fenced_before)
     _number_on(tx, s, begun)
-    _drop_untold_below(tx, desk, site_id)
     left = _left_over(tx, s)
     at = Position(s.staged_no, s.staged_chain)
     _enter_epoch(tx, s, s.repair)
@@ -193,7 +193,8 @@ def _raise_lines(tx: Tx, desk: Desk, site_id: str, begun: m.SnapshotBegun, fence
     far = desk.now_slot() + desk.limits.release_ahead_max_s // 900 if fenced_before and begun.fenced else 0
     if not desk.guard("both_fenced_go_far"):
         far = 0
-    for resource_id, line in begun.lines.items():
+    for resource_id in {**lines.lines_of(tx, site_id), **begun.lines}:  # a site that was set back may have forgotten a bay
+        line = begun.lines.get(resource_id, 0)
         line = max(line, begun.floors.get(resource_id, 0)) if desk.guard("repair_takes_max") else 0
         lines.begin(tx, site_id, resource_id, max(line, far))
         tx.tell("resource", resource_id)
@@ -207,11 +208,10 @@ def _drop_untold_below(tx: Tx, desk: Desk, site_id: str) -> None:
         {"s": site_id},
     )
     for kind, ref in rows:
-        claims.drop(tx, ref)
         if kind == "hold":
-            hold = records.hold(tx, ref)
-            records.put_hold(tx, replace(hold, status="ended")) if hold else None
+            holds.end(tx, desk, ref)
             continue
+        claims.free(tx, desk, ref)
         part = records.booking(tx, ref)
         if part is None:
             continue
@@ -457,6 +457,7 @@ def _ask_again(tx: Tx, desk: Desk, site_id: str) -> None:
         streams.append(
             tx, desk, site_id, m.BookingRequest(order=order, bookings=tuple(bookings), answer_by=bookings[0].answer_by, customer=customer)
         )
+    _settle_again(tx, desk, site_id)
     for b in records.bookings_where(tx, "status = 'cancelling' AND site_id = :s ORDER BY first, id", {"s": site_id}):
         streams.append(tx, desk, site_id, m.Cancelled(booking_id=b.id, reason=b.reason))
     for ask_id, booking_id in tx.all(
@@ -476,6 +477,24 @@ def _ask_again(tx: Tx, desk: Desk, site_id: str) -> None:
     for row in tx.all("SELECT doc FROM holds WHERE status = 'asked' AND site_id = :s", {"s": site_id}):
         hold = msgspec.json.decode(row[0], type=m.Hold)
         records.put_hold(tx, replace(hold, status="declined", reason="answer_late"))
+
+
+def _settle_again(tx: Tx, desk: Desk, site_id: str) -> None:
+    """What hangs on an answer that the merge has brought and nobody has acted on: our part of a group (terr-10), the old booking of a move
+    (own-4). The owner has decided those ids and says the same once more."""
+    decided: dict[tuple[str, int], list[Booking]] = {}
+    for part in records.bookings_where(tx, "status = 'pending' AND site_id = :s ORDER BY first, id", {"s": site_id}):
+        asked = [b for b in records.bookings_of_order(tx, part.order_id) if b.status != "pending" and b.answer_by == part.answer_by]
+        if not any(b.status == "requested" for b in asked):
+            decided[part.order_id, part.answer_by] = asked
+    for ask_id, _ in tx.all("SELECT id, booking_id FROM asks WHERE kind = 'move' AND state = 'waiting' AND site_id = :s", {"s": site_id}):
+        new = records.booking(tx, ask_id)
+        if new is not None and new.status == "confirmed":
+            decided[new.id, new.answer_by] = [new]
+    for bookings in filter(None, decided.values()):
+        parts = tuple(replace(b, status="requested", displaced=False) for b in bookings)
+        order, answer_by = records.order_of(tx, parts[0]), parts[0].answer_by
+        streams.append(tx, desk, site_id, m.BookingRequest(order=order, bookings=parts, answer_by=answer_by))
 
 
 def found(tx: Tx, desk: Desk, x: m.SaleFound, site_id: str) -> None:

@@ -8,13 +8,15 @@ Invariant: nothing is entered that the books know, that has no bay, or that begi
 
 from __future__ import annotations
 
+import re
+
 from shared import passes, territory
 from shared.errors import Failure
 from shared.ledger import lines, outage_pins, records, repair, streams
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
 from shared.messages import SaleFound
-from shared.model import FIRST_SLOT, LAST_SLOT, Booking, Order
+from shared.model import FIRST_SLOT, ID_PATTERN, LAST_SLOT, Booking, Order
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from shared.slots import SLOT_MIN, SLOT_S
@@ -91,7 +93,7 @@ class DoorWitness:
         if records.booking(tx, one.booking_id) is not None or outage_pins.one(tx, one.booking_id) is not None:
             return None
         interval = _guests_time(one)
-        if interval is None or one.resource_id not in house.resources:
+        if interval is None or one.resource_id not in house.resources or not re.match(ID_PATTERN, one.booking_id):
             return None
         start, end = interval
         if start >= lines.floor_of(tx, self._site_id, one.resource_id) or one.closes_at <= self._desk.now():
