@@ -77,6 +77,7 @@ def grant(config: Config, args: argparse.Namespace, carry_out: Carry) -> int:
     """The word is made here; the books keep its fingerprint only."""
     if all(site.id != args.site for site in config.hub.sites):
         raise Failure(f"There is no site {args.site!r} in the config.")
+    _need_books(config)
     word = secrets.token_urlsafe(24)
     told = Granted(site_id=args.site, word_hash=boxes.fingerprint(word))
     wish = Wish(granted=told)
@@ -92,6 +93,7 @@ def grant(config: Config, args: argparse.Namespace, carry_out: Carry) -> int:
 
 
 def vouch(config: Config, args: argparse.Namespace, carry_out: Carry) -> int:
+    _need_books(config)
     wish = Wish(vouched=Vouched(by=args.by))
     carry_out(config, wish, lambda tx: take_words(tx, _desk(), wish))
     print("The hub before this one counts as off; this one sells as soon as each site has been heard.", file=sys.stderr)
@@ -126,6 +128,12 @@ def rebuild(config: Config, args: argparse.Namespace, alone: Alone) -> int:
     print(f"The books are empty; {len(config.hub.sites)} sites will fill them.")
     _say_next(args)
     return 0
+
+
+def _need_books(config: Config) -> None:
+    """Empty books made by a mere word would look like a hub that has been set up, and stand in the way of a rebuild."""
+    if not (config.data_dir / DATABASE).exists():
+        raise Failure(f"There are no books in {config.data_dir}. Start the hub first, or see `cloud-hub restore` and `cloud-hub rebuild`.")
 
 
 def _say_next(args: argparse.Namespace) -> None:

@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: how many random worlds are played; `make test` plays more, and CLUBOS_SEEDS as many as one likes
 SEEDS = "12"
 WIDTH = 100
+#: where the tests are that hold the rules
+HELD_IN = ("tests/rules", "tests/shared", "tests/ledger", "tests/site_agent/test_recovery.py")
 #: the two tests of tests/rules/test_twins.py, each once per guard
 WITH, WITHOUT = "test_with_the_guard_standing_the_story_ends_well", "test_without_the_guard_the_harm_is_seen"
 
@@ -72,7 +74,7 @@ def run() -> Found:
     found, printed = Found(), io.StringIO()
     os.environ.setdefault("CLUBOS_SEEDS", SEEDS)
     with contextlib.redirect_stdout(printed), contextlib.chdir(ROOT):
-        code = pytest.main(["-q", "-m", "rule", "-p", "no:cacheprovider", "tests/rules", "tests/shared", "tests/ledger", "tests/site_agent/test_recovery.py"], plugins=[found])
+        code = pytest.main(["-q", "-m", "rule and not slow", "-p", "no:cacheprovider", *HELD_IN], plugins=[found])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not found.failures:
         found.failures.append(printed.getvalue())
     return found

@@ -99,7 +99,7 @@ class ResourceHours(Frozen, frozen=True, kw_only=True):
     weekly: tuple[Opening, ...]
 
 
-class Hours(Frozen, frozen=True, kw_only=True):
+class Hours(Frozen, frozen=True, kw_only=True, cache_hash=True):
     """Opening hours (R6). The most particular wins: exception for the resource, exception, the resource's week, the week."""
 
     weekly: tuple[Opening, ...] = (Opening(),)

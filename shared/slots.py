@@ -224,10 +224,11 @@ def _openings(hours: Hours, resource_id: str, day: date) -> tuple[Opening, ...]:
     return tuple(opening for opening in next(own, hours.weekly) if weekday in opening.days)
 
 
-def _begun(hours: Hours, resource_id: str, zone: str, day: date) -> list[Interval]:
+@lru_cache(DAY_CACHE_MAX)
+def _begun(hours: Hours, resource_id: str, zone: str, day: date) -> tuple[Interval, ...]:
     openings = _openings(hours, resource_id, day)
     spans = [_span(zone, day.toordinal(), opening) for opening in openings]
-    return [span for span in spans if span.start < span.end]
+    return tuple(span for span in spans if span.start < span.end)
 
 
 def _merged(intervals: list[Interval]) -> list[Interval]:

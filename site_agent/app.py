@@ -200,7 +200,8 @@ def _kit(
         csrf=Csrf(load_or_create(loaded.data_dir / CSRF_KEY), tls=tls, sign_in_cookies=("session", "kiosk")),
         bookings=bookings, checkin=checkin, credentials=Credentials(db, desk, houses, site_id, doors),
         doors=door_desk, link=link, live=Live(db, desk, houses, site_id), people=People(db, desk, loaded.data_dir),
-        recovery=Recovery(db, desk, houses, site_id, loaded.data_dir, witness), witness=witness, halts=halts, outage=Outage(db, desk, site_id, link, plug, tally, clock.monotonic, loaded.data_dir),
+        recovery=Recovery(db, desk, houses, site_id, loaded.data_dir, witness), witness=witness, halts=halts,
+        outage=Outage(db, desk, site_id, link, plug, tally, clock.monotonic, loaded.data_dir),
         outage_pins=OutagePins(db, desk, houses, site_id, link, doors), walkin=WalkIn(db, desk, houses, site_id, link), time=time_desk, mark=mark,
     )  # fmt: skip
 

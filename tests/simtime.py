@@ -3,36 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 
-class _NoSockets(selectors.SelectSelector):
-    """Looks at no socket while there is something to do; waits in earnest only where nothing is planned at all."""
-
-    def select(self, timeout: float | None = None) -> list:
-        return super().select(None) if timeout is None else []
+class Stuck(RuntimeError):
+    """Everybody waits, and nothing is planned that could wake anybody."""
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """`loop.time()` is simulated seconds since the start. For worlds without sockets and threads."""
+    """`loop.time()` is simulated seconds since the start. For worlds without sockets and threads: it looks at none, and has its own timers
+    (asyncio's compare in Python, several times for each of the thousands of a simulated minute). Of equal moments the first planned comes
+    first."""
 
     def __init__(self) -> None:
-        super().__init__(_NoSockets())
+        super().__init__()
         self._simulated = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._order = count()
 
     def time(self) -> float:
         return self._simulated
 
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        return self.call_at(self._simulated + delay, callback, *args, context=context)
+
+    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heappush(self._timers, (when, next(self._order), handle))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It stays where it is, and is passed over when its moment comes."""
+
     def _run_once(self) -> None:
-        while self._scheduled and self._scheduled[0]._cancelled:  # or time would jump to it, and then be waited for in earnest
-            self._timer_cancelled_count -= 1
-            heapq.heappop(self._scheduled)._scheduled = False
-        if not self._ready and self._scheduled:
-            self._simulated = max(self._simulated, self._scheduled[0]._when)
-        super()._run_once()
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2]._cancelled:  # or time would jump to it
+            heappop(timers)
+        if not ready:
+            if not timers:
+                raise Stuck("Everybody waits, and nothing is planned that could wake anybody.")
+            self._simulated = max(self._simulated, timers[0][0])
+        while timers and timers[0][0] <= self._simulated:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
 
 class LoopClock:

@@ -213,6 +213,7 @@ class World:
         self.network = MemoryNetwork(random.Random(crc32(f"{seed}/net".encode())), loop.call_later)
         self.site_ids = sites
         self.passed = self.skew_max = 0.0
+        self._cut_at: dict[str, float] = {}
         self.log: list[str] = []
         self.listeners: list[Callable[[str], None]] = []
         self.hub = Hub(self, "hub")
@@ -283,10 +284,18 @@ class World:
     def cut(self, site_id: str, way: str = "both", *, noticed: bool = True) -> None:
         if self.attached(self.sites[site_id].client):
             self.network.cut(self.sites[site_id].client, way, noticed=noticed)
+        line = self.network._lines.get(self.sites[site_id].client)
+        if line is not None and line.cut_to_broker and line.cut_from_broker:
+            self._cut_at.setdefault(site_id, self.loop.time())
+
+    def dark_for(self, site_id: str) -> float:
+        """For how many seconds nothing at all can have come through, 0 where something may."""
+        return self.loop.time() - self._cut_at[site_id] if site_id in self._cut_at else 0.0
 
     def heal(self, site_id: str | None = None) -> None:
         """Every cut of this site's link (of all) is over."""
         for s in (site_id,) if site_id else self.site_ids:
+            self._cut_at.pop(s, None)
             for client in (self.sites[s].client, *(f"{hub.name}-{s}" for hub in self.hubs)):
                 if self.attached(client):
                     self.network.heal(client)

@@ -31,9 +31,11 @@ class Keys:
         kept, self._acknowledged = self._db.read(lambda tx: (rows.all_keys(tx), rows.acknowledged(tx)))
         self.ring = self.ring.add(*(key for key in kept if key.side == "site"))
 
-    def announced(self) -> tuple[dict[str, str], ...]:
-        """What our hello says of our own keys."""
-        public = (key.public("hub") for key in self._mine)
+    def announced(self, site_id: str) -> tuple[dict[str, str], ...]:
+        """What our hello to a site says: our own keys, and those that boxes of this site have signed with, so that a new box honours what
+        the one before it had promised (loss-4)."""
+        public = [key.public("hub") for key in self._mine]
+        public += [key for key in self.ring.keys if key.side == "site" and key.site_id == site_id and not key.withdrawn][:ANNOUNCED_MAX]
         return tuple({"id": key.id, "raw_b64": key.raw_b64, "side": key.side} for key in public)
 
     def known(self, site_id: str) -> tuple[str, ...]:

@@ -83,8 +83,9 @@ class Links:
         """Begins to listen and to connect. Being without a broker is a normal state."""
         for site_id, transport in self._transports.items():
             pump = self._pumps[site_id] = Pump(
-                db=self._db, desk=self._desk, clock=self._clock, site_id=site_id, transport=transport, keys=self._keys.announced,
-                known_keys=lambda s=site_id: self._keys.known(s), on_hello=lambda hello, s=site_id: self._heard(s, hello),
+                db=self._db, desk=self._desk, clock=self._clock, site_id=site_id, transport=transport,
+                keys=lambda s=site_id: self._keys.announced(s), known_keys=lambda s=site_id: self._keys.known(s),
+                on_hello=lambda hello, s=site_id: self._heard(s, hello),
             )  # fmt: skip
             pump.attach()
             await transport.start()

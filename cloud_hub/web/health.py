@@ -70,7 +70,8 @@ async def ready(request: Request) -> Response[Ready]:
     halted = {s.site_id: [one.resource_id or "all" for one in s.halted] for s in states if s.halted}
     recovery, unvouched = {s.site_id: s.recovery for s in states if s.recovery != "sound"}, [s.site_id for s in states if s.unvouched]
     degraded = bool(halted or backups.degraded or recovery or unvouched)
-    return answer(Ready(status="degraded" if degraded else "ready", recovery=recovery, unvouched=unvouched, halted=halted, sites=links, books=books, backups=backups.status, disk=disk,
+    return answer(Ready(status="degraded" if degraded else "ready", recovery=recovery, unvouched=unvouched, halted=halted,
+                        sites=links, books=books, backups=backups.status, disk=disk,
                         clock=hub.trust.doubt() or "trusted", clocks_differ=differ, mark=said, second_machine=second.state,
                         possible_loss={s: loss.sales for s, loss in second.possible_loss.items()},
                         possible_loss_since=moment_or_none(second.since_at)))  # fmt: skip

@@ -88,7 +88,7 @@ class Gauges:
             self._breaches.labels(state.site_id).set(state.breaches)
             self._halted.labels(state.site_id).set(len(state.halted))
             for name, gauge in self._recovery.items():
-                gauge.labels(state.site_id).set(state.unvouched if name == "unvouched" else state.recovery == name)
+                gauge.labels(state.site_id).set({"unvouched": state.unvouched, "fenced": bool(state.fenced_why)}.get(name, state.recovery == name))
 
 
 @get("/metrics", include_in_schema=False, media_type=METRICS_MEDIA)

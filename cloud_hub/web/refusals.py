@@ -53,8 +53,8 @@ CATALOGUE = {code: ProblemKind(STATUS[code], about) for code, about in ABOUT.ite
 
 # What booking and changing can be refused with; named once, used by several routes.
 BOOKING_CODES = (
-    "slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "id_reused", "declined", "answer_late", "fenced", "retired", "below_floor", "bay_halted",
-    "clock_untrusted",
+    "slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "id_reused", "declined", "answer_late",
+    "fenced", "retired", "below_floor", "bay_halted", "clock_untrusted",
     "bad_interval", "rules_violated", "customer_blocked", "customer_not_found", "resource_not_found", "facility_not_found",
     "quote_invalid", "quote_expired",
 )  # fmt: skip

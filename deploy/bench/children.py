@@ -89,13 +89,13 @@ class Child:
 
 
 @contextlib.contextmanager
-def python(words: Sequence[str], log: Path, core: int | None = None) -> Iterator[Child]:
-    """`python WORDS` for the length of the block."""
+def python(words: Sequence[str], log: Path, core: int | None = None, folder: Path | None = None) -> Iterator[Child]:
+    """`python WORDS` for the length of the block, in `folder` if one is given."""
     log.parent.mkdir(parents=True, exist_ok=True)
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=settle_on(core),
+            [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=settle_on(core), cwd=folder,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
     child = Child(process, log)

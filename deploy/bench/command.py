@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from deploy.bench import agents, catching, children, days, drills, floors, load, results, sales, visits
+from deploy.bench import agents, catching, children, days, drills, floors, load, recoveries, results, sales, simulated, visits
 from deploy.bench.bench import Bench
 from deploy.bench.results import About, BenchError, Entry
 from deploy.broker import Mosquitto
@@ -52,6 +52,9 @@ MEASURES = (
     Measure((("checkin_unlock", visits.UNLOCK_BAR_MS, "ms"),), ("mosquitto",), visits.unlock),
     Measure((("agent_memory", agents.MEMORY_BAR_MB, "MB"), ("agent_start", agents.START_BAR_S, "s")), ("mosquitto",), agents.agents),
     Measure((("catch_up", catching.RATE_BAR_PER_S, "/s"), ("catch_up_sales", catching.SALES_BAR, "×")), ("mosquitto",), catching.catch_up),
+    Measure((("adopt", recoveries.ADOPT_BAR_S, "s"),), ("mosquitto",), recoveries.adopt),
+    Measure((("rebuild", recoveries.REBUILD_BAR_S, "s"),), ("mosquitto",), recoveries.rebuild),
+    Measure((("sim_speed", simulated.BAR_PER_S, "/s"),), (), simulated.speed),
     Measure((("drill", drills.SECONDS_BAR, "s"), ("drill_sales", drills.SALES_BAR, "×")), (), drills.drills),
 )
 IDS = tuple(entry_id for measure in MEASURES for entry_id in measure.ids)

@@ -143,18 +143,18 @@ class Facility:
         """Settings, secrets and errands of both sides; the controller and the broker listen already, so that their ports are known."""
         hub, site = self.folder / "hub", self.folder / "site"
         broker_port = self.broker.port
-        _write(hub / "hub.toml", HUB_TOML.format(port=self.hub_port, rate=RATE, broker_port=broker_port, site=SITE))
-        _write(hub / "broker.password", self.passwords[HUB])
+        write(hub / "hub.toml", HUB_TOML.format(port=self.hub_port, rate=RATE, broker_port=broker_port, site=SITE))
+        write(hub / "broker.password", self.passwords[HUB])
         text = SITE_TOML.format(
             site=SITE, door_ids=json.dumps([DOOR.id] if self.doors else []), port=self.site_port, broker_port=broker_port
         )
         if self.doors:
             text += DOORS_TOML.format(unifi_port=self.controller.port, fingerprint=self.controller.fingerprint)
-        _write(site / "site.toml", text + "".join(BAY_TOML.format(site=SITE, number=number) for number in range(1, BAYS + 1)))
-        _write(site / "broker.password", self.passwords[SITE])
-        _write(site / "doors.token", self._doors_token)
+        write(site / "site.toml", text + "".join(BAY_TOML.format(site=SITE, number=number) for number in range(1, BAYS + 1)))
+        write(site / "broker.password", self.passwords[SITE])
+        write(site / "doors.token", self._doors_token)
         hashed = await Passwords().hash(self.passwords[USER])
-        _write(site / "staff.toml", STAFF_TOML.format(user=USER, password_hash=json.dumps(hashed)))
+        write(site / "staff.toml", STAFF_TOML.format(user=USER, password_hash=json.dumps(hashed)))
         key, self.api_key = api_keys.make("bench", list(api_keys.SCOPES), int(time.time()))
         hub_folder.wish(hub / "data", msgspec.json.encode(api_keys.KeyWish(add=key)))
 
@@ -268,7 +268,8 @@ def free_port() -> int:
         sock.close()
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """A file that only we read, and the folder for it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(text)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 
+import msgspec
+
 from .. import messages as m
 from ..messages import Batch, Hello
 from ..model import Booking
@@ -108,7 +110,23 @@ def late(tx: Tx, desk: Desk, site_id: str, batch: Batch) -> int:
             if streams.lock(tx, site_id).epoch:
                 streams.append(tx, desk, site_id, told)
             taken += len(fresh)
+        _end_late(tx, desk, site_id, message)
     return taken
+
+
+def _end_late(tx: Tx, desk: Desk, site_id: str, message: m.Message) -> None:
+    """What the replaced box had given up or moved on, and told nobody: its customer knows, so it ends here and, on its answer, at the new box."""
+    if isinstance(message, m.Replaced):
+        booking_id, reason, replaced_by = message.old_id, "moved", message.booking.id
+    elif isinstance(message, m.Cancelled):
+        booking_id, reason, replaced_by = message.booking_id, message.reason, ""
+    else:
+        return
+    b, s = records.booking(tx, booking_id), streams.lock(tx, site_id)
+    if b is None or b.site_id != site_id or b.status != "confirmed" or not s.epoch:
+        return
+    records.put_booking(tx, msgspec.structs.replace(b, status="cancelling", reason=reason, replaced_by=replaced_by))
+    streams.append(tx, desk, site_id, m.Cancelled(booking_id=b.id, by="late", reason=reason))
 
 
 def _sales(tx: Tx, message: m.Message) -> list[tuple]:

@@ -62,6 +62,11 @@ class Stock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = ", ".join(Spare.__struct_fields__)
+_PUT = (
+    f"INSERT INTO outage_pins ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in Spare.__struct_fields__)})"
+    " ON CONFLICT (id) DO UPDATE SET state = excluded.state, secret = excluded.secret, booking_id = excluded.booking_id,"
+    " used_at = excluded.used_at, used_door = excluded.used_door"
+)
 
 
 def _of(row: tuple) -> Spare:
@@ -79,13 +84,7 @@ def _where(tx: Tx, where: str, params: dict) -> list[Spare]:
 
 
 def _put(tx: Tx, spare: Spare) -> Spare:
-    values = {name: getattr(spare, name) for name in Spare.__struct_fields__}
-    names = ", ".join(f":{name}" for name in values)
-    tx.run(
-        f"INSERT INTO outage_pins ({_COLUMNS}) VALUES ({names}) ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
-        " secret = excluded.secret, booking_id = excluded.booking_id, used_at = excluded.used_at, used_door = excluded.used_door",
-        values,
-    )
+    tx.run(_PUT, msgspec.structs.asdict(spare))
     tx.tell("outage_pin", spare.id)
     return spare
 
@@ -249,6 +248,13 @@ def hear_use(tx: Tx, desk: Desk, message: OutagePinUsed, site_id: str) -> None:
     records.journal(tx, message.at, site_id, "door", "spare PIN used", spare.id, f"{spare.resource_id} at {message.door}, {known}")
     if not spare.booking_id:
         tx.tell("alarm", site_id)
+
+
+def distrust(tx: Tx, desk: Desk, site_id: str) -> None:
+    """The hub's books were set back: what they call free may have been given since. It is given to nobody any more; the site is not told,
+    so that the guests who have one are still let in."""
+    for spare in _where(tx, "site_id = :s AND state = 'free'", {"s": site_id}):
+        _end(tx, desk, spare)
 
 
 # ---- both

@@ -31,11 +31,13 @@ WAIT, ASK_AGAIN = -1, -2
 #: how often a replaced box hands in what it had not told; the broker may lose some
 HAND_IN_TIMES = 12
 #: so many rows are applied in one transaction: a sale of our own waits no longer than for these
-TAKEN_AT_ONCE = 8
+TAKEN_AT_ONCE = 12
 #: while more is coming in than that, what it causes and what is sold meanwhile goes out once in so many transactions, together
 SENT_EVERY = 8
 #: the peer's position stands still this long although rows are out: they are sent again
 RESEND_S = 2.0
+#: a merge that failed is tried again after this long
+MERGE_AGAIN_S = 60.0
 
 
 class Applied(msgspec.Struct):
@@ -90,6 +92,7 @@ class Pump:
         #: another hub than the one this site is married to, speaking on its topics (loss-6)
         self.foreign_hub = ""
         self._handed_in = 0
+        self._merge_again_at = float("-inf")
 
     # ---- life
     def attach(self) -> None:
@@ -158,11 +161,11 @@ class Pump:
         """Asks the peer for a sign of life and for its positions."""
         nonce = self.desk.new_id()
         self._asked_at = self.clock.monotonic()
-        s = self.db.read(lambda tx: streams.read(tx, self.site_id))
-        self._nonces[nonce] = (self.clock.monotonic(), self.clock.now(), s.applied_no, s.acked_no)
+        told = self._hello(nonce=nonce)
+        self._nonces[nonce] = (self.clock.monotonic(), self.clock.now(), told.applied.no, told.acked.no)
         while len(self._nonces) > NONCES_MAX:
             self._nonces.pop(next(iter(self._nonces)))
-        self.transport.publish(self.hello_out, msgspec.json.encode(self._hello(nonce=nonce)))
+        self.transport.publish(self.hello_out, msgspec.json.encode(told))
 
     def _hello(self, nonce: str = "", echo: str = "", to: Hello | None = None) -> Hello:
         def read(tx: Tx):
@@ -276,7 +279,8 @@ class Pump:
             boxes.enrol(tx, desk, site_id, hello)
             if hello.repair and hello.repair != s.epoch:
                 streams.heard(tx, site_id, hello, int(self.clock.now()))
-                return ASK_AGAIN if repair.propose(tx, desk, s, hello) else WAIT
+                news = repair.propose(tx, desk, s, hello)
+                return ASK_AGAIN if news or (self._merge_waits(tx, s) and self._merge(tx)) else WAIT
             if not s.epoch and hello.epoch and not hello.closed and not hello.applied.no and not (hello.acked and hello.acked.no):
                 streams.adopt_epoch(tx, site_id, hello.epoch)
                 return ASK_AGAIN  # first contact: now both have an epoch, so the positions can be asked
@@ -284,11 +288,13 @@ class Pump:
         for behind in sorted(found, key=lambda b: not b.mine):
             if not s.fenced:
                 repair.close(tx, desk, site_id, behind)
-        if desk.side == "site" and repair.wanted(s, hello):
-            repair.begin(tx, desk, site_id, hello, peer_behind=any(not behind.mine for behind in found))
+        if desk.side == "site" and repair.wanted(s, hello, acked_no):
+            repair.begin(tx, desk, site_id, hello, peer_behind=bool(s.repair) or any(not behind.mine for behind in found))
             return ASK_AGAIN
         if not found:
             streams.heard(tx, site_id, hello, int(self.clock.now()))
+        if s.repair and desk.side == "site" and hello.epoch == s.epoch and self._merge_waits(tx, s) and self._merge(tx):
+            return ASK_AGAIN
         if s.repair and desk.side == "site" and hello.epoch != s.epoch:  # the hub is taking our snapshot in, or has not begun to
             if hello.repair != s.epoch or hello.staged is None:
                 return WAIT
@@ -342,6 +348,8 @@ class Pump:
                 return
             self._publish(s, prev, tuple(rows))
             self._cursor = rows[-1].no
+            if self._cursor >= s.sent_no:
+                return  # what was committed since this read wakes us by itself
 
     def _publish(self, s: streams.Stream, prev: str, rows: tuple, gap: bool = False) -> None:
         batch = Batch(
@@ -491,8 +499,8 @@ class Pump:
         """Keeps a row of the peer's snapshot; merges at its last. False where nothing more can be taken in for now."""
         desk, site_id = self.desk, self.site_id
         s = streams.lock(tx, site_id)
-        if desk.side == "hub" and repair.is_complete(tx, site_id, epoch):
-            return False  # R2 waits for a person; what follows the snapshot is for later
+        if repair.is_complete(tx, site_id, epoch):
+            return False  # the merge waits, for a person or for its next attempt; what follows the snapshot is for later
         body = bytes(row.body)
         try:
             kind = type(decode(body, row.crit)).__name__
@@ -502,19 +510,35 @@ class Pump:
             else:
                 streams.advance(tx, s, row.no, chain)
             out.rows += 1
-            if not last:
-                return True
-            merge = repair.merge_at_hub if desk.side == "hub" else repair.merge_at_site
-            out.merged = tx.attempt(lambda: merge(tx, desk, site_id)) is not False
-            return out.merged
-        except streams.Behind:
-            raise
-        except Exception as e:  # a merge that fails is looked at by a person; the books are as they were
+        except Unknown as e:
+            log.exception("repair failed", extra={"site_id": site_id, "message_no": row.no})
+            streams.keep(tx, desk, s, row.no, body.decode(errors="replace"), str(e))
+            return False
+        if not last:
+            return True
+        out.merged = self._merge(tx)
+        return out.merged
+
+    def _merge(self, tx: Tx) -> bool:
+        """R2 or R3, once the whole snapshot is kept. False where the hub waits for a person, or where it failed: the books are as they were
+        then, people are told, and it is tried again after `MERGE_AGAIN_S` and after a start (an upgrade may have mended it)."""
+        desk, site_id = self.desk, self.site_id
+        merge = repair.merge_at_hub if desk.side == "hub" else repair.merge_at_site
+        try:
+            return tx.attempt(lambda: merge(tx, desk, site_id)) is not False
+        except Exception as e:
             if tx.trouble is not None:
                 raise
-            log.exception("repair failed", extra={"site_id": site_id, "message_no": row.no})
-            streams.keep(tx, desk, streams.lock(tx, site_id), row.no, body.decode(errors="replace"), f"{type(e).__name__}: {e}")
+            log.exception("repair failed", extra={"site_id": site_id})
+            s = streams.lock(tx, site_id)
+            no = s.staged_no if desk.side == "hub" else s.applied_no
+            streams.keep(tx, desk, s, no, "", f"{type(e).__name__}: {e}")
+            self._merge_again_at = self.clock.monotonic() + MERGE_AGAIN_S
             return False
+
+    def _merge_waits(self, tx: Tx, s: streams.Stream) -> bool:
+        """Whether a snapshot is whole and was not merged, and it is time to try again."""
+        return self.clock.monotonic() >= self._merge_again_at and repair.is_complete(tx, self.site_id, s.repair)
 
     def _row(self, tx: Tx, row, link_fresh: bool) -> bool:
         """Applies one row in its own savepoint. False where the stream stops here (stream-6); what is only informative is kept and passed over."""

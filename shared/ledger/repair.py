@@ -21,7 +21,7 @@ from ..errors import refuse
 from ..messages import Hello, Position, chain_start
 from ..model import Booking
 from ..runtime.database import Tx
-from . import blocks, claims, holds, lines, merge, pins, records, sales, settle, streams
+from . import blocks, claims, holds, lines, merge, outage_pins, pins, records, sales, settle, streams
 from .desk import Desk
 
 replace = msgspec.structs.replace
@@ -96,12 +96,13 @@ def repairs_of(epoch: str) -> int:
     return int(number) if "." in epoch and number.isdigit() else 0
 
 
-def wanted(s: streams.Stream, hello: Hello) -> bool:
-    """At the site: whether what the hub answered to my nonce calls for R1."""
+def wanted(s: streams.Stream, hello: Hello, acked_no: int) -> bool:
+    """At the site: whether what the hub answered to my nonce calls for R1. `acked_no` is where I stood when I asked."""
     if s.repair:  # one is under way: anew only if the hub took part of it in, or finished it, and was set back since
         if hello.epoch == s.epoch:
             return hello.closed
-        return s.acked_no > 0 and hello.repair != s.epoch
+        staged_no = hello.staged.no if hello.repair == s.epoch and hello.staged is not None else -1
+        return s.acked_no > 0 and staged_no < min(acked_no, s.acked_no)
     if s.fenced or s.closed or hello.closed:
         return True
     return hello.epoch != s.epoch and (bool(hello.epoch) or s.acked_no > 0 or s.applied_no > 0)
@@ -175,6 +176,8 @@ def merge_at_hub(tx: Tx, desk: Desk, site_id: str) -> bool:
     _enter_epoch(tx, s, s.repair)
     streams.advance(tx, s, at.no, at.chain)
     tx.run("DELETE FROM pins WHERE site_id = :s AND state = 'free'", {"s": site_id})
+    if fenced_before:
+        outage_pins.distrust(tx, desk, site_id)
     tx.run("UPDATE lines SET release_no = 0, wanted = 0 WHERE site_id = :s", {"s": site_id})
     _open(tx, s)
     _tell_all(tx, desk, s, fenced=fenced_before)

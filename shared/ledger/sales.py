@@ -386,6 +386,9 @@ def finish_move(tx: Tx, desk: Desk, old: Booking, new: Booking) -> None:
     """The new one is confirmed: the old goes. Where the guest checked in meanwhile, or cancelled the old, the new one is withdrawn instead."""
     old = locked.booking(tx, old.id)
     records.end_ask(tx, new.id, "done")
+    if old.status in ("cancelled", "cancelling") and old.reason == "moved" and old.replaced_by in ("", new.id):
+        records.put_booking(tx, replace(old, replaced_by=new.id))  # done before, and forgotten by books that were put back
+        return
     if old.status == "confirmed":
         try:
             if lines.owns(tx, desk, old.resource_id, old.start):

@@ -22,8 +22,8 @@ class Behind(Broken):
         self.mine = mine
 
 
-class Stream(msgspec.Struct, kw_only=True):
-    """The stream row of one site, as this side keeps it."""
+class Stream(msgspec.Struct):
+    """The stream row of one site, as this side keeps it; the fields in the order of `_ROW`."""
 
     site_id: str
     epoch: str
@@ -57,12 +57,13 @@ class Stream(msgspec.Struct, kw_only=True):
 #: rows read at first, and how many characters of them make a batch that may be as long as it likes
 FEW, SMALL = 16, 64_000
 
-_COLUMNS = ", ".join(Stream.__struct_fields__)
+#: read more often than anything else: written out once
+_ROW = f"SELECT {', '.join(Stream.__struct_fields__)} FROM streams WHERE site_id = :s"
 
 
 def read(tx: Tx, site_id: str) -> Stream | None:
-    row = tx.one(f"SELECT {_COLUMNS} FROM streams WHERE site_id = :s", {"s": site_id})
-    return Stream(**dict(zip(Stream.__struct_fields__, row, strict=True))) if row else None
+    row = tx.one(_ROW, {"s": site_id})
+    return Stream(*row) if row else None
 
 
 def lock(tx: Tx, site_id: str) -> Stream:
@@ -70,10 +71,10 @@ def lock(tx: Tx, site_id: str) -> Stream:
     memo = tx.memo.get(site_id)
     if memo is not None:
         return memo
-    row = tx.one(f"SELECT {_COLUMNS} FROM streams WHERE site_id = :s{tx.for_update}", {"s": site_id})
+    row = tx.one(_ROW + tx.for_update, {"s": site_id})
     if row is None:
         raise refuse("facility_not_found", "This facility is not known here.")
-    stream = tx.memo[site_id] = Stream(**dict(zip(Stream.__struct_fields__, row, strict=True)))
+    stream = tx.memo[site_id] = Stream(*row)
     return stream
 
 

@@ -143,11 +143,28 @@ class _Line:
     def __init__(self, client: "MemoryTransport") -> None:
         self.client = client
         self.known_to_broker = False
-        self.filters: list[str] = []
+        self.filters: tuple[str, ...] = ()
+        self._wants: dict[str, bool] = {}
         self.cut_to_broker = False
         self.cut_from_broker = False
         self.up = _Hop()
         self.down = _Hop()
+
+    def subscribe(self, *filters: str) -> None:
+        """Every filter once, in the order first added."""
+        self.filters = tuple(dict.fromkeys((*self.filters, *filters)))
+        self._wants.clear()
+
+    def unsubscribe(self) -> None:
+        self.filters = ()
+        self._wants.clear()
+
+    def wants(self, topic: str) -> bool:
+        """Found once per topic and remembered."""
+        found = self._wants.get(topic)
+        if found is None:
+            found = self._wants[topic] = any(topic_matches(topic_filter, topic) for topic_filter in self.filters)
+        return found
 
     def forget_under_way(self) -> None:
         """What was under way on a connection dies with it; arrivals already scheduled find their hop empty."""
@@ -224,7 +241,7 @@ class MemoryNetwork:
     def replay(self, client_id: str, count: int = 1) -> int:
         """Send the client up to `count` random old publications again that its subscriptions match. Returns how many."""
         line = self._line(client_id)
-        old = [(topic, payload) for topic, payload in self._history if _wants(line, topic)]
+        old = [(topic, payload) for topic, payload in self._history if line.wants(topic)]
         chosen = self._rng.sample(old, min(count, len(old))) if line.known_to_broker else []
         for topic, payload in chosen:
             self._hop_down(line, topic, payload, retained=False)
@@ -270,14 +287,14 @@ class MemoryNetwork:
         if not client.wanted or client.connected or not reachable:
             return
         line.known_to_broker = True
-        line.filters = []
+        line.unsubscribe()
         for topic_filter in client.subscriptions.filters():
             self._add_filter(line, topic_filter)
         client.came()
 
     def _drop(self, line: _Line, *, say_will: bool) -> None:
         known, line.known_to_broker = line.known_to_broker, False
-        line.filters = []
+        line.unsubscribe()
         line.forget_under_way()
         will = line.client.will
         if known and say_will and will is not None:
@@ -285,8 +302,7 @@ class MemoryNetwork:
         line.client.went()
 
     def _add_filter(self, line: _Line, topic_filter: str) -> None:
-        if topic_filter not in line.filters:
-            line.filters.append(topic_filter)
+        line.subscribe(topic_filter)
         for topic, payload in self._retained.items():
             if topic_matches(topic_filter, topic):
                 self._hop_down(line, topic, payload, retained=True)
@@ -298,7 +314,7 @@ class MemoryNetwork:
             self._retained.pop(topic, None)
         self._history.append((topic, payload))
         for client_id, line in list(self._lines.items()):
-            if line.known_to_broker and _wants(line, topic):
+            if line.known_to_broker and line.wants(topic):
                 self._hop_down(line, topic, payload, retained=False)
                 if self.faults.replay and self._rng.random() < self.faults.replay:
                     self.replay(client_id)
@@ -328,10 +344,6 @@ class MemoryNetwork:
     @staticmethod
     def _is_cut(line: _Line, hop: _Hop) -> bool:
         return line.cut_to_broker if hop is line.up else line.cut_from_broker
-
-
-def _wants(line: _Line, topic: str) -> bool:
-    return any(topic_matches(topic_filter, topic) for topic_filter in line.filters)
 
 
 class MemoryTransport:

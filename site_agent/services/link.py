@@ -179,12 +179,16 @@ class Link:
         self._learn(hello)
 
     def _learn(self, hello: Hello) -> None:
-        """The hub's keys are kept; that it knows ours is kept too (pass-1). A key that is malformed or claimed wrongly is logged, not taken."""
+        """The hub's keys are kept, and those of the boxes that were here before (loss-4); that it knows ours is kept too (pass-1). A key that is
+        malformed or claimed wrongly is logged, not taken."""
         fresh = []
         for told in hello.keys:
             if self.ring.find(told.get("id", "")) is not None:
                 continue
-            key = PublicKey(id=told.get("id", ""), raw_b64=told.get("raw_b64", ""), side="hub")
+            ours = told.get("side") == "site"
+            key = PublicKey(
+                id=told.get("id", ""), raw_b64=told.get("raw_b64", ""), side="site" if ours else "hub", site_id=self._site_id if ours else ""
+            )  # fmt: skip
             if self._believe(key):
                 fresh.append(key)
         acknowledged = self._own.id in hello.known_keys and not self._acknowledged

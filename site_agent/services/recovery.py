@@ -30,15 +30,15 @@ RUNBOOK, ADOPT = "restore-a-site", "adopt-a-new-box"
 #: what a guest is told of the states in which nothing is sold
 CLOSED = {
     "fenced": "Nothing can be booked here just now: this system is being repaired.",
-    "repairing": "Nothing can be booked here just now: this system is being repaired.",
     "retired": "Nothing can be booked at this screen any more: it belongs to a system that has been replaced.",
 }
 BELOW_FLOOR = "Nothing can be booked here just now: the staff have still to enter what was sold before this system was repaired."
 
 
 class RecoveryPanel(msgspec.Struct, frozen=True, kw_only=True):
-    """`state`: `sound`, `fenced` (put back or new, waits for the hub), `repairing`, `floor` (sells, but not below `floor_at`, ISO 8601) or
-    `retired`. `why` is a sentence. `unvouched`: nobody has vouched yet that the box before this one is off."""
+    """`state`: `sound`, `fenced` (put back or new, waits for the hub), `floor` (sells, but not below `floor_at`, ISO 8601),
+    `repairing` (sells on while the hub's books are brought together with these) or `retired`. `why` is a sentence. `unvouched`: nobody has
+    vouched yet that the box before this one is off."""
 
     state: str
     why: str = ""
@@ -68,13 +68,13 @@ class Recovery:
         more = {"unvouched": bool(s.unvouched), "term": self._desk.term}
         if s.retired:
             return RecoveryPanel(state="retired", why=s.retired, **more)
-        if s.repair:
-            return RecoveryPanel(state="repairing", why=s.fenced or s.stopped, **more)
         if s.fenced:
             return RecoveryPanel(state="fenced", why=s.fenced, **more)
         if floor > self._desk.now_slot():
             why = "What was sold here before the repair may not be known. Enter what was sold, then say so."
             return RecoveryPanel(state="floor", why=why, floor_at=iso(floor * 900), **more)
+        if s.repair:
+            return RecoveryPanel(state="repairing", why=s.stopped, **more)
         return RecoveryPanel(state="sound", **more)
 
     def alarms(self) -> list[Alarm]:
@@ -82,11 +82,12 @@ class Recovery:
         told = self.panel()
         words = {
             "retired": "This box has been replaced and sells nothing any more. Switch it off.",
-            "repairing": "The books are being brought together with the booking centre's; nothing is sold until that is done.",
+            "repairing": "The books are being brought together with the booking centre's. This facility goes on selling its own times; the centre's"
+            " can be sold here again when that is done.",
             "fenced": f"Nothing is sold here until the booking centre has been reached. {_sentence(told.why)}",
             "floor": f"Nothing is sold here that begins before {self._when(told.floor_at)}. {told.why}",
         }
-        alarms = [] if told.state == "sound" else [Alarm(f"recovery_{told.state}", words[told.state], RUNBOOK)]
+        alarms = [] if told.state == "sound" else [Alarm(f"recovery_{told.state}", words[told.state], RUNBOOK, bad=told.state != "repairing")]
         if told.unvouched and told.state != "retired":
             alarms.append(Alarm("recovery_unvouched", "Nobody has vouched yet that the box before this one is off and stays off.", ADOPT, bad=False))
         return alarms

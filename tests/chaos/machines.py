@@ -6,17 +6,43 @@ Not for: what they are asked to do (`load`) or what must hold of their books (`v
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from deploy.broker import Mosquitto
 from deploy.demo import addresses, filling
-from deploy.demo.clients import Hub, Staff
+from deploy.demo.clients import Answer, Hub, Staff
 from deploy.demo.processes import Child, until
+from shared import recovery
+from shared.runtime import sealed
 from shared.runtime.passwords import Passwords
 
 UP_WITHIN_S = 40.0
 #: the load of a test comes from one address
 RATES = "\n[rates]\nper_address = 1000000\nper_key = 1000000\n"
+COMMAND_WITHIN_S = 60.0
+
+
+class Clerk(Staff):
+    """Staff who sign in again where the box has forgotten them, as a box put back or new has."""
+
+    def __init__(self, *of: str) -> None:
+        super().__init__(*of)
+        self._signing_in = asyncio.Lock()
+
+    async def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        token = self.http.headers.get("x-csrf-token", "")
+        answer = await super().ask(method, path, body, **more)
+        if (answer.status != 401 and answer.code != "csrf_failed") or path == "/api/sign-in" or not token:
+            return answer
+        async with self._signing_in:
+            if self.http.headers.get("x-csrf-token", "") == token:  # else another has been quicker
+                self.http.cookies.clear()
+                await self.sign_in()
+        return await super().ask(method, path, body, **more)
 
 
 class Machines:
@@ -25,13 +51,24 @@ class Machines:
     def __init__(self, folder: Path) -> None:
         self.plan = addresses.plan(folder, addresses.describe(), usual_ports=False)
         self.api_key = ""
+        self.operator_key, self.recovery_key = folder / "operator.key", folder / "recovery.key"
         self.kills: dict[str, int] = {}
         self._children: dict[str, Child] = {}
+        self._hands: dict[str, asyncio.Lock] = {}
         self.broker = Mosquitto(self.plan.broker_folder, self.plan.broker_users(), port=self.plan.broker_port)
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._children)
+        """The hub and the boxes of today; not an old one that has been woken."""
+        return ("hub", *(site.id for site in self.plan.sites))
+
+    @asynccontextmanager
+    async def held(self, *names: str) -> AsyncIterator[None]:
+        """Nobody else kills or starts these meanwhile."""
+        async with AsyncExitStack() as stack:
+            for name in sorted(names):
+                await stack.enter_async_context(self._hands.setdefault(name, asyncio.Lock()))
+            yield
 
     async def start(self) -> None:
         hasher = Passwords()
@@ -40,6 +77,7 @@ class Machines:
         config.write_text(config.read_text() + RATES)
         for site in self.plan.sites:
             self._without_doors(site.folder / "site.toml")
+        self._with_recovery()
         self.api_key = filling.leave_api_key(self.plan)
         await asyncio.to_thread(self.broker.start)
         self._children["hub"] = self._child("hub", ("-m", "cloud_hub", "run", "--config", str(config)))
@@ -55,6 +93,29 @@ class Machines:
         head, _, rest = config.read_text().partition("[doors]")
         config.write_text(head + rest[rest.index("[[resource]]") :])
 
+    def _with_recovery(self) -> None:
+        """Backups, a mark on "another medium", and the operator's two keys."""
+        secret, recipient = sealed.new_identity()
+        seed = recovery.secret_text(bytes(range(32)))
+        addresses.private(self.operator_key, secret)
+        addresses.private(self.recovery_key, seed)
+        public = recovery.public_text(recovery.key_of(seed))
+        for name in ("hub", *(site.id for site in self.plan.sites)):
+            (self.plan.folder / f"stick-{name}").mkdir(mode=0o700)
+            mark = self.plan.folder / f"stick-{name}" / "mark"
+            vault = self.plan.folder / "vault"
+            vault.mkdir(mode=0o700, exist_ok=True)
+            path = self.config(name)
+            head = f"mark_file = {addresses.quoted(str(mark))}\nrecovery_public = {addresses.quoted(public)}\n"
+            table = f"\n[backup]\nto = {addresses.quoted(str(vault))}\nrecipients = [{addresses.quoted(recipient)}]\nevery_s = 86400\n"
+            path.write_text(head + path.read_text() + table)
+
+    def folder(self, name: str) -> Path:
+        return self.plan.hub_folder if name == "hub" else next(site.folder for site in self.plan.sites if site.id == name)
+
+    def config(self, name: str) -> Path:
+        return self.folder(name) / ("hub.toml" if name == "hub" else "site.toml")
+
     def _child(self, name: str, command: tuple[str, ...]) -> Child:
         return Child(name, command, self.plan.folder / "logs" / f"{name}.log")
 
@@ -63,7 +124,7 @@ class Machines:
 
     def staff(self, site_id: str) -> Staff:
         site = next(site for site in self.plan.sites if site.id == site_id)
-        return Staff(site.id, site.url, addresses.STAFF_USER, site.staff_password)
+        return Clerk(site.id, site.url, addresses.STAFF_USER, site.staff_password)
 
     async def all_linked(self) -> None:
         """Waits until all serve, hear each other, and the hub knows every box."""
@@ -102,6 +163,75 @@ class Machines:
         self._children[name] = Child(before.name, before.command[1:], before.log_path)
         await self._children[name].start()
         await self.serves(name)
+
+    # ---- what people do after a loss
+    async def command(self, name: str, *words: str, fails: bool = False) -> str:
+        """Runs the side's own command to its end; what it printed for programs, or where it `fails` what it said for people."""
+        module = "cloud_hub" if name == "hub" else "site_agent"
+        log = self.plan.folder / "logs" / f"command-{name}.log"
+        start = log.stat().st_size if log.exists() else 0
+        child = Child(f"{name} {words[0]}", ("-m", module, *words, "--config", str(self.config(name))), log)
+        await child.start()
+        code = await asyncio.wait_for(child.ended(), COMMAND_WITHIN_S)
+        told = log.read_text()[start:]
+        assert (code != 0) == fails and "Traceback" not in told, f"{name} {' '.join(words)} ended with {code}: {told}"
+        return told
+
+    async def back_up(self, name: str) -> str:
+        """A backup now, beside the running program; its name."""
+        return (await self.command(name, "backup", "now")).split()[0]
+
+    async def grant(self, site_id: str) -> str:
+        return re.search(r"^\d+\.\S+$", await self.command("hub", "grant", "--site", site_id), re.MULTILINE)[0]
+
+    def lose_disk(self, name: str) -> Path:
+        """The data folder of a program that does not run is gone; where it lies for whoever wants to know what was in it."""
+        assert not self._children[name].running, f"{name} still runs"
+        lost = self.folder(name) / f"lost-{len(list(self.folder(name).glob('lost-*'))) + 1}"
+        (self.folder(name) / "data").rename(lost)
+        return lost
+
+    async def wake_old(self, site_id: str, lost: Path) -> tuple[str, Staff]:
+        """The box whose disk this is runs again, on a port of its own, beside its successor. Its name here, and its staff page."""
+        site = next(site for site in self.plan.sites if site.id == site_id)
+        name, port = f"old-{site_id}-{lost.name}", self._free_port()
+        config = site.folder / f"{name}.toml"
+        text = site.folder.joinpath("site.toml").read_text()
+        text = re.sub(r"^mark_file = .*\n", "", text).replace('data_dir = "data"', f'data_dir = "{lost.name}"')
+        config.write_text(text.replace(f"port = {site.port}\n", f"port = {port}\n"))
+        assert f"port = {port}\n" in config.read_text()
+        self._children[name] = self._child(name, ("-m", "site_agent", "run", "--config", str(config)))
+        await self._children[name].start()
+        staff = Staff(site.id, f"http://{addresses.HOST}:{port}", addresses.STAFF_USER, site.staff_password)
+
+        async def ready() -> bool:
+            assert self._children[name].running, f"{name} ended by itself. Its log ends with:\n{self._children[name].tail(30)}"
+            return await staff.ready()
+
+        await until(f"{name} did not serve", ready, UP_WITHIN_S)
+        return name, staff
+
+    @staticmethod
+    def _free_port() -> int:
+        ports = addresses._ports(usual=False)
+        next(ports)
+        return ports.send(0)
+
+    async def forget(self, name: str) -> None:
+        """Kills it for good."""
+        child = self._children.pop(name)
+        child.kill()
+        await child.ended()
+
+    async def end(self, name: str) -> None:
+        """Asks it to end, and waits."""
+        child = self._children[name]
+        child.ask_to_end()
+        assert await asyncio.wait_for(child.ended(), 20) == 0, child.tail(30)
+
+    def new_key(self) -> None:
+        """The books that knew the key are lost; another is left for the hub."""
+        self.api_key = filling.leave_api_key(self.plan)
 
     async def kill_broker(self) -> None:
         await asyncio.to_thread(self.broker.kill)

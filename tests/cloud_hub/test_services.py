@@ -97,6 +97,15 @@ async def test_a_site_speaks_for_its_own_key_only(keys):
     assert keys.known("dartmouth") == () and keys.ring.find(HUB_KEY.id).side == "hub"
 
 
+@pytest.mark.rule("loss-4")
+async def test_a_site_is_told_what_its_boxes_have_signed_with_and_nothing_of_other_sites(keys):
+    await keys.heard(SITE, hello([told(SITE_KEY)]), NOON)
+    other = SigningKey.from_seed(b"o" * 32).public("site", "dartmouth")
+    await keys.heard("dartmouth", hello([told(other)]), NOON)
+    assert [(key["id"], key["side"]) for key in keys.announced(SITE)] == [(HUB_KEY.id, "hub"), (SITE_KEY.id, "site")]
+    assert [key["id"] for key in keys.announced("dartmouth")] == [HUB_KEY.id, other.id]
+
+
 @pytest.mark.parametrize(
     "bad", [{}, {"id": "x"}, {"id": SITE_KEY.id, "raw_b64": "!!", "side": "site"}, {"id": "0" * 16, "raw_b64": SITE_KEY.raw_b64}]
 )

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from shared.errors import Refused
-from shared.ledger import pins
+from shared.ledger import boxes, pins
+from tests.rules.harm_outage_pins import doors_know, half_hour, stocked
 from tests.rules.story import story, until
 from tests.two_sides import SITE, World
 
@@ -348,6 +349,45 @@ async def test_pins_leased_before_a_repair_are_not_given_after_it(w: World):
 
 
 @rule("loss-2")
+@rule("pass-4")
+@story()
+async def test_a_spare_pin_that_a_restored_hub_may_have_given_before_is_given_to_nobody_else(w: World):
+    [spare] = await stocked(w, 2, 20)
+    kept = w.hub.copy_of_books()
+    await w.dark()
+    first = half_hour(w, 20)
+    assert first.outage_pin == spare.secret
+    await w.hub.restore(kept)
+    w.heal()
+    await repaired(w)
+    await w.dark()
+    assert half_hour(w, 22).outage_pin == ""
+    assert spare.secret in doors_know(w)  # whose guest stands there, sold by books that are lost, is still let in
+
+
+@rule("loss-2")
+@rule("loss-1")
+@story()
+async def test_a_hub_set_back_without_a_word_while_it_waits_for_a_person_is_told_everything_anew(w: World):
+    [walk_in] = w.site.book(1, 4)
+    await w.quiet()
+    await w.dark()
+    await w.hub.restore(w.hub.copy_of_books())
+    w.hub.write(lambda tx, desk: boxes.mark_restored(tx, desk, SITE, vouched=False, stated=False))
+    w.heal()
+    await until(lambda: w.hub.stream().repair)
+    assert w.hub.stream().staged_no == 0
+    kept = w.hub.copy_of_books()
+    await until(lambda: w.site.stream().acked_no)
+    w.hub.roll_back(kept)
+    await w.hub.restart()
+    await asyncio.sleep(20)
+    w.hub.vouch()
+    await repaired(w)
+    assert w.hub.booking(walk_in.id).status == "confirmed"
+
+
+@rule("loss-2")
 @story(equal=False)
 async def test_a_merge_that_failed_is_tried_again(w: World):
     await _fails_once(w, w.hub, "merge_at_hub")
@@ -377,3 +417,97 @@ async def _fails_once(w: World, party, name: str) -> None:
         setattr(repair, name, merge)
     await party.restart()
     await repaired(w)
+
+
+async def hub_put_back(w: World, kept) -> None:
+    """As `cloud-hub restore` does it: under a new name and a higher term."""
+    w.hub.desk.box_id, w.hub.desk.term = "hub-box-2", w.hub.desk.term + 1
+    await w.hub.restore(kept)
+
+
+@rule("loss-5")
+@story()
+async def test_a_hub_put_back_from_before_an_adoption_follows_the_new_box_and_not_the_old(w: World):
+    kept = w.hub.copy_of_books()
+    old = await w.site.adopt(vouched=True, stated=True)
+    await repaired(w)
+    [walk_in] = w.site.book(1, 4)
+    await w.quiet()
+    await w.dark()
+    await hub_put_back(w, kept)
+    w.heal()
+    await repaired(w)
+    assert w.hub.booking(walk_in.id).status == "confirmed"
+    await old.restart()
+    await until(lambda: old.stream().retired)
+    assert w.site.up() and not w.site.stream().retired
+    await asleep(old)
+
+
+@rule("loss-5")
+@story()
+async def test_an_old_box_that_is_first_at_a_hub_that_forgot_its_successor_gives_way_to_it(w: World):
+    kept = w.hub.copy_of_books()
+    old = await w.site.adopt(vouched=True, stated=True)
+    await repaired(w)
+    [walk_in] = w.site.book(1, 4)
+    await w.quiet()
+    w.cut()
+    await w.hub.transport.stop()
+    await w.site.transport.stop()
+    await hub_put_back(w, kept)
+    await old.restart()
+    await until(lambda: old.up() and not w.hub.stream().fenced)
+    w.heal()
+    await w.site.restart()
+    await repaired(w)
+    old.pumps[SITE].hello()
+    await until(lambda: old.stream().retired)
+    assert w.hub.booking(walk_in.id).status == w.site.booking(walk_in.id).status == "confirmed"
+    await asleep(old)
+
+
+@rule("loss-5")
+@story()
+async def test_a_term_that_nobody_granted_is_not_believed_by_a_hub_that_forgot_nothing(w: World):
+    await w.quiet()
+    old = await w.site.adopt(vouched=True, stated=True)
+    await repaired(w)
+    old.desk.term, old.desk.grant = 9, "made up"
+    await old.restart()
+    await asyncio.sleep(w.limits.hello_every_s * 3)
+    from shared.ledger import boxes
+
+    assert w.hub.read(lambda tx: boxes.enrolled(tx, SITE)) == (2, w.site.desk.box_id)
+    assert w.site.up() and not w.site.stream().retired
+    await asleep(old)
+
+
+async def asleep(old) -> None:
+    for pump in old.pumps.values():
+        await pump.close()
+    await old.transport.stop()
+
+
+@rule("loss-5")
+@story()
+async def test_what_the_old_box_had_moved_or_cancelled_in_the_cut_ends_when_it_hands_it_in(w: World):
+    [kept], [gone] = w.site.book(1, 4), w.site.book(2, 4)
+    await w.quiet()
+    await w.dark()
+    [late] = w.site.book(1, 12)
+    w.site.cancel(gone.id)
+    moved = w.site.move(late.id, 1, 16)
+    also = w.site.move(kept.id, 1, 20)
+    old = await w.site.adopt()
+    w.heal()
+    await repaired(w)
+    await old.restart()
+    await until(lambda: w.site.booking(also.id) and w.site.booking(gone.id).status == "cancelled")
+    await w.quiet()
+    for party in (w.hub, w.site):
+        assert party.booking(moved.id).status == party.booking(also.id).status == "confirmed"
+        assert {party.booking(i).status for i in (kept.id, gone.id, late.id)} == {"cancelled"}
+    for pump in old.pumps.values():
+        await pump.close()
+    await old.transport.stop()

@@ -1,6 +1,6 @@
 """`make sim`: plays days and writes `build/sim.json`; `make sim SEED=n` plays one step by step; `make sim DAYS=n` as many as wanted.
 
-    python -m tests.simulation [--days 2000] [--first 1] [--seed n] [--schedule file.json] [--processes 2]
+    python -m tests.simulation [--days 2000] [--first 1] [--seed n [--without guard]] [--schedule file.json] [--processes 2]
 
 Exit code 1 where a promise was broken: the seed, the sentence and the path of the shrunk schedule are printed.
 """
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     if asked.schedule:
         return step_by_step(from_json(Path(asked.schedule).read_text()))
     if asked.seed is not None:
-        return step_by_step(draw(asked.seed))
+        return step_by_step(msgspec.structs.replace(draw(asked.seed), without=asked.without.split(",") if asked.without else []))
     return many(asked.first, asked.days, asked.processes)
 
 
@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--without", default="", help="with --seed: the guard (or guards, by commas) that is taken away")
     parser.add_argument("--schedule")
     parser.add_argument("--processes", type=int, default=2)
     return parser

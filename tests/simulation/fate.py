@@ -9,16 +9,22 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import msgspec
+
 from shared.errors import Refused
-from shared.ledger import boxes, records, repair
+from shared.ledger import boxes, lines, marks, records, repair
+from shared.policy import Opening
+from shared.profiles import profile
 from shared.runtime.transport import Faults
+from site_agent.services.booking import Ask as SiteAsk
 from tests.simulation.machines import HUB_ID, Books, Hub, Site, empty
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import STAFF
 from tests.simulation.schedule import WEATHER, Action
 from tests.world import Dead, Disk, World
-from site_agent.services.booking import Ask as SiteAsk
 
+#: by the facility's clock, once it closes early
+CLOSES_H = 20
 HAD = ("confirmed", "cancelling", "cancelled")
 #: how often the operator looks whether the statement that a box waits for can be given
 LOOKS_EVERY_S = 4.0
@@ -28,7 +34,9 @@ class Fate:
     def __init__(self, world: World, oracle: Oracle):
         self.w, self.o = world, oracle
         self.copies: dict[int, bytes] = {}
+        self.closed_since: dict[str, float] = {}
         self.tasks: list[asyncio.Task] = []
+        self.two_machines = False
 
     async def do(self, action: Action) -> None:
         self.w.note(f"#{action.no} {action.kind} {action.what}")
@@ -65,7 +73,25 @@ class Fate:
     def skew(self, action: Action, machine: str, s: float) -> None:
         self.w.skew_max = max(self.w.skew_max, abs(s))
         for m in self.w.hubs if machine == "hub" else [self.machine(machine)]:
+            if m.up and m.clock.skew_s <= self.w.limits.clock_ahead_s:  # further ahead it was in doubt, and believed none of its own moments
+                self.o.newest[m.name] = max(self.o.newest.get(m.name, 0.0), m.clock.now())
             m.clock.skew_s = s
+
+    def hours(self, action: Action, site: str) -> None:
+        """The facility closes earlier from now on, and the hub has not been told."""
+        m = self.w.sites[site]
+        known = profile("business")
+        closes = msgspec.structs.replace(known.policy.hours, weekly=(Opening(opens="00:00", closes=f"{CLOSES_H}:00"),))
+        new = msgspec.structs.replace(known, policy=msgspec.structs.replace(known.policy, hours=closes), version=9)
+        if not m.up:
+            return
+
+        def run(tx) -> None:
+            records.put_document(tx, "profile", site, site, 9, records.text(new))
+            tx.tell("document", site)
+
+        m.db.write_now(run)
+        self.closed_since[site] = self.w.now()
 
     # ---- processes
     async def crash(self, action: Action, machine: str, commits: int, lose_last: bool, down_s: float) -> None:
@@ -114,6 +140,7 @@ class Fate:
         hub.prepare = lambda tx, desk: self._fence(tx, desk, vouched=True)
         for replica in self.w.hubs:
             await self.w.start(replica)
+            replica.desk.second_machine = self.two_machines
 
     async def _restore_site(self, site: Site) -> None:
         await self._enrol(site)
@@ -133,11 +160,56 @@ class Fate:
             with suppress(Dead):
                 if self.w.hub.up:
                     site.grant = f"word-{self.w.seed}-{site.name}-{site.lives}"
-                    word = boxes.fingerprint(site.grant)
-                    site.term = self.w.hub.db.write_now(lambda tx: boxes.grant(tx, self.w.hub.desk, site.site_id, word))
+                    site.term = self.w.hub.db.write_now(
+                        lambda tx: boxes.grant(tx, self.w.hub.desk, site.site_id, boxes.fingerprint(site.grant))
+                    )
                     site.box_id = f"{site.site_id}-box-{site.term}"
                     return
             await asyncio.sleep(0.5)
+
+    async def rewind(self, action: Action, machine: str, of: int, mark: bool) -> None:
+        """An older image of the disk is put back, and nobody says so. `mark`: the box keeps one on another medium (loss-1), where the last
+        word of the books that are gone still stands; without it nobody comes to this box before it has been heard on the link."""
+        m = self.w.sites[machine]
+        if of not in self.copies or not m.up:
+            return
+        left = m.read(lambda tx: marks.of(tx, m.desk, None))
+        disk = Disk(self.copies[of])
+        m.die()
+        self._lose(m, m.disk, disk)
+        m.disk = disk
+        self.o.count["restores"] += 1
+        await asyncio.sleep(0.5)
+        if mark:
+            m.prepare = lambda tx, desk: marks.hold_against(tx, desk, left)
+        await self.w.start(m)
+        self._operator(m)
+
+    def rot(self, action: Action, machine: str, site: str, rows: int) -> None:
+        """A damaged page: this many bookings are gone from these books, whole, each of them one that the other side owns and nobody changes."""
+        m = self.machine(machine)
+        mine = m.read(lambda tx: lines.lines_of(tx, site))
+        theirs = [
+            b
+            for b in sorted(m.bookings(site).values(), key=lambda b: b.id)
+            if b.status == "confirmed" and (b.start < mine[b.resource_id]) == (m.side == "hub") and b.start > self.w.now() // 900 + 20
+            and (sale := self.o.sales.get(b.id)) is not None and sale.firm and not sale.group
+        ]  # fmt: skip
+
+        def run(tx) -> None:
+            for b in theirs[:rows]:
+                self.w.note(f"the disk of {m.name} lost {b.id}")
+                for statement in ("DELETE FROM bookings WHERE id = :b", "DELETE FROM claims WHERE ref = :b"):
+                    tx.run(statement, {"b": b.id})
+
+        if m.up:
+            m.db.write_now(run)
+
+    def second_machine(self, action: Action) -> None:
+        """From now on the hub calls a sale confirmed when another machine holds it (loss-7); here that is the site."""
+        self.two_machines = True
+        for hub in self.w.hubs:
+            hub.desk.second_machine = True
 
     async def lose_disk(self, action: Action, site: str, returns: bool) -> None:
         """The box is stolen, or its disk dies; a new one adopts the facility. The old box may turn up again: then nobody knows that it is off."""
@@ -164,12 +236,20 @@ class Fate:
         """The box that was replaced is plugged in again, sells what it believes to be its own, and hears of its successor."""
         for stray in [s for s in self.w.strays if isinstance(s, Site) and s.site_id == site and not s.up]:
             await self.w.start(stray)
-            for n in range(6):
-                await self._old_sale(stray, action, n)
+            heard_s = 0.0
+            for n in range(10):
+                sold = await self._old_sale(stray, action, n)
+                if sold and heard_s >= 3:
+                    self.o.breach(f"the box of {site} that was replaced has heard the hub for {heard_s:.0f} s and sells {sold}")
                 await asyncio.sleep(1.5)
+                heard_s = heard_s + 1.5 if stray.hears() and self._enrolled(site) else 0.0
 
-    async def _old_sale(self, stray: Site, action: Action, n: int) -> None:
-        """Somebody buys at the old box's kiosk. Told to the oracle as any other sale."""
+    def _enrolled(self, site: str) -> bool:
+        """Whether the hub follows the new box by now."""
+        return self.w.hub.read(lambda tx: boxes.enrolled(tx, site))[1] == self.w.sites[site].box_id
+
+    async def _old_sale(self, stray: Site, action: Action, n: int) -> str:
+        """Somebody buys at the old box's kiosk. Told to the oracle as any other sale. Returns its id where it was sold."""
         from tests.simulation.oracle import Sale
 
         start = int(self.w.now() // 1800 + 1 + n % 4) * 2
@@ -181,21 +261,31 @@ class Fate:
             outcome = await stray.kit.bookings.book(ask, STAFF)
         except (Refused, Dead) as no:
             self.w.note(f"old box: {no!r}")
-            return
+            return ""
         if outcome.booking.status == "confirmed":
             self.o.told_confirmed(booking_id, bay, start, start + 4)
             self.w.note(f"old box sold {booking_id}")
+            return booking_id
+        return ""
 
     def _lose(self, m: Books, before: Disk, after: Disk | None) -> None:
         """loss-3: which promises were on this disk alone. The truth is looked up before anything else happens."""
+        self.closed_since.pop(m.name.removesuffix("-new"), None)  # the hours that were stated there are gone with it
+        self.o.newest.pop(m.name, None)  # its records are gone, and it can remember no later moment
         others = [x for x in self.w.machines if x is not m and x.disk is not before]
         kept = [Books_of(after)] if after is not None else []
         for sale in self.o.sales.values():
-            if not sale.told or sale.ended or sale.lost_with_disk:
+            if not sale.told or sale.lost_with_disk:
                 continue
             known = [b for reader in (*others, *kept) if (b := reader.booking(sale.id)) is not None]
+            if sale.ended:
+                sale.end_lost = sale.end_lost or all(b.status == "confirmed" for b in known)
+                continue
             if not any(b.status in HAD for b in known) and m.booking(sale.id) is not None:
                 sale.lost_with_disk = True
+                sale.gone = isinstance(m, Site) and m.booking(sale.id).seller == "site" and not sale.override
+                if self.two_machines and isinstance(m, Hub):
+                    self.o.breach(f"{sale.id} was called confirmed by the hub, and no second machine had it when the hub's disk was lost")
                 self.o.count["lost_with_disk"] += 1
                 self.w.note(f"lost with the disk of {m.name}: {sale.id}")
 

@@ -6,6 +6,9 @@ from shared.ledger import lines
 from tests.simulation.oracle import Oracle
 from tests.world import World
 
+#: about how long ago the last look was
+GLANCE_S = 2.0
+
 
 class Glance:
     """`look()` returns sentences of what is wrong now."""
@@ -14,8 +17,9 @@ class Glance:
         self.w, self.o = world, oracle
         self._site_lines: dict[str, dict[str, int]] = {}
         self._hub_lines: dict[str, dict[str, int]] = {}
-        self._dark_since: dict[str, float] = {}
         self._boxes: dict[str, str] = {}
+        #: site -> since when its clock and the hub's have been more than a minute apart
+        self._apart_since: dict[str, float] = {}
 
     def look(self) -> list[str]:
         out: list[str] = []
@@ -37,6 +41,9 @@ class Glance:
             for name, now, before in (("site", at_site, self._site_lines.get(site_id, {})), ("hub", at_hub, self._hub_lines.get(site_id, {}))):
                 out += [f"the line of {r} fell at the {name}" for r, line in now.items() if line < before.get(r, 0)]
             out += self._released_in_the_dark(site_id, at_hub)
+            out += self._released_by_a_wrong_clock(site_id, at_hub)
+        else:
+            self._apart_since.pop(site_id, None)
         self._boxes[site_id] = box
         self._site_lines[site_id], self._hub_lines[site_id] = at_site, at_hub
         out += self._too_far(site_id, at_hub)
@@ -52,25 +59,28 @@ class Glance:
         both = (self.w.hub.stream(site_id), self.w.sites[site_id].stream(site_id))
         return any(s is None or s.fenced or s.repair or s.closed for s in both)
 
-    def _cut(self, site_id: str) -> bool:
-        line = self.w.network._lines.get(self.w.sites[site_id].client)
-        return line is not None and line.cut_to_broker and line.cut_from_broker
-
     def _released_in_the_dark(self, site_id: str, at_hub: dict[str, int]) -> list[str]:
         """While nobody can hear anybody, nothing is heard, and no line moves."""
-        now = self.w.loop.time()
-        if not self._cut(site_id):
-            self._dark_since.pop(site_id, None)
-            return []
-        since = self._dark_since.setdefault(site_id, now)
-        if now - since < self.w.limits.link_silence_s + 2:
+        dark_s = self.w.dark_for(site_id)
+        if dark_s < self.w.limits.link_silence_s + 2 + GLANCE_S:
             return []
         out = []
         if self.w.hub.hears(site_id):
-            out.append(f"the hub believes that it hears {site_id}, which has been cut off for {now - since:.0f} s")
+            out.append(f"the hub believes that it hears {site_id}, which has been cut off for {dark_s:.0f} s")
         before = self._hub_lines.get(site_id, {})
         out += [f"the line of {r} rose in a cut" for r, line in at_hub.items() if line > before.get(r, line)]
         return out
+
+    def _released_by_a_wrong_clock(self, site_id: str, at_hub: dict[str, int]) -> list[str]:
+        """clock-1: two clocks that differ by more than a minute are known to, or nobody is heard, after one silence of the link."""
+        limits, now = self.w.limits, self.w.loop.time()
+        if abs(self.w.hub.clock.skew_s - self.w.sites[site_id].clock.skew_s) < limits.skew_stop_s + 10:
+            self._apart_since.pop(site_id, None)
+            return []
+        if now - self._apart_since.setdefault(site_id, now) < limits.link_silence_s + limits.hello_every_s + GLANCE_S:
+            return []
+        before = self._hub_lines.get(site_id, {})
+        return [f"the line of {r} rose by a clock that differs" for r, line in at_hub.items() if line > before.get(r, line)]
 
     def _too_far(self, site_id: str, at_hub: dict[str, int]) -> list[str]:
         """terr-2: never past the constant by the hub's clock, which may have been ahead; a repair where both were fenced goes as far."""

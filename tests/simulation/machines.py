@@ -168,9 +168,6 @@ class SimDoors:
 
     async def stop(self) -> None: ...
 
-    def clock_skew_s(self) -> float | None:
-        return None
-
     async def doors(self) -> list:
         return []
 

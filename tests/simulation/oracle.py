@@ -33,6 +33,10 @@ class Sale:
     replaces: str = ""
     came: bool = False
     lost_with_disk: bool = False
+    #: it was the site's own sale, and went with the site's disk: nobody sells there before people have stated what was sold (loss-4)
+    gone: bool = False
+    #: its cancellation was on that disk only: the booking may come back, which costs nobody a bay
+    end_lost: bool = False
     group: bool = False
 
     @property
@@ -51,6 +55,8 @@ class Oracle:
     taken: dict[tuple[str, int], list[str]] = field(default_factory=dict)
     double: set[tuple[str, int]] = field(default_factory=set)
     asked_cancel: set[str] = field(default_factory=set)
+    #: machine -> the latest moment of its clock before somebody set it: its books have records from about then
+    newest: dict[str, float] = field(default_factory=dict)
 
     # ---- what people say and hear
     def wants(self, sale: Sale) -> None:
@@ -76,6 +82,8 @@ class Oracle:
             for other in [i for i in there if self.sales[i].firm and i != sale.id]:
                 self.double.add((resource, slot))
                 self.breach(f"{resource} at slot {slot} was sold twice: to {other} and to {sale.id}, both told that it is confirmed")
+            for other in [i for i in there if self.sales[i].gone and not (self.sales[i].touched or self.sales[i].ended)]:
+                self.breach(f"{resource} at slot {slot} was sold to {sale.id}, and nobody had stated yet what the lost disk had sold: {other}")
             there.append(sale.id)
 
     def told_seat(self, booking_id: str, resource: str) -> None:
@@ -122,7 +130,8 @@ class Oracle:
                 continue
             status, both = found.get(sale.id, ("", False))
             if status != "confirmed" or not both:
-                lost.append(f"{sale.id} ({sale.resource} {sale.start}-{sale.end}, sold by {sale.side}) is {status or 'unknown'}{'' if both else ', not in both books'}")
+                where = "" if both else ", not in both books"
+                lost.append(f"{sale.id} ({sale.resource} {sale.start}-{sale.end}, sold by {sale.side}) is {status or 'unknown'}{where}")
         lost += self._orders_lost(found)
         return lost
 
@@ -141,6 +150,16 @@ class Oracle:
                 states = {s.id: found.get(s.id, ("unknown", False))[0] for s in chain}
                 out.append(f"order {order} was changed, never cancelled, and has no booking left: {states}")
         return out
+
+    def judge_ghosts(self, found: dict[str, tuple[str, bool]]) -> list[str]:
+        """own-4: whoever was told "cancelled" holds nothing more of that order, but for what a guest came for."""
+        ended = {s.order for s in self.sales.values() if s.ended and not s.group}
+        hurt = {s.order for s in self.sales.values() if s.lost_with_disk or s.end_lost or s.came}
+        return [
+            f"order {s.order} was cancelled, and {s.id} still stands"
+            for s in self.sales.values()
+            if s.order in ended - hurt and found.get(s.id, ("", False))[0] == "confirmed"
+        ]
 
     def judge_double(self, live: dict[str, tuple[str, int, int]]) -> list[str]:
         """`live`: every booking that counts at the end (firm by what was told, or confirmed by its owner's books after a change), with its

@@ -9,12 +9,13 @@ from typing import Any
 
 from cloud_hub.services.booking import Ask as HubAsk
 from shared.errors import Refused
-from shared.ledger import records
+from shared.ledger import claims, records, secured
+from shared.ledger.clock_trust import KEEP_EVERY_S
 from shared.ledger.frontdesk import Part
 from shared.model import Block, Booking, Interval
 from site_agent.services.booking import Ask as SiteAsk
 from site_agent.services.people import KIOSK_RIGHTS, ROLES, Asker
-from tests.simulation.machines import Hub, Site
+from tests.simulation.machines import Books, Hub
 from tests.simulation.oracle import Oracle, Sale
 from tests.simulation.schedule import Action
 from tests.world import Dead, World
@@ -92,11 +93,24 @@ class People:
         else:
             ask = self._site_ask(ids[0], site, bays[0], start, slots, who, hold_id=hold_id)
         self.asks[action.no] = ask
-        return await self._book(action, site, how, ask)
+        dark_s = self.w.dark_for(site)
+        machine = self._hub(action) if how in ("web", "api") else self.w.sites[site]
+        kept = [] if hold is not None or len(ids) > 1 else self._kept(machine, self.o.sales[ids[0]])
+        behind_s, known = self._behind(machine), self.o.sales[ids[0]].told
+        said = await self._book(action, site, how, ask)
+        if not known:
+            self._over(machine, self.o.sales[ids[0]], kept, min(behind_s, self._behind(machine)))
+        patient = self.w.hub.up and self.w.hub.desk.second_machine  # its guest waits for the other machine, whatever the link does
+        if not patient and dark_s > self.w.limits.link_silence_s + 2 and any(word in said for word in WAITS[:2]):
+            self.o.breach(f"{ids[0]} was asked into a cut of {dark_s:.0f} s, and its guest is kept waiting")
+        return said
 
     async def _book(self, action: Action, site: str, how: str, ask: Any) -> str:
         if how in ("web", "api"):
-            booked = await self._hub(action).services.bookings.book(ask)
+            hub = self._hub(action)
+            booked = await hub.services.bookings.book(ask)
+            if booked.fresh and len(booked.made) == 1 and booked.made[0].booking.seller == "hub":
+                self._numbered(hub, booked.made[0].booking)
             for seen in booked.made:
                 self._heard(seen.booking)
             return ", ".join(f"{s.booking.id} {s.booking.status}" for s in booked.made)
@@ -108,6 +122,43 @@ class People:
             booking_id=booking_id, resource_id=f"{site}.box-{bay}", start=self._slot(start), end=self._slot(start + slots),
             name=f"Testa Birdie {who}", email=f"testa{who}@example.test", **more,
         )  # fmt: skip
+
+    def _numbered(self, hub: Hub, b: Booking) -> None:
+        """pass-1: looked at in the moment of the sale, before anything else can have been applied."""
+        sql = "SELECT id FROM bookings WHERE site_id = :s AND sale_no >= :n AND id != :i LIMIT 1"
+        at_once = b.status == "confirmed" and not hub.desk.second_machine
+        row = hub.read(lambda tx: tx.one(sql, {"s": b.site_id, "n": b.sale_no, "i": b.id})) if at_once else None
+        if row is not None:
+            self.o.breach(f"{b.id} was sold under number {b.sale_no}, which is not above that of {row[0]}, known to the seller")
+
+    def _kept(self, machine: Books, sale: Sale) -> list[str]:
+        """For whom or what these books keep the slots that somebody asks for: blocks, and guests who wait for their bay (block-1, block-2)."""
+        if not machine.up:
+            return []
+
+        def run(tx) -> list[str]:
+            blocks = records.blocks_over(tx, sale.resource, sale.start, sale.end)
+            waiting = claims.displaced_at(tx, sale.resource, Interval(sale.start, sale.end))
+            return [f"block {k.id}" for k in blocks] + [f"displaced guest of {b.id}" for b in waiting if b.status == "confirmed" and b.id != sale.id]
+
+        return machine.read(run)
+
+    def _behind(self, machine: Books) -> float:
+        """By how much its clock stands behind what the box must remember of its own records; 0 or less where it does not."""
+        remembered = self.o.newest.get(machine.name, 0.0) - self.w.limits.clock_behind_s - KEEP_EVERY_S - 5
+        return remembered - machine.clock.now()
+
+    def _over(self, machine: Books, sale: Sale, kept: list[str], behind_s: float) -> None:
+        """A new sale over what was kept before and is still: the slot had been freed, and did not go to whom it belongs. And clock-2: nobody
+        sells by a clock that stands behind the seller's own records."""
+        b = machine.booking(sale.id) if sale.told and not sale.override else None
+        if b is None or b.seller != machine.side or b.status != "confirmed":
+            return
+        if behind_s > 0:
+            self.o.breach(f"{sale.id} was sold by the clock of {machine.name}, {behind_s:.0f} s further behind its records than is allowed")
+        over = sorted(set(kept) & set(self._kept(machine, sale)))
+        if over:
+            self.o.breach(f"{sale.id} was sold at the {machine.side} on {sale.resource} over the {over[0]}")
 
     def _heard(self, b: Booking) -> None:
         if b.status == "confirmed" and b.id in self.o.sales:
@@ -319,7 +370,7 @@ class People:
         machine = self.w.hub if sale.side == "hub" else self.w.sites[sale.site]
         b = machine.db.read(lambda tx: records.booking(tx, sale.id)) if machine.up else None
         if b is not None:
-            self._heard(b)
+            self._heard(machine.db.read(lambda tx: secured.told(tx, machine.desk, b)))
 
     async def attend(self, action: Action, of: int, state: str) -> str:
         found = self.tickets.get(of)

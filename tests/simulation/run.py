@@ -15,18 +15,19 @@ from typing import Any
 
 import msgspec
 
-from shared.ledger import records
 from shared.ledger.desk import Limits
 from tests import invariants
 from tests.simtime import simulate
 from tests.simulation.fate import Fate
 from tests.simulation.glance import Glance
 from tests.simulation.oracle import Oracle
+from tests.simulation.papers import Papers
 from tests.simulation.people import People
 from tests.simulation.schedule import Schedule
 from tests.world import Dead, World
 
-FATE = frozenset({"pass", "weather", "cut", "heal", "crash", "broker", "replay", "skew", "backup", "restore", "lose_disk", "old_box_wakes"})
+FATE = frozenset({"pass", "weather", "cut", "heal", "crash", "broker", "replay", "skew", "backup", "restore", "rewind", "rot", "lose_disk",
+                  "old_box_wakes", "hours", "second_machine"})  # fmt: skip
 GLANCE_EVERY_S, LOOK_EVERY_S = 1.5, 40.0
 
 
@@ -188,7 +189,8 @@ class _Day:
         lost = o.judge_lost(found)
         o.count["lost"] = len(lost)
         twice = o.judge_double(live)
-        wrong = [*twice, *lost, *o.breaches, *w.failures, *self._papers()]
+        papers = Papers(w, o, self.fate.closed_since)
+        wrong = [*twice, *lost, *o.judge_ghosts(found), *o.breaches, *w.failures, *papers.wrong()]
         return wrong[0] if wrong else problem
 
     def _last_news(self) -> None:
@@ -216,21 +218,6 @@ class _Day:
                     a = site.attendance(b.id)
                     live[b.id] = a.seat if a is not None and a.seat else b.resource_id, b.start, b.end
         return found, live
-
-    def _papers(self) -> list[str]:
-        """Money adds up, and no PIN opens for two."""
-        out = []
-        for site_id, site in self.w.sites.items():
-            pins: dict[str, str] = {}
-            for b in sorted(site.bookings(site_id).values(), key=lambda b: b.id):
-                if b.price is not None and sum(line.cents for line in b.price.lines) != b.price.total_cents:
-                    out.append(f"the lines of {b.id} do not add up to its price")
-                if b.status != "confirmed" or not b.pin:
-                    continue
-                other = pins.setdefault(b.pin, b.id)
-                if other != b.id:
-                    out.append(f"{b.id} and {other} have the same PIN at {site_id}")
-        return out
 
     async def close(self) -> None:
         for task in (*self.doing, *self.fate.tasks):

@@ -60,11 +60,24 @@ def from_json(text: bytes | str) -> Schedule:
 
 
 def draw(seed: int, *, wishes: int = WISHES) -> Schedule:
-    """The day of this seed."""
-    return _Drawing(seed).day(wishes)
+    """The day of this seed: an ordinary one, or one of a theme (`themes.theme_of`)."""
+    from tests.simulation import themes  # themes know the drawing
+
+    theme = themes.theme_of(seed)
+    drawing = Drawing(seed)
+    if theme:
+        drawing.bays = 4
+        themes.THEMES[theme](drawing)
+    else:
+        drawing.ordinary(wishes)
+    return drawing.schedule(themes.SETTINGS.get(theme, {}))
 
 
-class _Drawing:
+class Drawing:
+    """A day while it is being drawn: what is entered with `add`, and the randomness of its seed."""
+
+    sites = SITES
+
     def __init__(self, seed: int):
         self.seed, self.rng = seed, random.Random(f"day/{seed}")
         self.actions: list[Action] = []
@@ -72,22 +85,29 @@ class _Drawing:
         self.bays = self.rng.choice((4, 6, 8, 8))
 
     # ---- the day
-    def day(self, wishes: int) -> Schedule:
+    def ordinary(self, wishes: int, *, disks: bool = False) -> None:
+        """People, the house and fate, each by its own share. `disks`: a disk is lost or put back, as on a tenth of the days by themselves."""
         self._clock()
         for _ in range(wishes):
             self._wish()
         self._house()
-        self._fate()
+        self._fate(disks)
+
+    def schedule(self, limits: dict[str, Any]) -> Schedule:
         self.actions.sort(key=lambda a: (a.at, a.no))
         rng = self.rng
+        named = {"batch_max": rng.choice((1, 3, 256, 256)), "pin_lease": rng.choice((10, 30, 60)), "pin_floor": 8,
+                 "release_ahead_max_s": rng.choice((49, 49, 72)) * 3600}  # fmt: skip
         settings = {
             "sites": list(SITES),
             "bays": self.bays,
             "replicas": 2 if self.seed % 10 == 7 else 1,
-            "limits": {"batch_max": rng.choice((1, 3, 256, 256)), "pin_lease": rng.choice((10, 30, 60)), "pin_floor": 8,
-                       "release_ahead_max_s": rng.choice((49, 49, 72)) * 3600},
-        }  # fmt: skip
+            "limits": named | limits,
+        }
         return Schedule(seed=self.seed, settings=settings, actions=self.actions)
+
+    def site(self) -> str:
+        return self.rng.choice(SITES)
 
     def add(self, at: float, kind: str, **what: Any) -> int:
         no = len(self.actions)
@@ -197,7 +217,7 @@ class _Drawing:
         self.add(when, "check_in", of=no, how=rng.choices(("pass", "pin", "staff"), (45, 30, 25))[0])
         if rng.random() < 0.15:
             self.add(when + rng.uniform(0.1, 4), "attend", of=no, state=rng.choice(("completed", "no_show", "")))
-        if rng.random() < 0.08:
+        if rng.random() < 0.15:
             self._change(no, when, rng.choice(("cancel", "move", "extend")), what)
 
     # ---- the house
@@ -218,7 +238,7 @@ class _Drawing:
             self.add(at + rng.random(), "queue", site=rng.choice(SITES))
 
     # ---- fate
-    def _fate(self) -> None:
+    def _fate(self, disks: bool) -> None:
         """Network, machines, disks, clocks. Every kind of misfortune has its own share of the days."""
         rng = self.rng
         for _ in range(rng.randint(2, 6)):
@@ -239,13 +259,17 @@ class _Drawing:
             machine = rng.choice(("hub", *SITES))
             self.add(at, "skew", machine=machine, s=rng.choice((-400, -61, -8, -2, 3, 20, 90, 900)))
             self.add(at + rng.uniform(5, 30), "skew", machine=machine, s=0)
-        self._disks()
+        if rng.random() < 0.25:
+            self.add(rng.uniform(5, LASTS_S - 30), "hours", site=rng.choice(SITES))
+        self._disks(disks)
 
     def _cut(self) -> None:
         rng = self.rng
         site, at = rng.choice(SITES), rng.uniform(3, LASTS_S - 25)
         lasts = rng.choice((1, 4, 12, 20, 40))
         self.add(at, "cut", site=site, way=rng.choice(("both", "both", "both", "to_broker", "from_broker")), noticed=rng.random() < 0.6)
+        if lasts > 12 and rng.random() < 0.5:  # the broker plays old hellos into the silence
+            self.add(at + rng.uniform(13, lasts), "replay", client="hub", count=40)
         if rng.random() < 0.5:  # both sides have noticed, and go on selling
             for _ in range(rng.randint(2, 8)):
                 self._dark_wish(site, at + rng.uniform(0, lasts))
@@ -256,20 +280,29 @@ class _Drawing:
         rng = self.rng
         start = 2 * (int(self.wall(at) // 1800) + 1 + rng.randint(0, 9))
         what = {"site": site, "how": rng.choice(("web", "staff", "kiosk")), "start": start, "slots": 4, "who": rng.randrange(4000)}
-        no = self.add(at, "book", **what, bays=[rng.randint(1, self.bays)])
+        bay = rng.randint(1, self.bays)
+        if rng.random() < 0.15:  # staff sell what the web sells in the same hour
+            self.add(at + rng.uniform(-2, 2), "override", site=site, bay=bay, start=start, slots=4, who=rng.randrange(4000))
+        no = self.add(at, "book", **what, bays=[bay])
         if rng.random() < 0.4:
             self._change(no, at, rng.choice(("cancel", "move")), what)
         if rng.random() < 0.7:
             self._visit(no, what)
 
-    def _disks(self) -> None:
+    def _disks(self, forced: bool) -> None:
         """A disk that is lost, or put back as it was; a box that was replaced and wakes."""
         rng = self.rng
-        kind = rng.choices(("none", "restore_site", "restore_hub", "adopt", "restore_both"), (90, 4, 3, 3, 1))[0]
+        kind = rng.choices(("none", "restore_site", "restore_hub", "adopt", "restore_both"), (0 if forced else 90, 4, 3, 3, 1))[0]
         site = rng.choice(SITES)
         at = rng.uniform(30, LASTS_S - 45)
         if kind == "none":
             return
+        if rng.random() < 0.6:  # in a cut: what is sold is on one disk only, and what comes after is sold unheard
+            began, ends = at - rng.uniform(6, 14), at + rng.uniform(1, 14)
+            self.add(began, "cut", site=site, way="both", noticed=True)
+            for _ in range(rng.randint(6, 14)):
+                self._dark_wish(site, rng.uniform(began, ends))
+            self.add(ends, "heal", site=site)
         if kind == "adopt":
             returns = rng.random() < 0.6
             self.add(at, "lose_disk", site=site, returns=returns)

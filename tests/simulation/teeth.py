@@ -31,12 +31,17 @@ class Bite(msgspec.Struct, kw_only=True):
     took_s: float = 0.0
 
 
+def needs_disks(guard: str) -> bool:
+    """The guards of loss stand by until a disk is lost or put back."""
+    return GUARDS[guard][0].startswith("loss") or guard in ("chain_continues", "merge_keeps_cancelled")
+
+
 def bite(guard: str, first: int, days: int, within_s: float) -> Bite:
     """Days without the guard until one fails."""
-    began = time.monotonic()
+    began, disks = time.monotonic(), needs_disks(guard)
     for n in range(days):
         seed = first + n
-        failure = play(msgspec.structs.replace(draw(seed), without=[guard])).failure
+        failure = play(msgspec.structs.replace(draw(seed, disks=disks), without=[guard])).failure
         took = time.monotonic() - began
         if failure:
             return Bite(name=guard, found_seed=seed, harm=failure[:200], days=n + 1, took_s=round(took, 1))
@@ -64,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{one.name:28} {where:12} {one.days:4} days {one.took_s:6.1f} s  {one.harm[:100]}", flush=True)
     build = Path("build")
     build.mkdir(exist_ok=True)
-    body = {"guards": [{"name": b.name, "found_seed": b.found_seed, "harm": b.harm, "days": b.days} for b in found]}
+    body = {"guards": [{"name": b.name, "found_seed": b.found_seed, "harm": b.harm, "days": b.days, "disks": needs_disks(b.name)} for b in found]}
     (build / "teeth.json").write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=1) + b"\n")
     good = sum(b.found_seed is not None for b in found)
     print(f"{good} of {len(found)} guards are missed when they are gone")

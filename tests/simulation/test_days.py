@@ -52,7 +52,7 @@ def test_the_table_in_the_readme_is_written_between_its_marks():
         "site_days": 2000, "seeds": [1, 2000], "commit": "abc1234", "sales": 200_000, "changes": 40_000, "check_ins": 60_000, "cuts": 2500,
         "crashes": 1500, "restores": 150, "double_sales": 0, "lost": 0, "lost_with_disk": 12,
     }  # fmt: skip
-    text = readme.written(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter", summary)
-    assert text.startswith("before") and text.endswith("after") and "old" not in text
+    text = readme.written(f"before\n{readme.BEGIN}\nyesterday\n{readme.END}\nafter", summary)
+    assert text.startswith("before") and text.endswith("after") and "yesterday" not in text
     assert "| site-days | 2,000 (5.5 site-years) |" in text and "commit abc1234" in text
     assert readme.written("no marks", summary) == "no marks"

@@ -16,7 +16,7 @@ from shared.ledger import boxes, lines, records, repair, streams
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
 from site_agent.ports import DoorCredential
 from site_agent.services.door_witness import FOUND, DoorWitness
-from tests.site_agent.site_world import FRONT, NOON, SITE, SiteWorld, away, code_of, opened
+from tests.site_agent.site_world import FRONT, NOON, SITE, SiteWorld, away, code_of
 
 BOX_1 = f"{SITE}.box-1"
 TOKEN = "testing-token-7d1f"
@@ -71,6 +71,23 @@ async def test_a_fenced_site_says_so_to_staff_programs_and_guests_and_lets_guest
     page = (await screen.get("/kiosk/book")).text
     assert "this system is being repaired" in page and "902-555-0100" in page and "bay-card" not in page
     assert (await world.kiosk.post("/api/check-in", {"code": booking["pin"]})).status_code == 200
+
+
+async def test_while_a_hub_that_was_set_back_is_repaired_the_site_sells_on_and_says_so(world):
+    screen = await world.screen()
+    at_site(world, lambda tx, desk: tx.run("UPDATE streams SET repair = '1.anew', closed = 1, stopped = 'a repair is under way'"))
+    [(code, text)] = await told(world)
+    assert code == "recovery_repairing" and "goes on selling" in text and "nothing is sold" not in text
+    assert (await world.kiosk.post("/api/bookings", world.wish(2, 2))).status_code == 201
+    page = (await screen.get("/kiosk/book")).text
+    assert "bay-card" in page and "being repaired" not in page
+
+
+async def test_a_site_whose_hub_is_repaired_goes_on_selling_and_says_why_the_far_times_wait(world):
+    world.db.write_now(lambda tx: tx.run("UPDATE streams SET repair = '1.epoch', stopped = 'a repair is under way'"))
+    [alarm] = [one for one in (await panels(world))["alarms"] if one["code"] == "recovery_repairing"]
+    assert not alarm["bad"] and "goes on selling its own times" in alarm["text"]
+    assert (await world.kiosk.post("/api/bookings", world.wish(1, 2))).status_code == 201
 
 
 async def test_a_retired_box_says_so_and_asks_for_no_word(world):
@@ -308,4 +325,4 @@ async def test_a_sale_told_to_nobody_before_the_disk_was_put_back_is_found_on_th
     assert (found.start, found.end, found.status) == (NOON // 900 + 8, NOON // 900 + 12, "confirmed")
     await w.kit.credentials.settle()
     [after] = emulator.box.visitors.visitors.values()
-    assert after.pin == before.pin == lost["pin"] and after.id == before.id
+    assert (after.id, after.pin_hash) == (before.id, before.pin_hash) and after.pin_hash == emulator.box.visitors._hash(lost["pin"])

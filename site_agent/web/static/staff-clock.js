@@ -13,7 +13,7 @@
     if (bar.hidden || (shown === text && bar.dataset.at === String(Math.floor(clock.now_at / 60)))) return;
     shown = text;
     bar.dataset.at = String(Math.floor(clock.now_at / 60));
-    bar.replaceChildren(clock.why ? doubt(clock, later) : "", mark.trouble ? h("p.fine", {}, mark.trouble) : "");
+    bar.replaceChildren(clock.why ? doubt(clock, later) : "", mark.trouble ? h("p.notice", {}, mark.trouble) : "");
   };
 
   function doubt(clock, later) {
@@ -23,9 +23,8 @@
       Club.say("The time is confirmed. This facility sells again.");
       later();
     })(event));
-    return h("div", {},
-      h("p", {}, h("strong", {}, "Nothing can be sold until the time is confirmed. "), clock.why),
-      h("p", {}, "Check-in and doors work as always. This box believes it is ", h("strong", {}, day.format(new Date(clock.now_at * 1000))), "."),
+    return h("div.notice.bad", {},
+      h("p", {}, h("strong", {}, "Nothing can be sold until the time is confirmed. "), clock.why, h("span.fine", {}, "Check-in and doors work as always. This box believes it is: ", h("strong", {}, day.format(new Date(clock.now_at * 1000))))),
       Club.may("book") ? button : null, error);
   }
 })();

@@ -68,7 +68,7 @@
       conflicts(all.conflicts, all.credentials, all.halts);
       doors(all.doors);
       Club.spares(all.spare_pins, all.doors, later);
-      link(all.link);
+      link(all.link, all.recovery);
       Club.time(all.clock, all.mark, later);
       Club.drill(all.drill, all.link, later);
       backups(all.backups);
@@ -85,7 +85,7 @@
     box.dataset.told = told;
     box.hidden = !list.length;
     box.replaceChildren(...list.map((one) => h(`div.notice${one.bad ? ".bad" : ""}`, { "data-alarm": one.code },
-      h("p", {}, one.text, one.runbook ? h("span.fine", {}, ` What to do: the runbook “${one.runbook}”.`) : ""), Club.recovery(one.code, recovery, later))));
+      h("p", {}, one.text, one.runbook ? h("span.fine", {}, `What to do: the runbook “${one.runbook}”.`) : ""), Club.recovery(one.code, recovery, later))));
   }
 
   function figures(f) {
@@ -165,22 +165,22 @@
     })));
   }
 
-  function link(state) {
+  function link(state, recovery) {
     const up = state.link === "up", word = !state.configured ? "On its own" : up ? "Link up" : "Link dark";
     find("link-word").textContent = word;
     find("link-pill").className = `pill ${state.stopped ? "bad" : up ? "good" : "warn"}`;
     const row = (term, value) => [h("dt", {}, term), h("dd", {}, value)];
     const books = !state.books.compared_at ? "not yet" : `${Club.ago(state.books.compared_at)}: ${state.books.differing || state.books.answered_differing ? "they differ, being mended" : "the same"}`;
     find("link").replaceChildren(h("h2", {}, "Booking centre"), state.doubtful.length ? h("div.notice.bad", { role: "alert" }, h("p", {}, "This facility and the booking centre do not say the same of these bookings. Please call the booking centre and compare:"), h("ul.list", {}, state.doubtful.map((id) => h("li", {}, h("button.link", { onclick: () => Club.openBooking(id) }, id))))) : "", state.stopped ? h("p.notice.bad", {}, `The link stands still and needs a person: ${state.stopped}`) : "",
-      h("p", {}, !state.configured ? "No broker is configured; this facility sells on its own." : up ? "Heard and answering." : "Not heard. Near times are sold here as always; far ones must wait or be overridden."),
+      h("p", {}, !state.configured ? "No broker is configured; this facility sells on its own." : up ? "Heard and answering." : recovery.state !== "sound" ? "Not heard." : "Not heard. Near times are sold here as always; far ones must wait or be overridden."),
       h("dl.facts", {}, !state.configured ? [] : row(up ? "Up since" : "Dark since", Club.ago(state.since_at)).concat(row("Last heard", Club.ago(state.heard_at)), row("Books compared", books), row("Waiting to be told", state.waiting ? `${state.waiting}, since ${Club.ago(state.waiting_since_at)}` : "nothing"), up && Math.abs(state.skew_s) > 5 ? row("Clocks differ by", `${Math.round(state.skew_s)} s`) : [])));
   }
   function backups(state) {
-    const size = `${(state.octets / 1e6).toFixed(1)} MB`, row = (term, value) => [h("dt", {}, term), h("dd", {}, value)];
-    const last = state.good_at ? `${Club.ago(state.good_at)}, ${size}` : "not yet";
-    const tried = !state.drill_at ? "not yet" : state.drill_good_at === state.drill_at ? `${Club.ago(state.drill_at)}: good, ${state.drill_bookings} bookings` : `${Club.ago(state.drill_at)}: failed`;
+    const size = `${(state.octets / 1e6).toFixed(1)}\u00a0MB`, row = (term, value) => [h("dt", {}, term), h("dd", {}, value)];
+    const last = state.good_at ? Club.ago(state.good_at) : "not yet";
+    const tried = !state.drill_at ? "not yet" : state.drill_good_at === state.drill_at ? `${Club.ago(state.drill_at)}: good` : `${Club.ago(state.drill_at)}: failed`;
     find("backups").replaceChildren(h("h2", {}, "Backups"), ...state.told.map((text) => h(`p.${state.configured ? "notice" : "fine"}${state.status === "failing" ? ".bad" : ""}`, {}, text)),
-      state.configured ? h("dl.facts", {}, row("Last backup", last).concat(row("Last restored to check", tried))) : "");
+      state.configured ? h("dl.facts", {}, row("Last backup", last).concat(state.good_at ? row("Its size", size) : [], row("Restored to check", tried), state.drill_bookings ? row("Bookings found in it", state.drill_bookings.toLocaleString("en-CA")) : [])) : "");
   }
   find("link-pill").addEventListener("click", () => find("link").scrollIntoView({ behavior: "smooth", block: "center" }));
 
