@@ -22,7 +22,7 @@ from shared.ledger.desk import Desk
 from shared.runtime import sealed
 from shared.runtime.backup import newest
 from shared.runtime.database import Tx, connect
-from shared.runtime.put_back import fetched, fresh_path, take_place
+from shared.runtime.database_put_back import fetched, fresh_path, take_place
 
 from .config import Config
 from .services.backups import open_backups

@@ -24,7 +24,7 @@ from shared.ledger.desk import Desk
 from shared.runtime import sealed
 from shared.runtime.backup import newest
 from shared.runtime.database import InlineWriter, Tx
-from shared.runtime.put_back import fetched, fresh_path, take_place
+from shared.runtime.database_put_back import fetched, fresh_path, take_place
 from site_agent.config import Loaded
 from site_agent.store import schema, spool
 

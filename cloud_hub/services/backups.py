@@ -13,7 +13,7 @@ from ..config import Config
 from ..store import schema
 
 #: what signs passes and customers' links; without them those already handed out stop working
-KEYS = ("keys/passes.key", "keys/customer-links.key")
+KEYS = ("keys/passes.key", "keys/customer-links.key", "keys/outage-pins.key")
 
 
 def open_backups(config: Config, now: Callable[[], float], books: str) -> Backups:

@@ -5,7 +5,8 @@
     load        wrk on the other core, with its own ceiling
     children    the processes that are measured: started, pinned, ended by their id
     servers     what such a process runs: the hub, the bare path, the empty handler
-    sales, days, visits, agents, drills    one measure per noun, each answering its entries
+    sales, days, visits, agents, catching, recoveries, simulated, drills    one measure per noun, each answering its entries
+    history     books with thousands of bookings, for what is measured on them
     facility    a hub, a broker, a site and an emulated controller as real processes
     results     the entries, the arithmetic behind them, the tables
     command     what is typed, and what is written

@@ -30,8 +30,8 @@ class Glance:
     def _site(self, site_id: str) -> list[str]:
         w, out = self.w, []
         site, hub = w.sites[site_id], w.hub
-        at_site = site.read(lambda tx: lines.lines_of(tx, site_id))
-        at_hub = hub.read(lambda tx: lines.lines_of(tx, site_id))
+        at_site = site.once(("lines", site_id), lambda tx: lines.lines_of(tx, site_id))
+        at_hub = hub.once(("lines", site_id), lambda tx: lines.lines_of(tx, site_id))
         box = f"{site.box_id}/{hub.box_id}"
         whole = site.up and hub.up and box == self._boxes.get(site_id, box) and not self.hurt(site_id)
         if whole:
@@ -51,7 +51,7 @@ class Glance:
             lambda tx: tx.all("SELECT body FROM outbox WHERE type = 'Released' AND site_id = :s", {"s": site_id})
         )
         waiting = [body.split('"resource_id":"')[1].split('"')[0] for (body,) in rows]
-        out += [f"two releases of {r} are under way at once" for r in set(waiting) if waiting.count(r) > 1]
+        out += [f"two releases of {r} are under way at once" for r in dict.fromkeys(waiting) if waiting.count(r) > 1]
         return out
 
     def hurt(self, site_id: str) -> bool:

@@ -13,6 +13,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 from sqlite_utils import Database as Tables
 
 from cloud_hub import app as hub_app
@@ -30,6 +31,7 @@ from shared.ledger.pump import Pump
 from shared.messages import Topics
 from shared.model import Attendance, Booking
 from shared.profiles import profile
+from shared.runtime.database import Tx
 from site_agent import app as site_app
 from site_agent.config import Loaded, load
 from site_agent.ports import Actor, Unlocked
@@ -50,6 +52,11 @@ def folder() -> Path:
     return path
 
 
+#: the same document is read again and again, in the books of both sides
+_booking = lru_cache(4096)(msgspec.json.Decoder(Booking).decode)
+_attendance = lru_cache(4096)(msgspec.json.Decoder(Attendance).decode)
+
+
 @lru_cache
 def empty(side: str) -> bytes:
     """Books with today's tables and nothing in them: migrated once per process, then copied."""
@@ -63,6 +70,19 @@ class Books(Machine):
     """What those who judge read of either side."""
 
     desk: Desk
+    #: what was read of the disk, until it is written to again: judges ask the same things over and over
+    _known: tuple[object, dict] = (None, {})
+
+    def once(self, what: object, fn):
+        """`fn(tx)`, read anew where the disk is another or has been written to since. What comes is shared: not to be changed."""
+        c = self.disk.connection
+        state = (c, c.total_changes)
+        if self._known[0] != state:
+            self._known = (state, {})
+        known = self._known[1]
+        if what not in known:
+            known[what] = self.read(fn)
+        return known[what]
 
     def prepared(self) -> None:
         """What `restore` and `adopt` do before the process begins."""
@@ -72,16 +92,24 @@ class Books(Machine):
             self.prepare = None
 
     def stream(self, site_id: str) -> streams.Stream | None:
-        return self.read(lambda tx: streams.read(tx, site_id))
+        return self.once(("stream", site_id), lambda tx: streams.read(tx, site_id))
 
     def bookings(self, site_id: str) -> dict[str, Booking]:
-        return {b.id: b for b in self.read(lambda tx: records.bookings_where(tx, "site_id = :s", {"s": site_id}))}
+        return self.once(("bookings", site_id), lambda tx: self._bookings(tx, site_id))
+
+    @staticmethod
+    def _bookings(tx: Tx, site_id: str) -> dict[str, Booking]:
+        return {b.id: b for b in (_booking(doc) for (doc,) in tx.all("SELECT doc FROM bookings WHERE site_id = :s", {"s": site_id}))}
 
     def booking(self, booking_id: str) -> Booking | None:
         return self.read(lambda tx: records.booking(tx, booking_id))
 
     def attendance(self, booking_id: str) -> Attendance | None:
-        return self.read(lambda tx: records.attendance(tx, booking_id))
+        return self.once("attendance", self._attendance).get(booking_id)
+
+    @staticmethod
+    def _attendance(tx: Tx) -> dict[str, Attendance]:
+        return {a.booking_id: a for a in (_attendance(doc) for (doc,) in tx.all("SELECT doc FROM attendance"))}
 
     def claims(self, site_id: str) -> dict[tuple[str, int], tuple[str, str]]:
         rows = self.read(lambda tx: tx.all("SELECT resource_id, slot, kind, ref FROM claims"))

@@ -161,6 +161,18 @@ class Oracle:
             if s.order in ended - hurt and found.get(s.id, ("", False))[0] == "confirmed"
         ]
 
+    def judge_twins(self, found: dict[str, tuple[str, bool]]) -> list[str]:
+        """own-4: a booking is moved once. Whoever was told of two new ones in its place holds one of them, and the other is on sale."""
+        first: dict[str, Sale] = {}
+        out = []
+        for s in self.sales.values():
+            if not (s.replaces and s.told) or s.lost_with_disk or s.came or found.get(s.id, ("", False))[0] != "confirmed":
+                continue
+            other = first.setdefault(s.replaces, s)
+            if other is not s:
+                out.append(f"{s.replaces} was moved twice, and both {other.id} and {s.id} stand")
+        return out
+
     def judge_double(self, live: dict[str, tuple[str, int, int]]) -> list[str]:
         """`live`: every booking that counts at the end (firm by what was told, or confirmed by its owner's books after a change), with its
         bay (where the guest was reseated: that one) and slots. Returns a sentence for every slot that two of them hold."""

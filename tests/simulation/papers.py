@@ -79,14 +79,14 @@ class Papers:
 
     def _overridden(self, site_id: str, found: list[Booking]) -> list[str]:
         """terr-5: an override gives way to what the hub had sold, unless its guest is in the bay."""
-        over = [b for b in found if b.override and b.status == "confirmed" and not b.displaced]
+        over = {b.id for b in found if b.override and b.status == "confirmed"}
+        seated = self.w.sites[site_id].claims(site_id)
         out = []
         for b in found:
             if not (b.displaced and b.status == "confirmed" and b.seller == "hub"):
                 continue
-            for other in over:
-                a = self.w.sites[site_id].attendance(other.id)
-                meets = other.resource_id == b.resource_id and other.start < b.end and b.start < other.end
-                if meets and (a is None or not a.state):
-                    out.append(f"{b.id}, sold on the web, gave way to the override {other.id}")
+            for other in sorted({seated.get((b.resource_id, slot), ("", ""))[1] for slot in range(b.start, b.end)} & over):
+                a = self.w.sites[site_id].attendance(other)
+                if a is None or not a.state:
+                    out.append(f"{b.id}, sold on the web, gave way to the override {other}")
         return out

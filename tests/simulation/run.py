@@ -7,10 +7,12 @@ and the books are held against each other and against the oracle. Invariant: the
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import logging
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -49,6 +51,8 @@ def play(schedule: Schedule, *, tell: Callable[[str], None] | None = None, keep_
     began, oracle = time.perf_counter(), Oracle()
     worlds: list[World] = []
     logging.disable(logging.CRITICAL)
+    _settle_memory()
+    gc.disable()  # a day makes little rubbish that is in circles; it is all taken away before the next
     try:
         failure = simulate(lambda loop: _day(loop, schedule, oracle, worlds, tell)) or ""
     except Exception as e:  # the harness or the product broke: a failure of this seed like any other
@@ -58,6 +62,7 @@ def play(schedule: Schedule, *, tell: Callable[[str], None] | None = None, keep_
 
             traceback.print_exc()
     finally:
+        gc.enable()
         logging.disable(logging.NOTSET)
     world = worlds[0] if worlds else None
     log = world.log if world else []
@@ -67,6 +72,13 @@ def play(schedule: Schedule, *, tell: Callable[[str], None] | None = None, keep_
         seed=schedule.seed, failure=failure, counts=dict(oracle.count), double_sales=len(oracle.double), lost=lost, trace=trace,
         took_s=time.perf_counter() - began, log=log if keep_log else [],
     )  # fmt: skip
+
+
+@lru_cache
+def _settle_memory() -> None:
+    """Once per process: what was there before the first day stays, and need not be looked through after each."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _day(loop, schedule: Schedule, oracle: Oracle, worlds: list[World], tell) -> str:
@@ -190,7 +202,7 @@ class _Day:
         o.count["lost"] = len(lost)
         twice = o.judge_double(live)
         papers = Papers(w, o, self.fate.closed_since)
-        wrong = [*twice, *lost, *o.judge_ghosts(found), *o.breaches, *w.failures, *papers.wrong()]
+        wrong = [*twice, *lost, *o.judge_ghosts(found), *o.judge_twins(found), *o.breaches, *w.failures, *papers.wrong()]
         return wrong[0] if wrong else problem
 
     def _last_news(self) -> None:

@@ -1,6 +1,8 @@
 """`make sim-teeth`: takes every guard of the ledger away in turn and plays days until one of them shows the harm.
 
-A simulation that finds nothing wrong with a guard missing would find nothing wrong with a bug in its place. Writes `build/teeth.json`.
+A simulation that finds nothing wrong with a guard missing would find nothing wrong with a bug in its place. A find counts only where the
+same seed keeps every promise with the guard standing; where it does not, the product has a fault, which is told and fails the run. Writes
+`build/teeth.json` after every guard, so that a run that is stopped leaves what it found. To see one: `make sim SEED=n ARGS="--without guard"`.
 """
 
 from __future__ import annotations
@@ -8,7 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -16,64 +20,116 @@ import msgspec
 from shared.ledger.desk import GUARDS
 from tests.simulation.run import play
 from tests.simulation.schedule import draw
+from tests.simulation.themes import seed_of
 
 #: the issue asks for as many
 FOUND_MIN = 25
+#: the kinds of day on which a guard has most to do ("" the ordinary one), looked at in turn; all other guards stand on ordinary days
+PLACES: dict[str, tuple[str, ...]] = {
+    "fence_holds": ("restored",),
+    "floor_holds": ("restored",),
+    "older_than_mark": ("marked",),
+    "behind_is_fenced": ("rewound",),
+    "chain_continues": ("rewound",),
+    "both_fenced_go_far": ("both",),
+    "two_machines_hold": ("witness",),
+    "trusted_clock": ("clocks",),
+    "skew_stops_release": ("clocks",),
+    "digests_resend": ("rot",),
+    "block_waits": ("hustle",),
+    "release_ahead_max": ("strip",),
+    "not_mine_is_no_answer": ("strip",),
+    "old_box_retires": ("old_box",),
+    "repair_takes_max": ("disks",),
+    "newer_document": ("disks", "dark"),
+    "merge_keeps_cancelled": ("restored", "disks"),
+    "displaced_first": ("hustle", ""),
+    "override_yields": ("dark", ""),
+    "owner_only": ("dark", ""),
+    "release_needs_fresh_link": ("dark", ""),
+    "release_stops_at_untold": ("strip", ""),
+    "owed_stays_owed": ("disks",),
+    "new_hub_is_vouched": ("disks",),
+}
+#: guards of what the world does not have: these come last, and nobody need wait for them
+ELSEWHERE = ("one_hub", "must_understand_stops", "outage_pin_once", "outage_pin_revoked_on_release", "breach_halts", "lines_only_rise")
 
 
 class Bite(msgspec.Struct, kw_only=True):
-    """What came of one guard. `found_seed` is null where no day showed the harm."""
+    """What came of one guard. `found_seed` is null where no day showed the harm; `faults`: seeds that fail with the guard standing, too."""
 
     name: str
     found_seed: int | None = None
     harm: str = ""
     days: int = 0
     took_s: float = 0.0
+    faults: list[str] = []
 
 
-def needs_disks(guard: str) -> bool:
-    """The guards of loss stand by until a disk is lost or put back."""
-    return GUARDS[guard][0].startswith("loss") or guard in ("chain_continues", "merge_keeps_cancelled")
+def seeds(guard: str, first: int) -> Iterator[int]:
+    """The days to look at, without an end: of each of the guard's kinds in turn."""
+    n = first
+    while True:
+        for theme in PLACES.get(guard, ("",)):
+            yield seed_of(theme, n)
+        n += 1
 
 
 def bite(guard: str, first: int, days: int, within_s: float) -> Bite:
-    """Days without the guard until one fails."""
-    began, disks = time.monotonic(), needs_disks(guard)
-    for n in range(days):
-        seed = first + n
-        failure = play(msgspec.structs.replace(draw(seed, disks=disks), without=[guard])).failure
-        took = time.monotonic() - began
-        if failure:
-            return Bite(name=guard, found_seed=seed, harm=failure[:200], days=n + 1, took_s=round(took, 1))
-        if took > within_s:
+    """Days without the guard until one fails that is a good day with it."""
+    began, found = time.monotonic(), Bite(name=guard)
+    for seed in islice(seeds(guard, first), days):
+        day = draw(seed)
+        failure = play(msgspec.structs.replace(day, without=[guard])).failure
+        found.days, found.took_s = found.days + 1, round(time.monotonic() - began, 1)
+        if failure and (standing := play(day).failure):
+            found.faults.append(f"seed {seed}: {standing[:300]}")
+        elif failure:
+            found.found_seed, found.harm = seed, failure[:200]
             break
-    return Bite(name=guard, days=n + 1, took_s=round(time.monotonic() - began, 1))
+        if found.took_s > within_s:
+            break
+    return found
+
+
+def order(guards: list[str]) -> list[str]:
+    """The cheap ones first: ordinary days that show much, then days of a theme, then what has several places, then what is elsewhere."""
+    return sorted(guards, key=lambda g: (g in ELSEWHERE, len(PLACES.get(g, ("",))), g))
+
+
+def write(build: Path, found: list[Bite]) -> None:
+    """`found_seed` names the day wholly: `make sim SEED=` plays it."""
+    rows = [{"name": b.name, "found_seed": b.found_seed, "harm": b.harm, "days": b.days} for b in sorted(found, key=lambda b: b.name)]
+    build.mkdir(exist_ok=True)
+    (build / "teeth.json").write_bytes(msgspec.json.format(msgspec.json.encode({"guards": rows}), indent=1) + b"\n")
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sim-teeth", description=__doc__.splitlines()[0])
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--days", type=int, default=400)
-    parser.add_argument("--within", type=float, default=50.0, help="seconds for one guard")
+    parser.add_argument("--first", type=int, default=1, help="the first day of every kind")
+    parser.add_argument("--days", type=int, default=150, help="days for one guard at most")
+    parser.add_argument("--within", type=float, default=40.0, help="seconds for one guard")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("guards", nargs="*")
+    parser.add_argument("--build", type=Path, default=Path("build"), help="the folder of teeth.json")
+    parser.add_argument("guards", nargs="*", metavar="guard")
     asked = parser.parse_args(argv)
-    guards = asked.guards or list(GUARDS)
+    unknown = set(asked.guards) - GUARDS.keys()
+    if unknown:
+        parser.error(f"no such guard: {', '.join(sorted(unknown))}")
+    found: list[Bite] = []
     with ProcessPoolExecutor(asked.processes) as pool:
-        works = [pool.submit(bite, guard, asked.first, asked.days, asked.within) for guard in guards]
-        found = []
-        for work in works:
+        works = [pool.submit(bite, guard, asked.first, asked.days, asked.within) for guard in order(asked.guards or list(GUARDS))]
+        for work in as_completed(works):
             one = work.result()
             found.append(one)
             where = f"seed {one.found_seed}" if one.found_seed is not None else "not found"
-            print(f"{one.name:28} {where:12} {one.days:4} days {one.took_s:6.1f} s  {one.harm[:100]}", flush=True)
-    build = Path("build")
-    build.mkdir(exist_ok=True)
-    body = {"guards": [{"name": b.name, "found_seed": b.found_seed, "harm": b.harm, "days": b.days, "disks": needs_disks(b.name)} for b in found]}
-    (build / "teeth.json").write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=1) + b"\n")
-    good = sum(b.found_seed is not None for b in found)
+            print(f"{one.name:30} {where:14} {one.days:4} days {one.took_s:6.1f} s  {one.harm[:110]}", flush=True)
+            for fault in one.faults:
+                print(f"  a fault of the product, with every guard standing: {fault}", flush=True)
+            write(asked.build, found)
+    good, faults = sum(b.found_seed is not None for b in found), [f for b in found for f in b.faults]
     print(f"{good} of {len(found)} guards are missed when they are gone")
-    return 0 if good >= min(FOUND_MIN, len(found)) else 1
+    return 0 if good >= min(FOUND_MIN, len(found)) and not faults else 1
 
 
 if __name__ == "__main__":

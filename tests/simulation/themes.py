@@ -56,6 +56,11 @@ def disks(d: Drawing) -> None:
 def _set_back(d: Drawing, kind: str) -> None:
     """A site sells and is heard, sells in a cut and is not, and stands then where its copy stood. What comes after depends on how."""
     site, t = d.site(), d.rng.uniform(10, 16)
+    begun = len(d.actions)
+    _come(d, site, t - 6, t - 1, 5, bays=(FAR,), hours=range(4, 12), base=t)
+    for no in range(begun, len(d.actions)):  # cancelled and heard, which the copy does not know
+        if d.rng.random() < 0.7:
+            d.add(t + d.rng.uniform(0.3, 4.5), "cancel", of=no, how="staff")
     copy = d.add(t, "backup", machine=site)
     _come(d, site, t + 0.5, t + 5, 8, bays=(FAR,), hours=range(0, 8), base=t)
     _cut(d, site, t + 6, t + 15)
@@ -132,10 +137,11 @@ def dark(d: Drawing) -> None:
     for of in rng.sample(tickets, 18):
         for how in rng.choice((("web", "staff"), ("web", "web"), ("web",), ("staff",))):
             at = rng.uniform(t, ends + 2)
-            if rng.random() < 0.5:
+            if rng.random() < 0.3:
                 d.add(at, "cancel", of=of, how=how)
-            else:
-                d.add(at, "move", of=of, how=how, site=site, bay=rng.randint(1, d.bays), start=_spot(d, at, rng.randint(2, 12)), slots=4)
+            else:  # each side onto ground of its own
+                bay, hour = (FAR, rng.randint(1, 24)) if how == "staff" else (rng.randint(2, d.bays), rng.randint(5, 24))
+                d.add(at, "move", of=of, how=how, site=site, bay=bay, start=_spot(d, at, hour), slots=4)
         if rng.random() < 0.4:
             d.add(rng.uniform(t, ends), "check_in", of=of, how="staff")
 
@@ -177,8 +183,11 @@ def strip(d: Drawing) -> None:
         start = 2 * ((line + rng.choice((-4, -3, -2, -1, 0, 1, 2))) // 2)
         what = {"site": site, "how": rng.choice(("web", "api", "kiosk", "staff")), "start": start, "slots": rng.choice((4, 4, 8)), "who": rng.randrange(4000)}
         bay = FAR if far else rng.randint(2, d.bays)
-        if not far and what["how"] in HUB_HOWS and rng.random() < 0.35:
-            d.add(at, "book", **what, bays=rng.sample(range(2, d.bays + 1), 2))
+        if not far and what["how"] in HUB_HOWS and rng.random() < 0.5:
+            what |= {"slots": 4, "start": 2 * ((line + 1) // 2)}
+            d.add(at, "book", **what, bays=[FAR, bay])  # one part is the site's, the other waits for the site's answer
+            for _ in range(3):
+                d.add(at + rng.uniform(1, 8), "book", **{**what, "how": rng.choice(SITE_HOWS), "who": rng.randrange(4000)}, bays=[bay])
         elif rng.random() < 0.25:
             held = d.add(at, "hold", **what, bay=bay)
             d.add(at + rng.uniform(1, 12), "book", **what, bays=[bay], hold=held)
@@ -220,9 +229,26 @@ def rot(d: Drawing) -> None:
         _cut(d, site, 32, rng.uniform(44, 50))
 
 
+def overridden(d: Drawing) -> None:
+    """In a cut staff put guests where the web sells too; when it is over somebody has to give way, and some give their bay back."""
+    rng, site, t = d.rng, d.site(), d.rng.uniform(8, 12)
+    ends = t + rng.uniform(14, 20)
+    _cut(d, site, t, ends)
+    for bay, hour in rng.sample([(b, h) for b in range(2, d.bays + 1) for h in range(3, 9)], 10):
+        what = {"site": site, "start": _spot(d, t, hour), "slots": 4}
+        sold = d.add(t + rng.uniform(1, 12), "book", **what, who=rng.randrange(4000), how=rng.choice(HUB_HOWS), bays=[bay])
+        over = d.add(t + rng.uniform(1, 12), "override", **what, who=rng.randrange(4000), bay=bay)
+        if rng.random() < 0.8:
+            gone = ends + rng.uniform(3, 20)
+            d.add(gone, "cancel", of=rng.choice((sold, sold, sold, over)), how=rng.choice(("web", "staff")))
+            for _ in range(3):
+                how = rng.choice((*HUB_HOWS, *SITE_HOWS))
+                d.add(gone + rng.uniform(0.2, 8), "book", **what, who=rng.randrange(4000), how=how, bays=[bay])
+
+
 #: name -> how its day is drawn. New ones at the end: a seed's theme is its place here
 THEMES: dict[str, Callable[[Drawing], None]] = {
-    fn.__name__: fn for fn in (disks, restored, marked, rewound, both, old_box, dark, hustle, strip, clocks, witness, rot)
+    fn.__name__: fn for fn in (disks, restored, marked, rewound, both, old_box, dark, hustle, strip, clocks, witness, rot, overridden)
 }
 #: what is different about a theme's world
 SETTINGS: dict[str, dict] = {"strip": {"release_ahead_max_s": 48 * 3600}}

@@ -10,7 +10,8 @@ import pytest
 
 from shared import recovery
 from shared.ledger import records, streams
-from shared.runtime import put_back, sealed
+from shared.runtime import database_put_back as put_back
+from shared.runtime import sealed
 from shared.runtime.database import Tx, connect
 from shared.runtime.mark import MarkFile
 from site_agent import recovery as words
