@@ -80,6 +80,7 @@ class Pump:
         self._much = False
         self._resumed = False
         self._cursor = 0
+        self._all_out = False
         self._progress_at = 0.0
         self._ack_timer: asyncio.TimerHandle | None = None
         self._last_reply: float | None = None
@@ -211,11 +212,12 @@ class Pump:
             self.transport.publish(self.hello_out, msgspec.json.encode(self._hello(echo=hello.nonce, to=hello)))
             if hello.epoch and not self._resumed and self.clock.monotonic() - self._asked_at >= 1:
                 self.hello()  # the peer is there and has an epoch: no need to wait for the timer
-        asked = self._nonces.pop(hello.echo, None) if hello.echo else None
+        asked = self._nonces.get(hello.echo) if hello.echo else None
         if asked is None and self.desk.guard("only_nonce_counts"):
             return
         if not self._is_peer(hello):
-            return
+            return  # and its answer uses no nonce up: the one to talk to may answer second
+        self._nonces.pop(hello.echo, None)
         now = self.clock.monotonic()
         was_fresh = self.fresh()
         if asked is not None:
@@ -325,11 +327,14 @@ class Pump:
 
     # ---- out
     def _on_commit(self, events: list[tuple[str, str]]) -> None:
-        if ("outbox", self.site_id) in events and not self._much:
+        if ("outbox", self.site_id) not in events:
+            return
+        self._all_out = False
+        if not self._much:
             self.send()
 
-    def send(self) -> None:
-        """Publishes what is committed and not yet out. Nothing leaves before its commit (stream-1)."""
+    def send(self, *, again: bool = False) -> None:
+        """Publishes what is committed and not yet out. Nothing leaves before its commit (stream-1). `again`: from what was acknowledged on."""
         if self._closed or not self._resumed or not self.transport.connected:
             return
         window = self.desk.limits.batch_max * self.desk.limits.batches_in_flight
@@ -337,6 +342,8 @@ class Pump:
 
             def read(tx: Tx):
                 s = streams.read(tx, self.site_id)
+                if again and self._cursor > s.acked_no:
+                    self._cursor, self._progress_at = s.acked_no, self.clock.monotonic()
                 self._cursor = max(self._cursor, s.acked_no)
                 closed = s.closed and not (s.repair and self.desk.side == "site")
                 if closed or s.retired or self._cursor - s.acked_no >= window or self._cursor >= s.sent_no:
@@ -344,12 +351,13 @@ class Pump:
                 return s, *streams.rows_after(tx, s, self._cursor, self.desk.limits.batch_max)
 
             s, prev, rows = self.db.read(read)
-            if not rows:
+            again = False
+            if rows:
+                self._publish(s, prev, tuple(rows))
+                self._cursor = rows[-1].no
+            self._all_out = self._cursor >= s.sent_no  # what was committed since this read wakes us by itself
+            if self._all_out or not rows:
                 return
-            self._publish(s, prev, tuple(rows))
-            self._cursor = rows[-1].no
-            if self._cursor >= s.sent_no:
-                return  # what was committed since this read wakes us by itself
 
     def _publish(self, s: streams.Stream, prev: str, rows: tuple, gap: bool = False) -> None:
         batch = Batch(
@@ -377,13 +385,8 @@ class Pump:
 
     def tick(self) -> None:
         """About once a second: rows that are out without an answer are sent again."""
-        now = self.clock.monotonic()
-        if not self._resumed or now - self._progress_at < RESEND_S:
-            return
-        acked = self.db.read(lambda tx: streams.read(tx, self.site_id)).acked_no
-        if self._cursor > acked:
-            self._cursor, self._progress_at = acked, now
-        self.send()
+        if self._resumed and self.clock.monotonic() - self._progress_at >= RESEND_S:
+            self.send(again=True)
 
     # ---- in
     def _on_batch(self, topic: str, payload: bytes, retained: bool) -> None:
@@ -423,13 +426,13 @@ class Pump:
                 self._acknowledge(gap=True)
             elif outcome.rows and self._ack_timer is None:
                 self._ack_timer = asyncio.get_running_loop().call_later(self.desk.limits.ack_delay_s, self._acknowledge)
-            if not self._much or taken % SENT_EVERY == 0:
+            if not self._all_out and (not self._much or taken % SENT_EVERY == 0):
                 self.send()
 
     def _progress(self, batches: list[Batch]) -> None:
         for batch in batches:
             if batch.gap and self._resumed:
-                self._cursor = min(self._cursor, batch.applied.no)
+                self._cursor, self._all_out = min(self._cursor, batch.applied.no), False
         self._progress_at = self.clock.monotonic()
 
     def _take(self, tx: Tx, batches: list[Batch], link_fresh: bool) -> Applied:

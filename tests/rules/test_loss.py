@@ -511,3 +511,20 @@ async def test_what_the_old_box_had_moved_or_cancelled_in_the_cut_ends_when_it_h
     for pump in old.pumps.values():
         await pump.close()
     await old.transport.stop()
+
+
+@rule("loss-5")
+@story()
+async def test_a_replaced_box_that_answers_first_does_not_make_the_hub_deaf_to_its_successor(w: World):
+    await w.quiet()
+    old = await w.site.adopt(vouched=True, stated=True)
+    await repaired(w)
+    await old.restart()
+    await until(lambda: old.stream().retired)
+    w.site.client = f"{SITE}-new"
+    await w.site.restart()  # it comes to the broker behind the old one now, so its answers come second
+    await asyncio.sleep(w.limits.hello_every_s * 4)
+    assert w.hub.up()
+    for pump in old.pumps.values():
+        await pump.close()
+    await old.transport.stop()

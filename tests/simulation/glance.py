@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.ledger import lines
+from shared.runtime.database import Tx
 from tests.simulation.oracle import Oracle
 from tests.world import World
 
@@ -47,12 +48,15 @@ class Glance:
         self._boxes[site_id] = box
         self._site_lines[site_id], self._hub_lines[site_id] = at_site, at_hub
         out += self._too_far(site_id, at_hub)
-        rows = hub.read(
-            lambda tx: tx.all("SELECT body FROM outbox WHERE type = 'Released' AND site_id = :s", {"s": site_id})
-        )
-        waiting = [body.split('"resource_id":"')[1].split('"')[0] for (body,) in rows]
+        waiting = hub.once(("released", site_id), lambda tx: self._released(tx, site_id))
         out += [f"two releases of {r} are under way at once" for r in dict.fromkeys(waiting) if waiting.count(r) > 1]
         return out
+
+    @staticmethod
+    def _released(tx: Tx, site_id: str) -> list[str]:
+        """The bay of every release that is under way."""
+        rows = tx.all("SELECT body FROM outbox WHERE type = 'Released' AND site_id = :s", {"s": site_id})
+        return [body.split('"resource_id":"')[1].split('"')[0] for (body,) in rows]
 
     def hurt(self, site_id: str) -> bool:
         """Whether a repair of this site's books is under way, or due."""

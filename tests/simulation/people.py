@@ -231,15 +231,16 @@ class People:
             return None
         return ticket, how in ("web", "api")
 
-    async def cancel(self, action: Action, of: int, how: str) -> str:
+    async def cancel(self, action: Action, of: int, how: str, first: bool = False) -> str:
+        """`first`: by somebody who holds the confirmation of the first day, and has not heard of any change since."""
         found = self._ticket(of, how)
         if found is None:
             return "no ticket"
         ticket, at_hub = found
         asked = ticket.ids if at_hub and len(ticket.ids) > 1 else [ticket.id]
-        self.o.asks_change(ticket.id, cancel=True)
+        booking_id = ticket.order if first else asked[0]
+        self.o.asks_change(booking_id, cancel=True)
         self._touch_order(ticket)
-        booking_id = asked[0]
         if at_hub:
             done = await self._hub(action).services.changes.cancel(booking_id, by="customer")
             if done.outcome == "cancelled":
@@ -258,12 +259,13 @@ class People:
     def _site_of(self, ticket: Ticket) -> str:
         return self.o.sales[ticket.id].site
 
-    async def move(self, action: Action, of: int, how: str, site: str, bay: int, start: int, slots: int) -> str:
+    async def move(self, action: Action, of: int, how: str, site: str, bay: int, start: int, slots: int, first: bool = False) -> str:
+        """`first` as in `cancel`."""
         found = self._ticket(of, how)
         if found is None:
             return "no ticket"
         ticket, at_hub = found
-        old = self.o.sales[ticket.id]
+        old = self.o.sales[ticket.order if first else ticket.id]
         resource = f"{site}.box-{bay}" if bay else old.resource
         site = resource.split(".")[0]
         new_id = f"m-{self.w.seed}-{action.no:04d}"

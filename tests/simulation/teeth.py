@@ -38,21 +38,30 @@ PLACES: dict[str, tuple[str, ...]] = {
     "digests_resend": ("rot",),
     "block_waits": ("hustle",),
     "release_ahead_max": ("strip",),
-    "not_mine_is_no_answer": ("strip",),
+    "not_mine_is_no_answer": ("strip", "parts"),
     "old_box_retires": ("old_box",),
     "repair_takes_max": ("disks",),
-    "newer_document": ("disks", "dark"),
-    "merge_keeps_cancelled": ("restored", "disks"),
-    "displaced_first": ("hustle", ""),
-    "override_yields": ("dark", ""),
-    "owner_only": ("dark", ""),
-    "release_needs_fresh_link": ("dark", ""),
-    "release_stops_at_untold": ("strip", ""),
-    "owed_stays_owed": ("disks",),
-    "new_hub_is_vouched": ("disks",),
+    "newer_document": ("disks",),
+    "withdraw_dead_move": ("dark",),
+    "merge_keeps_cancelled": ("restored",),
+    "displaced_first": ("overridden",),
+    "override_yields": ("overridden",),
+    "owner_only": ("dark",),
+    "release_stops_at_untold": ("parts", "strip"),
 }
-#: guards of what the world does not have: these come last, and nobody need wait for them
-ELSEWHERE = ("one_hub", "must_understand_stops", "outage_pin_once", "outage_pin_revoked_on_release", "breach_halts", "lines_only_rise")
+#: guards against what the world does not have (a second hub, a later release, a spoilt claim, a door controller), or behind another guard
+#: that holds as well (a hub that hears nobody does not come as far as raising a line): these come last
+ELSEWHERE = (
+    "release_needs_fresh_link",
+    "owed_stays_owed",
+    "new_hub_is_vouched",
+    "one_hub",
+    "must_understand_stops",
+    "outage_pin_once",
+    "outage_pin_revoked_on_release",
+    "breach_halts",
+    "lines_only_rise",
+)
 
 
 class Bite(msgspec.Struct, kw_only=True):

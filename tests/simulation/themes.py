@@ -138,10 +138,10 @@ def dark(d: Drawing) -> None:
         for how in rng.choice((("web", "staff"), ("web", "web"), ("web",), ("staff",))):
             at = rng.uniform(t, ends + 2)
             if rng.random() < 0.3:
-                d.add(at, "cancel", of=of, how=how)
+                d.add(at, "cancel", of=of, how=how, first=True)
             else:  # each side onto ground of its own
                 bay, hour = (FAR, rng.randint(1, 24)) if how == "staff" else (rng.randint(2, d.bays), rng.randint(5, 24))
-                d.add(at, "move", of=of, how=how, site=site, bay=bay, start=_spot(d, at, hour), slots=4)
+                d.add(at, "move", of=of, how=how, site=site, bay=bay, start=_spot(d, at, hour), slots=4, first=True)
         if rng.random() < 0.4:
             d.add(rng.uniform(t, ends), "check_in", of=of, how="staff")
 
@@ -183,11 +183,8 @@ def strip(d: Drawing) -> None:
         start = 2 * ((line + rng.choice((-4, -3, -2, -1, 0, 1, 2))) // 2)
         what = {"site": site, "how": rng.choice(("web", "api", "kiosk", "staff")), "start": start, "slots": rng.choice((4, 4, 8)), "who": rng.randrange(4000)}
         bay = FAR if far else rng.randint(2, d.bays)
-        if not far and what["how"] in HUB_HOWS and rng.random() < 0.5:
-            what |= {"slots": 4, "start": 2 * ((line + 1) // 2)}
-            d.add(at, "book", **what, bays=[FAR, bay])  # one part is the site's, the other waits for the site's answer
-            for _ in range(3):
-                d.add(at + rng.uniform(1, 8), "book", **{**what, "how": rng.choice(SITE_HOWS), "who": rng.randrange(4000)}, bays=[bay])
+        if not far and what["how"] in HUB_HOWS and rng.random() < 0.35:
+            d.add(at, "book", **what, bays=rng.sample(range(2, d.bays + 1), 2))
         elif rng.random() < 0.25:
             held = d.add(at, "hold", **what, bay=bay)
             d.add(at + rng.uniform(1, 12), "book", **what, bays=[bay], hold=held)
@@ -246,9 +243,24 @@ def overridden(d: Drawing) -> None:
                 d.add(gone + rng.uniform(0.2, 8), "book", **what, who=rng.randrange(4000), how=how, bays=[bay])
 
 
+def parts(d: Drawing) -> None:
+    """Groups of two bays on the two sides of the line: the hub's part waits for the site's answer while its hour is about to be released."""
+    rng, site = d.rng, d.site()
+    d.add(2, "weather", name=rng.choice(("slow", "late", "late")))
+    for p in range(10, 90, 9):
+        line = int(d.wall(p) // 900) + NEAR_SLOTS
+        d.passes.append((p, 3600))
+        d.add(p, "pass", s=3600)
+        for bay in range(2, d.bays + 1):
+            what = {"site": site, "start": line, "slots": 4}
+            d.add(p - rng.uniform(0.1, 3), "book", **what, how=rng.choice(HUB_HOWS), who=rng.randrange(4000), bays=[FAR, bay])
+            for _ in range(4):
+                d.add(p + rng.uniform(0.5, 8), "book", **what, how=rng.choice(SITE_HOWS), who=rng.randrange(4000), bays=[bay])
+
+
 #: name -> how its day is drawn. New ones at the end: a seed's theme is its place here
 THEMES: dict[str, Callable[[Drawing], None]] = {
-    fn.__name__: fn for fn in (disks, restored, marked, rewound, both, old_box, dark, hustle, strip, clocks, witness, rot, overridden)
+    fn.__name__: fn for fn in (disks, restored, marked, rewound, both, old_box, dark, hustle, strip, clocks, witness, rot, overridden, parts)
 }
 #: what is different about a theme's world
 SETTINGS: dict[str, dict] = {"strip": {"release_ahead_max_s": 48 * 3600}}
