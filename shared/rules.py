@@ -306,10 +306,11 @@ def _nearest_first(low: int, high: int, wished: int) -> Iterator[int]:
 
 
 def _candidates(
-    request: Request, facts: Facts, policy: Policy, resource: Resource, free: Interval, order: tuple
+    request: Request, facts: Facts, policy: Policy, resource: Resource, free: Interval, order: tuple, window: Interval
 ) -> Iterator[tuple[tuple, Resource, Interval]]:
-    """What of one free interval could be had instead: open, on the grid, nearest first, each with its key of order."""
-    window, wide = _window(request, policy), _legal_slots(request.interval, policy)
+    """What of one free interval could be had instead, within the starts that the clock leaves: open, on the grid, nearest first, each with
+    its key of order."""
+    wide = _legal_slots(request.interval, policy)
     wished, zone = _wished(request, window), facts.facility.zone
     first, last = max(free.start, window.start), min(free.end - wide - buffer_slots(policy), window.end)
     if first > last:
@@ -339,11 +340,11 @@ def suggest(
     """
     if any(one.code not in MOVABLE for one in check(request, facts, policy)):
         return ()
-    runs = []
+    runs, window = [], _window(request, policy)
     for resource, intervals in free:
         if resource.kind == request.resource.kind:
             order = (resource.id != request.resource.id, abs(resource.number - request.resource.number), resource.id)
-            runs += [_candidates(request, facts, policy, resource, one, order) for one in intervals]
+            runs += [_candidates(request, facts, policy, resource, one, order, window) for one in intervals]
     found: list[Suggestion] = []
     nearest = heapq.merge(*runs, key=lambda candidate: candidate[0])
     for _, resource, interval in islice(nearest, SUGGEST_TRIES_MAX):

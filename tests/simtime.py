@@ -51,7 +51,16 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:
-                handle._run()
+                try:
+                    handle._context.run(handle._callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self._failed(handle, error)
+
+    def _failed(self, handle: asyncio.Handle, error: BaseException) -> None:
+        """As asyncio tells of a callback that raised."""
+        self.call_exception_handler({"message": f"Exception in callback {handle._callback!r}", "exception": error, "handle": handle})
 
 
 class LoopClock:

@@ -98,7 +98,7 @@ class SimWriter(InlineWriter):
 
 
 #: jobs that look at files or at devices, of which the world has none
-LEFT_OUT = frozenset({"tray", "recovery", "backups", "mark", "doors", "door-credentials", "door-witness", "outage-pins-watched", "sessions"})
+LEFT_OUT = frozenset({"tray", "outage", "recovery", "backups", "mark", "doors", "door-credentials", "door-witness", "outage-pins-watched", "sessions"})
 
 
 class SimTicker:

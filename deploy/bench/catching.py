@@ -28,7 +28,7 @@ from site_agent import app as site_app
 MESSAGES = 10_000
 RATE_BAR_PER_S, SALES_BAR = 2_000.0, 2.0
 RUNS, PERCENT = 5, 95
-IDLE_S, PAUSE_S, LOOK_EVERY_S = 3.0, 0.01, 0.01
+IDLE_S, PAUSE_S, LOOK_EVERY_S = 5.0, 0.03, 0.02
 CAUGHT_WITHIN_S = 60.0
 FLUSH_MS = 0.26
 #: the receiver sells from so many slots on: at the site below the line, at the hub beyond it

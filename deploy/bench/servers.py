@@ -110,7 +110,8 @@ def hub(folder: Path, slow_commit_s: float, bays: int) -> WebEdge:
     """The product. Writes an API key's token to `key`."""
     config = Config(
         hub=HubConfig(
-            hub_id="hub-bench", clock=Clock(rtc="yes"), data_dir=str(folder), sites=(Site(id=SITE, name="Bench"),), http=Http(), rates=Rates(per_address=RATE, per_key=RATE),
+            hub_id="hub-bench", clock=Clock(rtc="yes"), data_dir=str(folder), sites=(Site(id=SITE, name="Bench"),), http=Http(),
+            rates=Rates(per_address=RATE, per_key=RATE),
         ),
         data_dir=folder, profile=profiles.profile("business"),
     )  # fmt: skip

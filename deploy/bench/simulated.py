@@ -1,6 +1,7 @@
 """How fast the simulation plays the days of hub and sites under faults, on one core.
 
-The simulation belongs to the tests, so that it is there in a checkout only, and is started as a process. Its books are in memory, so that the machine's factor is the processor's and not the disk's.
+The simulation belongs to the tests, so that it is there in a checkout only, and is started as a process. Its books
+are in memory, so that the machine's factor is the processor's and not the disk's.
 Invariant: every promise was kept and the days were as full as they are said to be; else the figure is doubtful.
 """
 

@@ -114,7 +114,8 @@ def pass_on(tx: Tx, desk: Desk, resource_id: str, freed: Interval) -> None:
 def displaced_at(tx: Tx, resource_id: str, interval: Interval) -> list[Booking]:
     return records.bookings_where(
         tx,
-        "resource_id = :r AND displaced = 1 AND status IN ('confirmed', 'cancelling') AND first < :e AND past > :s ORDER BY sale_no, id",
+        # `+first`: found by the index of the displaced, not through all that the bay ever had before this end
+        "resource_id = :r AND displaced = 1 AND status IN ('confirmed', 'cancelling') AND +first < :e AND past > :s ORDER BY sale_no, id",
         {"r": resource_id, "s": interval.start, "e": interval.end},
     )
 

@@ -149,7 +149,10 @@ def end(tx: Tx, desk: Desk, hold_id: str) -> None:
 
 def expire(tx: Tx, desk: Desk) -> int:
     """Ends the holds whose time is over on our clock. Returns how many. Holds of the other side are only closed in our list."""
-    locked.sites(tx, (h.site_id for h in records.holds_expired(tx, desk.now())))
+    due = records.holds_expired(tx, desk.now())
+    if not due:
+        return 0
+    locked.sites(tx, (h.site_id for h in due))
     over = records.holds_expired(tx, desk.now())  # again, now that nobody else can change them
     for h in over:
         end(tx, desk, h.id)

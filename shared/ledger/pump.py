@@ -340,7 +340,7 @@ class Pump:
         window = self.desk.limits.batch_max * self.desk.limits.batches_in_flight
         while True:
 
-            def read(tx: Tx):
+            def read(tx: Tx, again: bool = again):
                 s = streams.read(tx, self.site_id)
                 if again and self._cursor > s.acked_no:
                     self._cursor, self._progress_at = s.acked_no, self.clock.monotonic()

@@ -99,6 +99,10 @@ def bookings_where(tx: Tx, where: str, params: dict) -> list[Booking]:
     return [_booking(r[0]) for r in tx.all(f"SELECT doc FROM bookings WHERE {where}", params)]
 
 
+#: with the status itself: then the index of those few is used, not the table read through
+WAITING = "status IN ('requested', 'pending', 'cancelling')"
+
+
 def bookings_of_order(tx: Tx, order_id: str) -> list[Booking]:
     return bookings_where(tx, "order_id = :o ORDER BY first, id", {"o": order_id})
 

@@ -445,7 +445,7 @@ def _go_on(tx: Tx, desk: Desk, site_id: str, left: list[m.Message]) -> None:
 
 def _ask_again(tx: Tx, desk: Desk, site_id: str) -> None:
     asked: dict[str, list[Booking]] = {}
-    for b in records.bookings_where(tx, "status = 'requested' AND site_id = :s ORDER BY first, id", {"s": site_id}):
+    for b in records.bookings_where(tx, f"{records.WAITING} AND status = 'requested' AND site_id = :s ORDER BY first, id", {"s": site_id}):
         moved = bool(b.replaces and records.asks_waiting(tx, "moved", b.replaces))
         if b.withdrawn:
             streams.append(tx, desk, site_id, m.Withdraw(booking_id=b.id, unless_moved=moved))
@@ -461,7 +461,7 @@ def _ask_again(tx: Tx, desk: Desk, site_id: str) -> None:
             tx, desk, site_id, m.BookingRequest(order=order, bookings=tuple(bookings), answer_by=bookings[0].answer_by, customer=customer)
         )
     _settle_again(tx, desk, site_id)
-    for b in records.bookings_where(tx, "status = 'cancelling' AND site_id = :s ORDER BY first, id", {"s": site_id}):
+    for b in records.bookings_where(tx, f"{records.WAITING} AND status = 'cancelling' AND site_id = :s ORDER BY first, id", {"s": site_id}):
         streams.append(tx, desk, site_id, m.Cancelled(booking_id=b.id, reason=b.reason))
     for ask_id, booking_id in tx.all(
         "SELECT id, booking_id FROM asks WHERE kind = 'cancel' AND state = 'waiting' AND site_id = :s ORDER BY at, id", {"s": site_id}
@@ -486,7 +486,7 @@ def _settle_again(tx: Tx, desk: Desk, site_id: str) -> None:
     """What hangs on an answer that the merge has brought and nobody has acted on: our part of a group (terr-10), the old booking of a move
     (own-4). The owner has decided those ids and says the same once more."""
     decided: dict[tuple[str, int], list[Booking]] = {}
-    for part in records.bookings_where(tx, "status = 'pending' AND site_id = :s ORDER BY first, id", {"s": site_id}):
+    for part in records.bookings_where(tx, f"{records.WAITING} AND status = 'pending' AND site_id = :s ORDER BY first, id", {"s": site_id}):
         asked = [b for b in records.bookings_of_order(tx, part.order_id) if b.status != "pending" and b.answer_by == part.answer_by]
         if not any(b.status == "requested" for b in asked):
             decided[part.order_id, part.answer_by] = asked

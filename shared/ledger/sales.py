@@ -427,8 +427,11 @@ def remember_customer(tx: Tx, desk: Desk, c: Customer) -> None:
 
 def expire(tx: Tx, desk: Desk) -> int:
     """terr-9: what was asked and never answered is over when its time is over. Returns how many."""
-    where, now = "status = 'requested' AND past <= :now", {"now": desk.now_slot()}
-    locked.sites(tx, (b.site_id for b in records.bookings_where(tx, where, now)))
+    where, now = f"{records.WAITING} AND status = 'requested' AND past <= :now", {"now": desk.now_slot()}
+    due = records.bookings_where(tx, where, now)
+    if not due:
+        return 0
+    locked.sites(tx, (b.site_id for b in due))
     over = records.bookings_where(tx, where, now)
     for b in over:
         records.put_booking(tx, replace(b, status="expired"))

@@ -1,8 +1,8 @@
 """SQLite as both sides use it: one writer with group commit, readers beside it. Knows no booking and is the one place that knows a dialect.
 
 Invariant: what `write` returns has been flushed to the disk (`synchronous=FULL`); a job that raises has changed nothing, whoever shared
-its flush. What queued while the last flush ran shares the next one, each job in its own savepoint, so durability costs one flush per
-batch and nothing waits on purpose. `InlineWriter` does the same without a thread, for tests and simulated worlds.
+its flush. What queued while the last flush ran, and what comes while that batch runs, shares the next one, each job in its own savepoint,
+so durability costs one flush per batch and nothing waits on purpose. `InlineWriter` does the same without a thread, for tests and simulated worlds.
 
 Where the disk fails (`database_disk` says how) nothing of that batch is kept or told, whatever a job made of the error; `failing` says so
 until a write has gone through again, which an idle writer tries by itself. Books that were found damaged take no write until they are
@@ -125,28 +125,21 @@ class _Spoiled(Exception):
         self.failure = failure
 
 
-def _run_batch(c: sqlite3.Connection, path: Path, jobs: list[_Job], slow_commit_s: float) -> tuple[list[Event], Failure | None]:
+def _run_batch(
+    c: sqlite3.Connection, path: Path, jobs: list[_Job], slow_commit_s: float, late: Callable[[int], list[_Job]] = lambda there: []
+) -> tuple[list[Event], Failure | None]:
     """Runs every job in its own savepoint and commits once. On a failed commit, or where the disk fails under a job, every job fails.
 
-    Returns what to tell, and why nothing could be written (None: it was).
+    `late(len(jobs))` is asked once, before the commit, for what has come meanwhile; it is added to `jobs` and shares the flush. Returns
+    what to tell, and why nothing could be written (None: it was).
     """
     events: list[Event] = []
     try:
         c.execute("BEGIN IMMEDIATE")
-        for job in jobs:
-            c.execute("SAVEPOINT job")
-            tx = Tx(c, path)
-            try:
-                job.result = job.fn(tx)
-            except BaseException as e:  # a refusal or a bug: this job's changes go, the others' stay
-                if tx.trouble is None:
-                    job.error = e
-                    c.execute("ROLLBACK TO job")
-            if tx.trouble is not None:
-                raise _Spoiled(tx.trouble)
-            if job.error is None:
-                events.extend(tx.events)
-            c.execute("RELEASE job")
+        _run_jobs(c, path, jobs, events)
+        others = late(len(jobs))
+        jobs.extend(others)
+        _run_jobs(c, path, others, events)
         if slow_commit_s:
             time.sleep(slow_commit_s)
         c.execute("COMMIT")
@@ -158,6 +151,23 @@ def _run_batch(c: sqlite3.Connection, path: Path, jobs: list[_Job], slow_commit_
             job.result, job.error = None, failure
         return [], failure
     return list(dict.fromkeys(events)), None
+
+
+def _run_jobs(c: sqlite3.Connection, path: Path, jobs: list[_Job], events: list[Event]) -> None:
+    for job in jobs:
+        c.execute("SAVEPOINT job")
+        tx = Tx(c, path)
+        try:
+            job.result = job.fn(tx)
+        except BaseException as e:  # a refusal or a bug: this job's changes go, the others' stay
+            if tx.trouble is None:
+                job.error = e
+                c.execute("ROLLBACK TO job")
+        if tx.trouble is not None:
+            raise _Spoiled(tx.trouble)
+        if job.error is None:
+            events.extend(tx.events)
+        c.execute("RELEASE job")
 
 
 def _try_a_write(tx: Tx) -> None:
@@ -282,7 +292,10 @@ class Database(_Books):
             if self.disk().free_octets >= ROOM_FACTOR * self._wal_pages * 4096:
                 make_room(c, self._wal_pages)
             while (jobs := self._next_jobs()) is not None:
-                events, failure = _run_batch(c, self.path, jobs or [_Job(_try_a_write, None)], self._slow)
+                if jobs:
+                    events, failure = _run_batch(c, self.path, jobs, self._slow, self._late_jobs)
+                else:
+                    events, failure = _run_batch(c, self.path, [_Job(_try_a_write, None)], self._slow)
                 if c.in_transaction:  # it could not even be taken back
                     c.close()
                     c = connect(self.path)
@@ -310,6 +323,13 @@ class Database(_Books):
                     return []
             jobs, self._jobs = self._jobs[:BATCH_JOBS_MAX], self._jobs[BATCH_JOBS_MAX:]
             return jobs or None
+
+    def _late_jobs(self, there: int) -> list[_Job]:
+        """What came while a batch of so many ran and still has room in it: it need not wait for another flush."""
+        room = BATCH_JOBS_MAX - there
+        with self._wake:
+            jobs, self._jobs = self._jobs[:room], self._jobs[room:]
+            return jobs
 
     def _end(self, error: BaseException, jobs: list[_Job]) -> None:
         """The writer ends before its time."""

@@ -76,14 +76,17 @@ class OutagePins:
             if bay is None or not bay.active or not (house.facility.door_ids or bay.door_ids):
                 continue
             begin = max(line, self._desk.now_slot()) // outage_pins.WINDOW * outage_pins.WINDOW
-            hours = [first for first in range(begin, begin + ahead, outage_pins.WINDOW) if self._open(house, resource_id, first)]
+            hours = self._open_hours(house, resource_id, Interval(begin, begin + ahead))
             found += [(resource_id, first) for first in outage_pins.lacking(tx, self._desk, resource_id, hours)]
         return sorted(found, key=lambda one: (one[1], one[0]))
 
     @staticmethod
-    def _open(house: House, resource_id: str, first: int) -> bool:
-        span = Interval(first, first + outage_pins.WINDOW)
-        return bool(slots.open_between(house.profile.policy.hours, resource_id, house.facility.zone, span))
+    def _open_hours(house: House, resource_id: str, span: Interval) -> list[int]:
+        """The first slots of the hours of arrival within the span in which the bay is open at all."""
+        whole = Interval(span.start, span.end + outage_pins.WINDOW)
+        runs = slots.open_between(house.profile.policy.hours, resource_id, house.facility.zone, whole)
+        firsts = range(span.start, span.end, outage_pins.WINDOW)
+        return [first for first in firsts if any(run.start < first + outage_pins.WINDOW and first < run.end for run in runs)]
 
     async def watch(self) -> int:
         """Asks the controller's log for openings by those that no known booking has. Returns how many alerts were raised."""

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -41,6 +42,28 @@ async def test_jobs_that_queue_during_a_flush_share_the_next(path):
     await asyncio.gather(*(db.write(lambda tx, i=i: tx.run("INSERT INTO t VALUES (:i, 'x')", {"i": i})) for i in range(200)))
     assert db.commits - before <= 4
     assert db.read(lambda tx: tx.one("SELECT COUNT(*) FROM t")) == (200,)
+    await db.stop()
+
+
+async def test_a_job_that_comes_while_another_runs_shares_its_flush(path):
+    db = await opened(path)
+    running, go = threading.Event(), threading.Event()
+
+    def long(tx):
+        running.set()
+        assert go.wait(10)
+        tx.run("INSERT INTO t VALUES (1, 'long')")
+
+    before = db.commits
+    first = asyncio.create_task(db.write(long))
+    await asyncio.to_thread(running.wait, 10)
+    others = [asyncio.create_task(db.write(lambda tx, i=i: tx.run("INSERT INTO t VALUES (:i, 'late')", {"i": i}))) for i in (2, 3, 3)]
+    await asyncio.sleep(0)
+    go.set()
+    ended = await asyncio.gather(first, *others, return_exceptions=True)
+    assert [type(one) for one in ended] == [type(None), int, int, sqlite3.IntegrityError]
+    assert db.commits - before == 1
+    assert db.read(lambda tx: tx.all("SELECT id FROM t ORDER BY id")) == [(1,), (2,), (3,)]
     await db.stop()
 
 

@@ -1,0 +1,45 @@
+"""What is asked every few seconds, or at every cancellation, is found by an index and not by reading through the history of the books."""
+
+import sqlite3
+from random import Random
+
+import pytest
+from sqlite_utils import Database as Tables
+
+from shared.ledger import claims, holds, sales, schema
+from shared.ledger.desk import Desk
+from shared.model import Interval
+from shared.runtime.database import Tx
+
+DESK = Desk("site", clock=lambda: 1_800_000_000, new_id=lambda: "id", chance=Random(1))
+
+
+@pytest.fixture
+def books():
+    c = sqlite3.connect(":memory:", isolation_level=None)
+    for step in schema.STEPS:
+        step(Tables(c))
+    yield c
+    c.close()
+
+
+def plans(c: sqlite3.Connection, ask) -> list[str]:
+    """How SQLite goes about what `ask(tx)` reads, a line for each table."""
+    asked: list[str] = []
+    c.set_trace_callback(asked.append)
+    ask(Tx(c))
+    c.set_trace_callback(None)
+    return [row[3] for sql in asked if sql.startswith("SELECT") for row in c.execute(f"EXPLAIN QUERY PLAN {sql}")]
+
+
+def test_requests_whose_time_is_over_are_found_among_the_few_that_wait(books):
+    assert plans(books, lambda tx: sales.expire(tx, DESK)) == ["SEARCH bookings USING INDEX bookings_waiting (status=?)"]
+
+
+def test_holds_whose_time_is_over_are_found_by_their_end(books):
+    assert plans(books, lambda tx: holds.expire(tx, DESK)) == ["SEARCH holds USING INDEX holds_expiry (status=? AND expires_at<?)"]
+
+
+def test_the_displaced_of_a_bay_are_found_among_the_displaced(books):
+    found = plans(books, lambda tx: claims.displaced_at(tx, "bedford.box-1", Interval(2_000_000, 2_000_004)))
+    assert found[0] == "SEARCH bookings USING INDEX bookings_displaced (resource_id=?)"
