@@ -305,6 +305,11 @@ def _nearest_first(low: int, high: int, wished: int) -> Iterator[int]:
             after += 1
 
 
+def _starts(policy: Policy, free: Interval, window: Interval, wide: int) -> tuple[int, int]:
+    """The first and the last start (slots) of something so long, with its buffer, in a free interval; none where the first is the later."""
+    return max(free.start, window.start), min(free.end - wide - buffer_slots(policy), window.end)
+
+
 def _candidates(
     request: Request, facts: Facts, policy: Policy, resource: Resource, free: Interval, order: tuple, window: Interval
 ) -> Iterator[tuple[tuple, Resource, Interval]]:
@@ -312,7 +317,7 @@ def _candidates(
     its key of order."""
     wide = _legal_slots(request.interval, policy)
     wished, zone = _wished(request, window), facts.facility.zone
-    first, last = max(free.start, window.start), min(free.end - wide - buffer_slots(policy), window.end)
+    first, last = _starts(policy, free, window, wide)
     if first > last:
         return
     possible = Interval(first, last + wide)
@@ -340,19 +345,45 @@ def suggest(
     """
     if any(one.code not in MOVABLE for one in check(request, facts, policy)):
         return ()
-    runs, window = [], _window(request, policy)
+    window, wide = _window(request, policy), _legal_slots(request.interval, policy)
+    wished, runs = _wished(request, window), []
     for resource, intervals in free:
         if resource.kind == request.resource.kind:
             order = (resource.id != request.resource.id, abs(resource.number - request.resource.number), resource.id)
-            runs += [_candidates(request, facts, policy, resource, one, order, window) for one in intervals]
-    found: list[Suggestion] = []
-    nearest = heapq.merge(*runs, key=lambda candidate: candidate[0])
-    for _, resource, interval in islice(nearest, SUGGEST_TRIES_MAX):
+            for one in intervals:
+                first, last = _starts(policy, one, window, wide)
+                if first <= last:
+                    far = max(first - wished, wished - last, 0)
+                    runs.append((far, *order, len(runs), _candidates(request, facts, policy, resource, one, order, window)))
+    found: list[tuple[Resource, Interval]] = []
+    for resource, interval in islice(_by_nearness(runs), SUGGEST_TRIES_MAX):
         if len(found) == limit:
             break
         if not check(replace(request, resource=resource, interval=interval), facts, policy):
-            found.append(_suggestion(resource, interval, price_of(resource, interval), instant))
-    return tuple(found)
+            found.append((resource, interval))
+    return tuple(_suggestion(resource, interval, price_of(resource, interval), instant) for resource, interval in found)
+
+
+def _by_nearness(runs: list[tuple]) -> Iterator[tuple[Resource, Interval]]:
+    """The candidates of all free intervals, nearest first. `runs`: how near the interval comes, its order, its number, its candidates;
+    one that lies further off than what is found is not looked into."""
+    waiting = sorted(runs, key=lambda run: run[:-1], reverse=True)
+    under_way: list[tuple] = []
+    while waiting or under_way:
+        while waiting and not (under_way and under_way[0][0][:-1] < waiting[-1][:-2]):
+            *_, number, candidates = waiting.pop()
+            _step(under_way, number, candidates)
+        if under_way:
+            _, number, resource, interval, candidates = heapq.heappop(under_way)
+            yield resource, interval
+            _step(under_way, number, candidates)
+
+
+def _step(under_way: list[tuple], number: int, candidates: Iterator[tuple[tuple, Resource, Interval]]) -> None:
+    """The next of these candidates waits among the others."""
+    for key, resource, interval in candidates:
+        heapq.heappush(under_way, (key, number, resource, interval, candidates))
+        return
 
 
 def _suggestion(resource: Resource, interval: Interval, price: Price, instant: Callable[[Resource, Interval], bool] | None) -> Suggestion:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -11,6 +12,36 @@ from typing import Any
 
 class Stuck(RuntimeError):
     """Everybody waits, and nothing is planned that could wake anybody."""
+
+
+class Planned:
+    """A call to come, soon or at a moment: what asyncio's handles are, with nothing in it that a world of thousands of them does not need.
+    Without a context it runs in that of the loop."""
+
+    __slots__ = ("_args", "_callback", "_context", "_when", "gone")
+
+    def __init__(self, callback: Callable[..., Any], args: tuple, context: Context | None, when: float = 0.0):
+        self._callback, self._args, self._context, self._when = callback, args, context, when
+        self.gone = False
+
+    def cancel(self) -> None:
+        self.gone = True
+        self._callback, self._args = _nothing, ()
+
+    def cancelled(self) -> bool:
+        return self.gone
+
+    def when(self) -> float:
+        return self._when
+
+    def run(self) -> None:
+        if self._context is None:
+            self._callback(*self._args)
+        else:
+            self._context.run(self._callback, *self._args)
+
+
+def _nothing() -> None: ...
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
@@ -21,26 +52,31 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._simulated = 0.0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, Planned]] = []
         self._order = count()
 
     def time(self) -> float:
         return self._simulated
 
-    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Planned:
+        return self._call_soon(callback, args, context)
+
+    def _call_soon(self, callback: Callable[..., Any], args: tuple, context: Context | None) -> Planned:
+        planned = Planned(callback, args, context)
+        self._ready.append(planned)
+        return planned
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Planned:
         return self.call_at(self._simulated + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        heappush(self._timers, (when, next(self._order), handle))
-        return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It stays where it is, and is passed over when its moment comes."""
+    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Planned:
+        planned = Planned(callback, args, context, when)
+        heappush(self._timers, (when, next(self._order), planned))
+        return planned
 
     def _run_once(self) -> None:
         ready, timers = self._ready, self._timers
-        while timers and timers[0][2]._cancelled:  # or time would jump to it
+        while timers and timers[0][2].gone:  # or time would jump to it
             heappop(timers)
         if not ready:
             if not timers:
@@ -49,18 +85,13 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         while timers and timers[0][0] <= self._simulated:
             ready.append(heappop(timers)[2])
         for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                try:
-                    handle._context.run(handle._callback, *handle._args)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as error:
-                    self._failed(handle, error)
-
-    def _failed(self, handle: asyncio.Handle, error: BaseException) -> None:
-        """As asyncio tells of a callback that raised."""
-        self.call_exception_handler({"message": f"Exception in callback {handle._callback!r}", "exception": error, "handle": handle})
+            planned = ready.popleft()
+            try:
+                planned.run()
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # told as asyncio tells it
+                self.call_exception_handler({"message": f"Exception in callback {planned._callback!r}", "exception": error})
 
 
 class LoopClock:

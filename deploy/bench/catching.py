@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from cloud_hub import app as hub_app
-from deploy.bench import facility, floors, history, results
+from deploy.bench import children, facility, floors, history, results
 from deploy.bench.bench import Bench
 from deploy.bench.caller import Caller
 from deploy.bench.facility import BAYS, SITE, Facility, until
@@ -98,6 +98,8 @@ def _fill(place: Facility, receiver: Side) -> None:
     past = History(sender, SITE, BAYS)
 
     def at_hub(tx: Tx, number: int) -> None:
+        if number == 0:
+            past.stock(tx, MESSAGES)
         booking = past.sell(tx, number, past.far)
         if number % 4 == 0:
             past.cancelled(tx, booking)
@@ -118,7 +120,9 @@ async def _run(place: Facility, receiver: Side) -> Run:
     for side in ("hub", "site"):
         shutil.rmtree(place.folder / side / "data")
         shutil.copytree(place.folder / side / "kept", place.folder / side / "data")
-    with place.run_hub(), place.run_site():
+    # the sender has a core of its own, as it has a machine of its own in life
+    hub_core, site_core = (children.LOAD_CORE, None) if receiver == "site" else (None, children.LOAD_CORE)
+    with place.run_hub(hub_core), place.run_site(site_core):
         await until("The hub of the bench did not serve", place.hub.ready)
         await until("The site of the bench did not serve", place.staff.ready)
         till = Till(place, receiver)

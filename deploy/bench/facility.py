@@ -166,11 +166,11 @@ class Facility:
         return code
 
     # ---- processes
-    def run_hub(self) -> contextlib.AbstractContextManager[Child]:
-        return children.python(["-m", "cloud_hub", "run", "--config", str(self.folder / "hub" / "hub.toml")], self.folder / "hub.log")
+    def run_hub(self, core: int | None = None) -> contextlib.AbstractContextManager[Child]:
+        return children.python(["-m", "cloud_hub", "run", "--config", str(self.folder / "hub" / "hub.toml")], self.folder / "hub.log", core)
 
-    def run_site(self) -> contextlib.AbstractContextManager[Child]:
-        return children.python(["-m", "site_agent", "run", "--config", str(self.folder / "site" / "site.toml")], self.folder / "site.log")
+    def run_site(self, core: int | None = None) -> contextlib.AbstractContextManager[Child]:
+        return children.python(["-m", "site_agent", "run", "--config", str(self.folder / "site" / "site.toml")], self.folder / "site.log", core)
 
     async def settled(self, code: str) -> None:
         """Waits until the site serves, staff are signed in, the kiosk is paired by `code` and the link is up."""

@@ -18,7 +18,7 @@ from random import Random
 import msgspec
 
 from shared import messages as m
-from shared.ledger import apply, attendance, records, sales, schema
+from shared.ledger import apply, attendance, pins, records, sales, schema
 from shared.ledger.desk import Desk
 from shared.model import Attendance, Booking, Customer, Order, Price, PriceLine, Side
 from shared.runtime.database import InlineWriter, Tx
@@ -60,6 +60,10 @@ class History:
             customer_id=customer.id, shown_name=customer.name, channel="web", price=PRICE, created_at=made_at,
         )  # fmt: skip
         return sales.Wish(order=order, bookings=(booking,), customer=customer)
+
+    def stock(self, tx: Tx, count: int) -> None:
+        """At the hub: so many door PINs that the site has leased to it, for the sales of a long cut."""
+        pins.leased(tx, self.site_id, m.PinsLeased(pins=tuple(f"{number * 7 % 1_000_000:06d}" for number in range(count))))
 
     # ---- what happened
     def sell(self, tx: Tx, number: int, first: int) -> Booking:

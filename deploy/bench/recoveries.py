@@ -74,6 +74,7 @@ def _history_of_hub(place: Facility) -> int:
     """Half of it played, half to come; all of it was known to the box that is lost. How many."""
     books, past = place.folder / "hub" / "data" / hub_app.DATABASE, History("hub", SITE, BAYS)
     history.write(books, BOOKINGS // 2, past.past)
+    history.write(books, 1, lambda tx, _: past.stock(tx, BOOKINGS))
     history.write(books, BOOKINGS // 2, past.ahead)
     history.told(books, SITE)
     return len(history.bookings(books, SITE))

@@ -30,8 +30,9 @@ NONCES_MAX = 8
 WAIT, ASK_AGAIN = -1, -2
 #: how often a replaced box hands in what it had not told; the broker may lose some
 HAND_IN_TIMES = 12
-#: so many rows are applied in one transaction: a sale of our own waits no longer than for these
-TAKEN_AT_ONCE = 12
+#: so many rows are applied in one transaction; where others wait for the books it ends after fewer, so that a sale of our own does not
+#: wait for what a long cut has left
+TAKEN_AT_ONCE, TAKEN_AT_LEAST = 64, 4
 #: while more is coming in than that, what it causes and what is sold meanwhile goes out once in so many transactions, together
 SENT_EVERY = 8
 #: the peer's position stands still this long although rows are out: they are sent again
@@ -438,7 +439,7 @@ class Pump:
     def _take(self, tx: Tx, batches: list[Batch], link_fresh: bool) -> Applied:
         out = Applied()
         for number, batch in enumerate(batches, 1):
-            if out.rows >= TAKEN_AT_ONCE:
+            if self._enough(out):
                 out.rest += tuple(batches[number - 1 :])
                 return out
             s = streams.lock(tx, self.site_id)
@@ -457,6 +458,9 @@ class Pump:
             out.stopped = "" if staging else streams.lock(tx, self.site_id).stopped
         return out
 
+    def _enough(self, taken: Applied) -> bool:
+        return taken.rows >= TAKEN_AT_ONCE or (taken.rows >= TAKEN_AT_LEAST and self.db.crowded)
+
     def _stranger(self, tx: Tx, s: streams.Stream, batch: Batch) -> bool:
         """A batch of another box than the one we talk to; what a replaced box of the site hands in is taken note of (loss-5)."""
         if not self.desk.guard("old_box_retires") or not s.peer_box_id:
@@ -472,7 +476,7 @@ class Pump:
     def _rows(self, tx: Tx, batch: Batch, out: Applied, link_fresh: bool) -> None:
         chain, desk = batch.prev, self.desk
         for number, row in enumerate(batch.rows):
-            if out.rows >= TAKEN_AT_ONCE:
+            if self._enough(out):
                 out.rest = (msgspec.structs.replace(batch, prev=chain, rows=batch.rows[number:], gap=False),)
                 return
             s = streams.lock(tx, self.site_id)

@@ -179,6 +179,11 @@ def _try_a_write(tx: Tx) -> None:
 class _Books(Condition):
     """What both writers share: news for listeners, and reads."""
 
+    @property
+    def crowded(self) -> bool:
+        """Whether others wait while a job runs: one with much to do ends early and comes again for the rest. They share its flush."""
+        return False
+
     def _tell(self, listeners: list[Listener], events: list[Event]) -> None:
         """One listener that fails does not keep the news from the others."""
         for listener in listeners:
@@ -221,6 +226,10 @@ class Database(_Books):
         self._ended: Failure | None = None
         self.commits = 0
         self.jobs_done = 0
+
+    @property
+    def crowded(self) -> bool:
+        return bool(self._jobs)
 
     def listen(self, listener: Listener) -> None:
         """`listener(events)` runs on the event loop after every commit that told something."""

@@ -161,6 +161,11 @@ class PostgresDatabase:
         self.jobs_done = 0
         self.failing = ""
 
+    @property
+    def crowded(self) -> bool:
+        """Whether others wait while a job runs: one with much to do ends early and comes again for the rest."""
+        return bool(self._jobs)
+
     def listen(self, listener: Listener) -> None:
         """`listener(events)` runs on the event loop after every commit that told something, ours or another replica's."""
         self._listeners.append(listener)
@@ -299,6 +304,10 @@ class InlinePostgres:
         self.commits = 0
         self.jobs_done = 0
         self.failing = ""
+
+    @property
+    def crowded(self) -> bool:
+        return False
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)

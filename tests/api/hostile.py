@@ -189,7 +189,8 @@ def glance(url: str, operations: dict[str, str], **more: Any) -> None:
 
 def unharmed(apps: Served, app: str, seldom: set[str]) -> None:
     """The judge of the apps has found nothing, and all the operations but those of `seldom` were really reached and have done their work."""
-    assert apps.findings(app) == []
+    found = apps.findings(app)
+    assert found == [], found[:5]
     operations = httpx.get(f"{apps.keys[app]}/api/openapi.json").json()["paths"]
     all_of_them = {f"{method.upper()} {path}" for path, item in operations.items() for method in item if method in ("get", "post", "delete")}
     assert all_of_them - apps.granted(app) - seldom == set()
