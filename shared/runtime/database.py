@@ -25,7 +25,7 @@ from ..errors import Broken, Failure, Unavailable
 from . import database_disk as disk
 from . import log
 from .database_condition import Condition
-from .database_file import WAL_PAGES, connect, make_room, taken_back, wal_given_back
+from .database_file import WAL_PAGES, Wal, connect, make_room, taken_back, wal_given_back
 
 T = TypeVar("T")
 Event = tuple[str, str]
@@ -181,7 +181,7 @@ class _Books(Condition):
 
     @property
     def crowded(self) -> bool:
-        """Whether others wait while a job runs: one with much to do ends early and comes again for the rest. They share its flush."""
+        """Whether others wait while a job runs, or for the flush that it shares: one with much to do ends early and comes again for the rest."""
         return False
 
     def _tell(self, listeners: list[Listener], events: list[Event]) -> None:
@@ -217,6 +217,7 @@ class Database(_Books):
         self._slow, self._wal_pages = slow_commit_s, wal_pages
         self._listeners: list[Listener] = []
         self._jobs: list[_Job] = []
+        self._sharing = 0
         self._wake = threading.Condition(threading.Lock())
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -229,7 +230,7 @@ class Database(_Books):
 
     @property
     def crowded(self) -> bool:
-        return bool(self._jobs)
+        return bool(self._jobs) or self._sharing > 1
 
     def listen(self, listener: Listener) -> None:
         """`listener(events)` runs on the event loop after every commit that told something."""
@@ -297,6 +298,7 @@ class Database(_Books):
     def _work(self, c: sqlite3.Connection) -> None:
         """The writer's thread. It never ends unseen: what nobody foresaw fails every job that waits, and all that come."""
         jobs: list[_Job] = []
+        wal = Wal(c, self._wal_pages)
         try:
             if self.disk().free_octets >= ROOM_FACTOR * self._wal_pages * 4096:
                 make_room(c, self._wal_pages)
@@ -309,11 +311,14 @@ class Database(_Books):
                     c.close()
                     c = connect(self.path)
                     c.execute(f"PRAGMA wal_autocheckpoint={self._wal_pages}")
+                    wal = Wal(c, self._wal_pages)
                 if getattr(failure, "kind", "") == disk.FULL:
                     wal_given_back(c)
                 self.commits += 1
                 self.jobs_done += len(jobs)
                 self._loop.call_soon_threadsafe(self._settle, jobs, events, failure)
+                if not self._jobs and failure is None:
+                    wal.copied(c)
         except BaseException as error:
             self._end(error, jobs or [])
         finally:
@@ -331,6 +336,7 @@ class Database(_Books):
                 elif not self._wake.wait(TRY_AGAIN_S) and self.damaged is None:
                     return []
             jobs, self._jobs = self._jobs[:BATCH_JOBS_MAX], self._jobs[BATCH_JOBS_MAX:]
+            self._sharing = len(jobs)
             return jobs or None
 
     def _late_jobs(self, there: int) -> list[_Job]:
@@ -338,6 +344,7 @@ class Database(_Books):
         room = BATCH_JOBS_MAX - there
         with self._wake:
             jobs, self._jobs = self._jobs[:room], self._jobs[room:]
+            self._sharing = there + len(jobs)
             return jobs
 
     def _end(self, error: BaseException, jobs: list[_Job]) -> None:

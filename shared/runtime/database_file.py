@@ -13,6 +13,8 @@ from pathlib import Path
 WAL_PAGES = 4000
 #: the cache, in KiB: a batch of sales touches hundreds of pages
 CACHE_KIB = 16_000
+#: the part of that length at which it is copied where nobody waits
+COPIED_AT = 0.5
 #: what stays in the cache while room is made in the WAL; the rest of it overflows into the file
 ROOM_CACHE_PAGES = 50
 
@@ -33,6 +35,30 @@ def connect(path: str | Path, *, readonly: bool = False) -> sqlite3.Connection:
         c.execute("PRAGMA wal_autocheckpoint=0")
         c.execute("PRAGMA query_only=1")
     return c
+
+
+class Wal:
+    """Copies the WAL into the books while nobody waits, before it is as long as SQLite lets it become, which copies it within a commit.
+
+    How long it is, SQLite does not tell without a checkpoint: it is reckoned from the rows that were changed.
+    """
+
+    def __init__(self, c: sqlite3.Connection, pages: int) -> None:
+        self._due_pages = pages * COPIED_AT
+        self._from, self._per_change = c.total_changes, 1.0
+
+    def copied(self, c: sqlite3.Connection) -> None:
+        """To be called between two transactions. What cannot be copied now is copied with a later commit."""
+        changes = c.total_changes - self._from
+        if changes * self._per_change < self._due_pages:
+            return
+        self._from += changes
+        try:
+            _, pages, _ = c.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:  # the disk is tried again, and judged, with the next write
+            return
+        if pages > 0:
+            self._per_change = pages / changes
 
 
 def make_room(c: sqlite3.Connection, pages: int) -> None:

@@ -150,6 +150,7 @@ class PostgresDatabase:
         self._url = url
         self._listeners: list[Listener] = []
         self._jobs: list[_Job] = []
+        self._sharing = 0
         self._wake = threading.Condition(threading.Lock())
         self._stopping = False
         self._threads: list[threading.Thread] = []
@@ -163,8 +164,8 @@ class PostgresDatabase:
 
     @property
     def crowded(self) -> bool:
-        """Whether others wait while a job runs: one with much to do ends early and comes again for the rest."""
-        return bool(self._jobs)
+        """Whether others wait while a job runs, or for the commit that it shares: one with much to do ends early and comes again."""
+        return bool(self._jobs) or self._sharing > 1
 
     def listen(self, listener: Listener) -> None:
         """`listener(events)` runs on the event loop after every commit that told something, ours or another replica's."""
@@ -225,6 +226,7 @@ class PostgresDatabase:
                 while not self._jobs and not self._stopping:
                     self._wake.wait()
                 jobs, self._jobs = self._jobs[:GROUP_JOBS_MAX], self._jobs[GROUP_JOBS_MAX:]
+                self._sharing = len(jobs)
                 if not jobs:
                     break
             events, left = self._group(jobs)

@@ -67,6 +67,27 @@ async def test_a_job_that_comes_while_another_runs_shares_its_flush(path):
     await db.stop()
 
 
+async def test_a_job_knows_that_others_wait_or_share_its_flush(path):
+    db = await opened(path)
+    seen, running, go = [], threading.Event(), threading.Event()
+
+    def first(tx):
+        seen.append(db.crowded)
+        running.set()
+        assert go.wait(10)
+        seen.append(db.crowded)
+
+    jobs = [asyncio.create_task(db.write(first))]
+    await asyncio.to_thread(running.wait, 10)
+    jobs += [asyncio.create_task(db.write(lambda tx: seen.append(db.crowded))) for _ in range(2)]
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(*jobs)
+    await db.write(lambda tx: seen.append(db.crowded))
+    assert seen == [False, True, True, True, False]
+    await db.stop()
+
+
 async def test_a_refused_job_changes_nothing_and_spoils_nobody_else(path):
     db = await opened(path, slow_commit_s=0.01)
 

@@ -78,3 +78,41 @@ def test_a_disk_without_room_is_no_reason_not_to_write(path: Path) -> None:
     c.execute("INSERT INTO t VALUES (1)")
     assert c.execute("SELECT id FROM t").fetchall() == [(1,)]
     c.close()
+
+
+def written(c: sqlite3.Connection, rows: range) -> None:
+    c.execute("BEGIN IMMEDIATE")
+    c.executemany("INSERT INTO t VALUES (?, ?)", [(i, "x" * 2000) for i in rows])
+    c.execute("COMMIT")
+
+
+def test_the_wal_is_copied_between_two_commits_before_sqlite_would_within_one(path: Path) -> None:
+    c = database.connect(path)
+    c.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)")
+    wal, before = database.Wal(c, PAGES), path.stat().st_size
+    written(c, range(PAGES // 4))
+    wal.copied(c)
+    assert path.stat().st_size == before  # not worth it yet
+    written(c, range(PAGES // 4, PAGES))
+    wal.copied(c)
+    assert path.stat().st_size >= PAGES // 2 * 4096
+    c.close()
+
+
+def test_a_reader_in_its_moment_only_delays_the_copying(path: Path) -> None:
+    c = database.connect(path)
+    c.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)")
+    reader = database.connect(path, readonly=True)
+    reader.execute("BEGIN")
+    reader.execute("SELECT COUNT(*) FROM t").fetchone()
+    wal, before = database.Wal(c, PAGES), path.stat().st_size
+    written(c, range(PAGES))
+    wal.copied(c)
+    assert path.stat().st_size <= before + 4096
+    assert reader.execute("SELECT COUNT(*) FROM t").fetchone() == (0,)
+    reader.execute("ROLLBACK")
+    written(c, range(PAGES, 3 * PAGES))
+    wal.copied(c)
+    assert path.stat().st_size >= PAGES * 4096
+    for one in (reader, c):
+        one.close()
