@@ -182,7 +182,7 @@ def _services(
     links = Links(db, desk, clock, keys, list(names), transports or _transports(config, desk), watch)
     houses = Houses(db, config.profile, desk)
     board, waiting = Board(db, houses, desk), Waiting(db)
-    backups = open_backups(config, clock.now, DATABASE)
+    backups = open_backups(config, clock.now, DATABASE, lambda: not desk.clock_doubt())
     backups.meter(meter)
     selling = Bookings(db=db, desk=desk, houses=houses, board=board, links=links, keys=keys, waiting=waiting, count=booked)
     return Hub(

@@ -106,7 +106,7 @@ def restore(config: Config, args: argparse.Namespace, alone: Alone) -> int:
     if not backups.configured:
         raise Failure("There is no [backup] table in the config, so there is nothing to restore from.")
     books = config.data_dir / DATABASE
-    name = args.name or newest(backups.vault)
+    name = args.name or newest(backups.vault, time.time())
     note, fresh = fetched(backups.vault, name, sealed.identity_file(args.identity), books, config.data_dir / "keys")
     schema.prepare(fresh)
     alone(fresh, lambda tx: _begin_term(tx, config, f"These books were put back from the backup {name}.", vouched=args.old_hub_off))

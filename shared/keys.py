@@ -55,11 +55,12 @@ def id_of(raw: bytes) -> str:
 class SigningKey:
     """A private key with its id. Its text form shows the id only, so that it cannot reach a log."""
 
-    __slots__ = ("id", "private")
+    __slots__ = ("_raw", "id", "private")
 
     def __init__(self, id: str, private: Ed25519PrivateKey):
         self.id = id
         self.private = private
+        self._raw = private.public_key().public_bytes_raw()  # told in every hello
 
     def __repr__(self) -> str:
         return f"SigningKey({self.id})"
@@ -78,8 +79,7 @@ class SigningKey:
 
     def public(self, side: Side, site_id: str = "") -> PublicKey:
         """What the peer is told of this key."""
-        raw = self.private.public_key().public_bytes_raw()
-        return PublicKey(id=self.id, raw_b64=base64.b64encode(raw).decode(), side=side, site_id=site_id)
+        return PublicKey(id=self.id, raw_b64=base64.b64encode(self._raw).decode(), side=side, site_id=site_id)
 
 
 class KeyRing:

@@ -21,9 +21,10 @@ DRAWS_MAX = 40
 
 def guessable(pin: str) -> bool:
     """Whether a person at the door would try it early: equal steps (111111, 123456, 864208), two digits only, or a repeated part."""
-    digits = [int(digit) for digit in pin]
-    steps = {(after - before) % 10 for before, after in zip(digits, digits[1:], strict=False)}
-    return len(steps) <= 1 or len(set(digits)) <= 2 or _repeats(pin)
+    digits = pin.encode()
+    step = (digits[1] - digits[0]) % 10
+    even = all((after - before) % 10 == step for before, after in zip(digits[1:], digits[2:], strict=False))
+    return even or len(set(digits)) <= 2 or _repeats(pin)
 
 
 def make_block(n: int, taken: Callable[[str], bool], below: Callable[[int], int], length: int = LENGTH_MIN) -> tuple[str, ...] | Refusal:
@@ -66,4 +67,4 @@ def _draw(taken: Callable[[str], bool], below: Callable[[int], int], length: int
 
 def _repeats(pin: str) -> bool:
     """Whether a part of up to half the length is said again and again: 123123, 474747, also 4747474."""
-    return any(pin == (pin[:part] * len(pin))[: len(pin)] for part in range(1, len(pin) // 2 + 1))
+    return any(pin.startswith(pin[part:]) for part in range(1, len(pin) // 2 + 1))

@@ -293,6 +293,11 @@ def quote(
     return Price(currency=tariff.currency, total_cents=sum(line.cents for line in lines), lines=tuple(lines))
 
 
+def alike(resource: Resource) -> int:
+    """Resources of which this is equal cost the same at the same time: all of a resource that its price hangs on."""
+    return resource.hourly_cents
+
+
 def add(prices: Iterable[Price]) -> Price:
     """The price of an order: its bookings' prices together, lines of one code and label as one. ValueError for none or two currencies."""
     prices = tuple(prices)

@@ -13,7 +13,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -143,6 +143,7 @@ def day_span(zone: str, day: date) -> Interval:
     return Interval(cut.start, cut.end)
 
 
+@lru_cache(DAY_CACHE_MAX)
 def label(zone: str, slot: int) -> str:
     """The wall clock "HH:MM"; where the day shows that clock twice, with the zone's short name: "01:30 ADT", then "01:30 AST"."""
     cut = _day(zone, _ordinal(zone, slot))
@@ -151,6 +152,7 @@ def label(zone: str, slot: int) -> str:
     return f"{text} {_moment(zone, slot).tzname()}" if minute in cut.twice else text
 
 
+@lru_cache(DAY_CACHE_MAX)
 def when(zone: str, slot: int) -> str:
     """Day and clock for a sentence: "Mon 5 Jan 2026, 04:00"."""
     day = local_day(zone, slot)
@@ -241,14 +243,18 @@ def _merged(intervals: list[Interval]) -> list[Interval]:
     return merged
 
 
-def _open_around(hours: Hours, resource_id: str, zone: str, interval: Interval) -> list[Interval]:
+def _open_around(hours: Hours, resource_id: str, zone: str, interval: Interval) -> tuple[Interval, ...]:
     """Every opening that may touch the interval, whole, those that meet as one."""
-    day, last = local_day(zone, interval.start) - timedelta(1), local_day(zone, interval.end - 1)
+    return _open_on(hours, resource_id, zone, _ordinal(zone, interval.start), _ordinal(zone, interval.end - 1))
+
+
+@lru_cache(DAY_CACHE_MAX)
+def _open_on(hours: Hours, resource_id: str, zone: str, first: int, last: int) -> tuple[Interval, ...]:
+    """Every opening that may touch these local days (ordinals), whole, those that meet as one."""
     begun: list[Interval] = []
-    while day <= last:
-        begun += _begun(hours, resource_id, zone, day)
-        day += timedelta(1)
-    return _merged(begun)
+    for ordinal in range(first - 1, last + 1):
+        begun += _begun(hours, resource_id, zone, date.fromordinal(ordinal))
+    return tuple(_merged(begun))
 
 
 def _cut(intervals: Iterable[Interval], to: Interval) -> tuple[Interval, ...]:

@@ -189,7 +189,7 @@ def _kit(
     tally.over(checkin, by_text="check-ins", by_staff="check-ins")
     if doors is not None:
         tally.over(doors, unlock="door openings")
-    backups, metrics = open_backups(loaded, clock.now, DATABASE), _metrics(link, db)
+    backups, metrics = open_backups(loaded, clock.now, DATABASE, lambda: not desk.clock_doubt()), _metrics(link, db)
     backups.meter(metrics)
     halts = Halts(db, desk, houses, site_id)
     witness = DoorWitness(db, desk, houses, site_id, doors)

@@ -17,6 +17,7 @@ PINS_EVERY_S = 60.0
 SWEEP_EVERY_S = 60.0
 WITNESS_EVERY_S = 20.0
 SESSIONS_EVERY_S = 3600.0
+FORGET_EVERY_S = 3600.0
 DOORS_EVERY_S = 1.0
 OUTAGE_PINS_EVERY_S = 30.0
 OUTAGE_PINS_WATCHED_EVERY_S = 20.0
@@ -46,6 +47,8 @@ def register(ticker: Ticks, kit: Kit, upkeeper: upkeep.Upkeep) -> None:
     ticker.every(OUTAGE_PINS_EVERY_S, kit.outage_pins.tick, "outage-pins")
     ticker.every(OUTAGE_PINS_WATCHED_EVERY_S, kit.outage_pins.watch, "outage-pins-watched")
     ticker.every(DOORS_EVERY_S, lambda: kit.doors.tick(watched=kit.live.watching > 0), "doors")
-    ticker.every(BACKUPS_EVERY_S, kit.backups.tick, "backups")
+    # a replaced box must lay none among its successor's: the newest would be an old one
+    ticker.every(BACKUPS_EVERY_S, lambda: None if kit.recovery.retired() else kit.backups.tick(), "backups")
     ticker.every(WATCH_EVERY_S, kit.halts.watch.look, "watch")
     ticker.every(SESSIONS_EVERY_S, kit.people.sessions.purge, "sessions")
+    ticker.every(FORGET_EVERY_S, upkeeper.forget, "old-rows")

@@ -65,7 +65,7 @@ def _restore(loaded: Loaded, args: argparse.Namespace) -> int:
         if not backups.configured:
             raise ValueError("There is no [backup] table in the config, so there is nothing to restore from.")
         books = loaded.data_dir / DATABASE
-        name = args.name or newest(backups.vault)
+        name = args.name or newest(backups.vault, time.time())
         note, fresh = fetched(backups.vault, name, sealed.identity_file(args.identity), books, loaded.data_dir)
         box_id, term = schema.prepare(fresh, _new_id), schema.identity(fresh)[0]
         if granted is not None:

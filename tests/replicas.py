@@ -123,7 +123,7 @@ class LineBeforeLock(pg.PostgresTx):
 
     def one(self, sql, params=()):
         if sql.startswith("SELECT line FROM lines WHERE resource_id"):
-            return (self._lines[params["r"]],)
+            return (self._lines[params[0]],)
         return super().one(sql, params)
 
 

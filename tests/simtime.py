@@ -34,12 +34,6 @@ class Planned:
     def when(self) -> float:
         return self._when
 
-    def run(self) -> None:
-        if self._context is None:
-            self._callback(*self._args)
-        else:
-            self._context.run(self._callback, *self._args)
-
 
 def _nothing() -> None: ...
 
@@ -67,27 +61,40 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         return planned
 
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Planned:
-        return self.call_at(self._simulated + delay, callback, *args, context=context)
+        when = self._simulated + delay
+        planned = Planned(callback, args, context, when)
+        heappush(self._timers, (when, next(self._order), planned))
+        return planned
 
     def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Planned:
         planned = Planned(callback, args, context, when)
         heappush(self._timers, (when, next(self._order), planned))
         return planned
 
+    def create_task(self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None) -> asyncio.Task:
+        """As asyncio's, without what is for debugging and for factories: a world makes thousands of tasks, most of one step."""
+        return asyncio.Task(coro, loop=self, name=name or "simulated", context=context)
+
     def _run_once(self) -> None:
         ready, timers = self._ready, self._timers
         while timers and timers[0][2].gone:  # or time would jump to it
             heappop(timers)
+        now = self._simulated
         if not ready:
             if not timers:
                 raise Stuck("Everybody waits, and nothing is planned that could wake anybody.")
-            self._simulated = max(self._simulated, timers[0][0])
-        while timers and timers[0][0] <= self._simulated:
+            if timers[0][0] > now:
+                now = self._simulated = timers[0][0]
+        while timers and timers[0][0] <= now:
             ready.append(heappop(timers)[2])
         for _ in range(len(ready)):
             planned = ready.popleft()
+            context = planned._context
             try:
-                planned.run()
+                if context is None:
+                    planned._callback(*planned._args)
+                else:
+                    context.run(planned._callback, *planned._args)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # told as asyncio tells it
@@ -97,7 +104,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 class LoopClock:
     """The clock of a simulated loop: `now` starts at `start_at` UTC unix seconds; `skew_s` is this machine's error."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, start_at: float, skew_s: float = 0.0):
+    __slots__ = ("_loop", "_start", "skew_s")
+
+    def __init__(self, loop: SimulatedLoop, start_at: float, skew_s: float = 0.0):
         self._loop, self._start, self.skew_s = loop, start_at, skew_s
 
     def forward(self, seconds: float) -> None:
@@ -105,10 +114,10 @@ class LoopClock:
         self._start += seconds
 
     def now(self) -> float:
-        return self._start + self._loop.time() + self.skew_s
+        return self._start + self._loop._simulated + self.skew_s
 
     def monotonic(self) -> float:
-        return self._loop.time()
+        return self._loop._simulated
 
 
 def simulate(make: Coroutine[Any, Any, Any] | Any) -> Any:

@@ -12,6 +12,7 @@ import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from shared.ledger.desk import Limits
@@ -19,6 +20,9 @@ from shared.runtime.clock import Chance
 from shared.runtime.database import InlineWriter, Tx
 from shared.runtime.transport import Faults, MemoryNetwork
 from tests.simtime import LoopClock
+
+if TYPE_CHECKING:
+    from tests.simulation.statements import Replica, SharedDisk
 
 #: Saturday 21 Nov 2026, 12:00 in Halifax
 NOON = 1795276800
@@ -34,12 +38,30 @@ class Disk:
 
     def __init__(self, image: bytes):
         self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=512)
-        self.connection.deserialize(image)
+        copy = sqlite3.connect(":memory:")
+        copy.deserialize(image)
+        copy.backup(self.connection)  # into pages of its own: those of an image are copied at every commit
+        copy.close()
         self.connection.execute("PRAGMA foreign_keys=ON")
         self.connection.execute("PRAGMA journal_mode=MEMORY")
+        #: what processes and judges ask with; whoever asks takes the whole answer at once, so that one does for all
+        self.cursor = self.connection.cursor()
 
     def image(self) -> bytes:
         return self.connection.serialize()
+
+    def another(self, image: bytes) -> Disk:
+        """A disk of the same kind with this on it."""
+        return Disk(image)
+
+    @property
+    def version(self) -> int:
+        """Another number after every change."""
+        return self.connection.total_changes
+
+    def open(self, machine: Machine) -> SimWriter:
+        """The books as a process of this machine has them."""
+        return SimWriter(self, machine.die)
 
 
 class SimWriter(InlineWriter):
@@ -49,7 +71,7 @@ class SimWriter(InlineWriter):
     def __init__(self, disk: Disk, on_death: Callable[[], None]):
         super().__init__()
         self._c.close()
-        self._c = disk.connection
+        self._c = disk.cursor
         self._on_death = on_death
         self.dead = False
         self.crash_in = 0
@@ -96,6 +118,9 @@ class SimWriter(InlineWriter):
     async def stop(self) -> None:
         """The disk stays."""
 
+    def kill(self) -> None:
+        self.dead = True
+
 
 #: jobs that look at files or at devices, of which the world has none
 LEFT_OUT = frozenset({"tray", "outage", "recovery", "backups", "mark", "doors", "door-credentials", "door-witness", "outage-pins-watched", "sessions"})
@@ -137,10 +162,10 @@ class Machine:
 
     side = ""
 
-    def __init__(self, world: World, name: str, disk: Disk):
+    def __init__(self, world: World, name: str, disk: Disk | SharedDisk):
         self.world, self.name, self.disk = world, name, disk
         self.clock = LoopClock(world.loop, world.start_at)
-        self.db: SimWriter | None = None
+        self.db: SimWriter | Replica | None = None
         self.ticker: SimTicker | None = None
         self.lives = 0
         self.term, self.grant = 1, ""
@@ -160,7 +185,7 @@ class Machine:
 
     async def start(self) -> None:
         """A process begins on this disk. May die while it starts."""
-        self.db = SimWriter(self.disk, self.die)
+        self.db = self.disk.open(self)
         self.ticker = SimTicker(self.world.loop, random.Random(crc32(f"{self.world.seed}/{self.name}/{self.lives}/ticks".encode())))
         await self._begin()
 
@@ -178,7 +203,7 @@ class Machine:
     def die(self) -> None:
         """The process is gone: nothing of it runs on, and the broker says its last will."""
         if self.db is not None:
-            self.db.dead = True
+            self.db.kill()
         if self.ticker is not None:
             self.ticker.stop()
         for client in self.clients():
@@ -191,7 +216,9 @@ class Machine:
 
 
 class World:
-    """`limits`, `zone`, `bays` as in `two_sides.World`; `without` takes guards away, for mutants."""
+    """`limits`, `zone`, `bays` as in `two_sides.World`; `without` takes guards away, for mutants. With several `replicas` of the hub these
+    share one database and are interleaved statement by statement; `twin` takes away what keeps them apart (`statements.TWINS`). `readers`:
+    the doors have a reader for PINs."""
 
     def __init__(
         self,
@@ -204,11 +231,16 @@ class World:
         without: frozenset[str] = frozenset(),
         start_at: int = NOON,
         replicas: int = 1,
+        twin: str = "",
+        readers: bool = False,
     ):
         from tests.simulation.machines import Hub, Site  # machines know the world's parts; the world makes machines
+        from tests.simulation.statements import Gate
 
         self.loop, self.seed, self.start_at, self.bays, self.without = loop, seed, start_at, bays, without
         self.slot0 = start_at // 900
+        #: whether guests type PINs at the reader of a door, so that the box keeps the door controller up to date
+        self.readers = readers
         self.limits = limits or Limits()
         self.network = MemoryNetwork(random.Random(crc32(f"{seed}/net".encode())), loop.call_later)
         self.site_ids = sites
@@ -216,6 +248,7 @@ class World:
         self._cut_at: dict[str, float] = {}
         self.log: list[str] = []
         self.listeners: list[Callable[[str], None]] = []
+        self.gate = Gate(loop, seed, twin) if replicas > 1 else None
         self.hub = Hub(self, "hub")
         self.hubs = [self.hub] + [self.hub.replica(n) for n in range(2, replicas + 1)]
         self.sites: dict[str, Site] = {s: Site(self, s) for s in sites}
@@ -241,14 +274,23 @@ class World:
         task = context.get("task") or context.get("future")
         return context.get("exception") is None and task is not None
 
+    def close(self) -> dict[str, int]:
+        """No statement of this world runs any more, and nothing of it stays. Returns how the replicas met."""
+        if self.gate is None:
+            return {}
+        self.note(f"statements {self.gate.count['statements']}, interleaved as {self.gate.trace:08x}")
+        self.gate.close()
+        return dict(self.gate.count)
+
     # ---- machines
     @property
     def machines(self) -> list[Machine]:
         return [*self.hubs, *self.sites.values()]
 
     async def open(self) -> None:
-        for machine in self.machines:
-            await machine.start()
+        await asyncio.gather(*(hub.start() for hub in self.hubs))
+        for site in self.sites.values():
+            await site.start()
 
     async def start(self, machine: Machine) -> None:
         """Up again, as often as it takes."""
@@ -263,6 +305,8 @@ class World:
 
     def forward(self, seconds: float) -> None:
         """Every clock goes on; no timer of the link notices. Cheaper than sleeping through hours of hellos."""
+        if self.gate is not None:
+            self.gate.finish()  # the hours that are passed over do not lie within one transaction
         self._true.forward(seconds)
         self.passed += seconds
         for machine in (*self.machines, *self.strays):

@@ -16,8 +16,11 @@ from ..store import schema
 KEYS = ("keys/passes.key", "keys/customer-links.key", "keys/outage-pins.key")
 
 
-def open_backups(config: Config, now: Callable[[], float], books: str) -> Backups:
-    """The backups as the config wants them; unconfigured without a `[backup]` table. Raises ConfigError for a key file that cannot be read."""
+def open_backups(config: Config, now: Callable[[], float], books: str, sure: Callable[[], bool] = lambda: False) -> Backups:
+    """The backups as the config wants them; unconfigured without a `[backup]` table. Raises ConfigError for a key file that cannot be read.
+
+    A command does not know whether the clock is to be believed (`sure`), and so it deletes none; the running hub does.
+    """
     settings = config.hub.backup
     vault = None
     if settings:
@@ -27,4 +30,4 @@ def open_backups(config: Config, now: Callable[[], float], books: str) -> Backup
 
         vault = open_vault(settings, f"hub-{config.hub.hub_id}", lambda path: files.resolve(path, config.file), secret)
     known = {"ledger": tuple(step.__name__ for step in ledger.STEPS), "hub": tuple(step.__name__ for step in schema.STEPS)}
-    return Backups(settings, vault, data_dir=config.data_dir, books=books, keys=KEYS, known=known, now=now)
+    return Backups(settings, vault, data_dir=config.data_dir, books=books, keys=KEYS, known=known, now=now, sure=sure)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from shared.errors import STATUS, Refusal, Refused, refuse
-from shared.ledger import frontdesk, records, sales, secured
+from shared.ledger import frontdesk, locked, old_rows, records, sales, secured
 from shared.ledger.frontdesk import Part, Wanted
 from shared.model import Booking, Channel, Customer, site_of
 from shared.runtime.database import Tx
@@ -58,7 +58,7 @@ class Changes:
         """
 
         def run(tx: Tx) -> tuple[Refund, bool]:
-            b = self._known(tx, booking_id)
+            b = self._known(tx, booking_id, locked.booking)  # who asks the same of another replica at once waits, and finds the answer
             if once is not None and (told := answers.find(tx, once.scope, once.key)) is not None:
                 if told.body_hash != once.body_hash:
                     raise refuse("id_reused", "This Idempotency-Key was used before for something else.")
@@ -194,12 +194,12 @@ class Changes:
         return await self._db.write(lambda tx: sales.expire(tx, self._desk))
 
     async def forget(self) -> int:
-        """Lets answers under an Idempotency-Key go after `ANSWERS_KEPT_S`. Returns how many."""
-        return await self._db.write(lambda tx: answers.forget(tx, self._desk.now() - ANSWERS_KEPT_S))
+        """Lets answers under an Idempotency-Key go after `ANSWERS_KEPT_S`, and rows that no rule asks for any more. Returns how many."""
+        return await self._db.write(lambda tx: answers.forget(tx, self._desk.now() - ANSWERS_KEPT_S) + old_rows.forget(tx, self._desk))
 
     @staticmethod
-    def _known(tx: Tx, booking_id: str) -> Booking:
-        found = records.booking(tx, booking_id)
+    def _known(tx: Tx, booking_id: str, read: Callable[[Tx, str], Booking | None] = records.booking) -> Booking:
+        found = read(tx, booking_id)
         if found is None:
             raise refuse("booking_not_found", "This booking is not known.")
         return found

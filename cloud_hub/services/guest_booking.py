@@ -96,15 +96,6 @@ class GuestBooking:
         wanted = self._wanted(held, NOBODY, guests=guests, code=code.strip().upper())
         return self._db.read(lambda tx: frontdesk.quote(tx, self._desk, held.house, wanted, key=self._hub.keys.newest))
 
-    def quote_for(self, held: Held, details: Details) -> Quoted:
-        """The price for the guest who gave these (sound) details."""
-
-        def read(tx: Tx) -> Quoted:
-            guest, _ = self._guest(tx, details)
-            return self._quoted(tx, held, details, guest)
-
-        return self._db.read(read)
-
     async def book(self, held: Held, details: Details) -> list[Booking]:
         """Books the held bays, or asks the site for them and waits a little. The bookings `confirmed`, `requested` or `pending`.
 

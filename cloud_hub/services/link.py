@@ -134,11 +134,12 @@ class Links:
 
         s, (rows, since), at, (books, doubtful), (halted, breaches) = self._db.read(read)
         self._note(site_id)
+        stopped_why = s.stopped or pump.foreign
         return LinkState(
-            site_id=site_id, link="stopped" if s.stopped else "up" if up else "dark", since_at=self._since[site_id][1], heard_at=pump.heard_at,
+            site_id=site_id, link="stopped" if stopped_why else "up" if up else "dark", since_at=self._since[site_id][1], heard_at=pump.heard_at,
             rtt_s=round(pump.rtt_s, 4), skew_s=round(pump.skew_s, 3), skew_shown=abs(pump.skew_s) > self._desk.limits.skew_show_s,
             releasing=pump.may_release() and not s.stopped and not s.fenced, waiting_rows=rows, waiting_since_at=since,
-            stopped_why=s.stopped, fenced_why=s.fenced, unknown_rows=s.unknown_count, peer_schema=s.peer_schema, lines=at,
+            stopped_why=stopped_why, fenced_why=s.fenced, unknown_rows=s.unknown_count, peer_schema=s.peer_schema, lines=at,
             books=books, doubtful=doubtful, halted=halted, breaches=breaches, recovery=_recovery(s), unvouched=bool(s.unvouched),
         )  # fmt: skip
 
@@ -160,11 +161,11 @@ class Links:
         return stated
 
     async def release(self) -> int:
-        """terr-2: raises the lines of every site that is heard and whose clock agrees (clock-1). Returns how many lines rose."""
+        """terr-2: raises the lines of every site that is heard and whose clock agrees (clock-1), which the ledger judges. Returns how many
+        lines rose."""
         raised = 0
         for site_id, pump in self._pumps.items():
-            if pump.may_release():
-                raised += await self._db.write(lambda tx, s=site_id: lines.release(tx, self._desk, s, link_fresh=True))
+            raised += await self._db.write(lambda tx, s=site_id, f=pump.fresh(): lines.release(tx, self._desk, s, link_fresh=f))
         return raised
 
     def _note(self, site_id: str) -> None:

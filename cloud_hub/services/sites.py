@@ -29,11 +29,12 @@ class Sites:
         db.listen(self._changed)
 
     async def start(self) -> None:
-        """Enters every enrolled site and tells those that have been heard before."""
+        """Enters every enrolled site, tries again what stood still at a row of theirs, and tells those that have been heard before."""
 
         def enter(tx: Tx) -> None:
             for site_id in self._names:
                 streams.open_site(tx, site_id, hub_id=self._hub_id, box_id=self._desk.box_id, term=self._desk.term)
+                streams.start_again(tx, site_id)
 
         await self._db.write(enter)
         for site_id in self._names:

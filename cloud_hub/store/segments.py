@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from shared.runtime.folder_flush import flush_folder
+
 #: a file this long is closed and the next one begun
 SEGMENT_BYTES = 8 << 20
 
@@ -67,7 +69,7 @@ class Segments:
             last = max((int(path.stem.partition("-")[2]) for path in self._files()), default=0)
             self._open, self._size = self._folder / f"rows-{last + 1:08d}.jsonl", 0
             os.close(os.open(self._open, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            _flush_folder(self._folder)
+            flush_folder(self._folder)
             self._tops[self._open] = {}
         return self._open
 
@@ -111,11 +113,3 @@ def _tops(lines: list[Line]) -> dict[tuple[str, str], int]:
         key = (line.site_id, line.epoch)
         tops[key] = max(line.no, tops.get(key, 0))
     return tops
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +68,7 @@ def _list(backups: Backups, args: argparse.Namespace) -> int:
 
 
 def _verify(backups: Backups, args: argparse.Namespace) -> int:
-    name = args.name or newest(backups.vault)
+    name = args.name or newest(backups.vault, time.time())
     report = backups.verify(name, sealed.identity_file(args.identity) if args.identity else "")
     for sentence in report.wrong:
         print(sentence, file=sys.stderr)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,8 @@ AGAIN_S = 300
 LATE_PERIODS = 3
 #: a drill is late after a day and a half
 DRILL_LATE_S = 129_600
+#: a backup or drill puts half-made files beside the books: it must leave the sales this much room
+ROOM_LEFT_OCTETS = 16 * 1024 * 1024
 _log = log.get("backups")
 
 
@@ -84,12 +87,16 @@ class BackupPanel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backups:
-    """The backups of one data folder. `vault` None: none are configured; then everything but `panel` is a mistake of the caller's."""
+    """The backups of one data folder. `vault` None: none are configured; then everything but `panel` is a mistake of the caller's.
+
+    `sure()`: whether the clock may be believed. Retention deletes by the clock, so it waits until then.
+    """
 
     def __init__(
         self, settings: BackupSettings | None, vault: Vault | None, *, data_dir: Path, books: str, keys: tuple[str, ...], known: Known,
-        now: Callable[[], float], zone: str = "UTC",
+        now: Callable[[], float], sure: Callable[[], bool], zone: str = "UTC",
     ):  # fmt: skip
+        self._sure = sure
         self._settings, self._vault, self._data_dir, self._books = settings or BackupSettings(), vault, data_dir, data_dir / books
         self._keys, self._known, self._now, self._zone = keys, known, now, ZoneInfo(zone)
         self._ending = threading.Event()
@@ -146,28 +153,47 @@ class Backups:
     # ---- work, for a thread
     def make(self) -> Note:
         """One backup now, then retention. Blocks. Raises Failure with a sentence, which the state keeps; Stopped while the process ends."""
-        now, began = int(self._now()), time.monotonic()
-        with self._alone():
-            before = self.state()
-            try:
-                recipients = (*self._settings.recipients, sealed.recipient_of(self._drill_identity()))
-                keys = [path for name in self._keys if (path := self._data_dir / name).is_file()]
-                made = backup.make(
-                    self.vault, self._books, recipients, now, self._data_dir / SCRATCH, keys=keys, stopping=self._ending.is_set
-                )
-                took_s = round(time.monotonic() - began, 3)
-                self._keep(good_at=now, name=made.name, octets=made.octets, took_s=took_s, warning=self.vault.warning(self._data_dir))
-                backup.prune(self.vault, now, self._settings)
-            except Failure as error:
-                self._keep(tried_at=now, failures=before.failures + 1, trouble=error.detail)
-                if not before.trouble:  # once when it begins, once when it is over
-                    _log.error("backup.failed", why=error.detail)
-                raise
-            self._keep(tried_at=now, trouble="")
+        now, before = self._now(), self.state()
+        try:
+            with self._alone():
+                made = self._made(now)
+                self._keep(tried_at=int(now), trouble="")
+        except Busy:
+            raise
+        except Failure as error:
+            self._keep(tried_at=int(now), failures=before.failures + 1, trouble=error.detail)
+            if not before.trouble:  # once when it begins, once when it is over
+                _log.error("backup.failed", why=error.detail)
+            raise
         if before.trouble:
             _log.info("backup.works_again", name=made.name)
-        _log.info("backup.made", name=made.name, octets=made.octets, took_s=took_s)
         return made
+
+    def _made(self, now: float) -> Note:
+        began = time.monotonic()
+        self._need_room()
+        recipients = (*self._settings.recipients, sealed.recipient_of(self._drill_identity()))
+        keys = [path for name in self._keys if (path := self._data_dir / name).is_file()]
+        made = backup.make(self.vault, self._books, recipients, now, self._data_dir / SCRATCH, keys=keys, stopping=self._ending.is_set)
+        took_s = round(time.monotonic() - began, 3)
+        self._keep(good_at=int(now), name=made.name, octets=made.octets, took_s=took_s, warning=self.vault.warning(self._data_dir))
+        _log.info("backup.made", name=made.name, octets=made.octets, took_s=took_s)
+        if self._sure():
+            backup.prune(self.vault, int(now), self._settings)
+        return made
+
+    def _need_room(self) -> None:
+        """The books' own disk must not be filled by what protects them: a copy and its sealed twin are about once and a half their size."""
+        try:
+            octets = sum(path.stat().st_size for tail in ("", "-wal") if (path := Path(f"{self._books}{tail}")).exists())
+            free = shutil.disk_usage(self._data_dir).free
+        except OSError:
+            return  # told by whoever reads the books next
+        if free < octets * 3 // 2 + ROOM_LEFT_OCTETS:
+            raise Unavailable(
+                f"There is no room to prepare a backup in {self._data_dir}: {octets * 3 // 2_000_000} MB are needed, and"
+                f" {ROOM_LEFT_OCTETS // 1_000_000} MB must be left for the books; {free // 1_000_000} MB are free."
+            )
 
     def drill(self) -> Report:
         """The nightly drill: the newest backup, opened with the box's own key. Blocks; what it finds is kept in the state."""
@@ -195,20 +221,30 @@ class Backups:
     def verify(self, name: str, identity: str = "") -> Report:
         """Restores a backup into a scratch file and checks it, with this secret key or the box's own. Blocks. Failure where it cannot even be
         opened; what is wrong with its content is in the report."""
-        scratch = self._data_dir / SCRATCH
-        with self._alone():
-            scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-            restored = scratch / f"drill-{os.getpid()}.db"
-            restored.unlink(missing_ok=True)
-            try:
-                note = backup.fetch(self.vault, name, identity or self._drill_identity(), restored, stopping=self._ending.is_set)
-                live = self._books if self._books.is_file() else None
-                report = drill.verify(restored, live, Facts(steps=note.steps, rows=note.rows), self._known, self._ending.is_set)
-            finally:
-                restored.unlink(missing_ok=True)
+        with self._alone(), self._scratch() as restored:
+            self._need_room()
+            note = backup.fetch(self.vault, name, identity or self._drill_identity(), restored, stopping=self._ending.is_set)
+            live = self._books if self._books.is_file() else None
+            report = drill.verify(restored, live, Facts(steps=note.steps, rows=note.rows), self._known, self._ending.is_set)
         if self._ending.is_set():
             raise Stopped
         return report
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """The path for the restored books, gone afterwards; so are those that a killed drill has left."""
+        folder = self._data_dir / SCRATCH
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for left in folder.glob("drill-*.db*"):
+                left.unlink(missing_ok=True)
+            restored = folder / f"drill-{os.getpid()}.db"
+            try:
+                yield restored
+            finally:
+                restored.unlink(missing_ok=True)
+        except OSError as error:
+            raise Unavailable(f"{folder} cannot be used for a drill: {(error.strerror or '').lower()}.") from None
 
     def listed(self) -> list[Item]:
         """The complete backups of this owner, oldest first. Blocks."""
@@ -217,7 +253,7 @@ class Backups:
     def _to_drill(self) -> str:
         """The last one made; by name only where it is gone, since one of a day when the clock was ahead sorts last for ever."""
         made = self.state().name
-        return made if made in {item.name for item in self.listed()} else backup.newest(self.vault)
+        return made if made in {item.name for item in self.listed()} else backup.newest(self.vault, self._now())
 
     def _drill_identity(self) -> str:
         return sealed.kept_identity(self._data_dir / DRILL_KEY)

@@ -64,12 +64,11 @@ def _forgotten(tx: Tx, desk: Desk, site_id: str, hello: Hello) -> bool:
     return hello.term > known[0]
 
 
-def replaced_by(tx: Tx, desk: Desk, site_id: str, hello: Hello) -> int:
-    """The term that stands instead of the speaker's; 0 where the speaker is the one to talk to."""
+def replaced_by(tx: Tx, desk: Desk, s: streams.Stream | None, site_id: str, hello: Hello) -> int:
+    """The term that stands instead of the speaker's; 0 where the speaker is the one to talk to. `s`: the site's stream row, as just read."""
     if not desk.guard("old_box_retires"):
         return 0
     if desk.side == "site":
-        s = streams.read(tx, site_id)
         if s is None or not s.peer_box_id or hello.term > s.peer_term or (hello.box_id, hello.term) == (s.peer_box_id, s.peer_term):
             return 0
         return s.peer_term

@@ -86,7 +86,7 @@ class ClockTrust:
             return f"This machine's clock says {_words(now)}, but its own records go to {_words(self._newest_at)}."
         if not self._confirmed_by:
             return f"This machine's clock says {_words(now)}, and nothing has confirmed that since the machine was started."
-        ahead_s = self._offset() - self._offset_s
+        ahead_s = now - self._source.uptime_s() - self._offset_s
         if ahead_s > self._desk.limits.clock_ahead_s:
             return f"This machine's clock went ahead by {_length(ahead_s)} at once; it now says {_words(now)}."
         return ""
@@ -144,13 +144,13 @@ class ClockTrust:
         if abs(now - shown_at) > SHOWN_MAX_S:
             raise refuse("clock_moved", "The clock shows another time by now. Please look again, and confirm the time that is shown.")
         why = self.doubt()
-        self._confirmed_by, self._newest_at, self._offset_s = PERSON, now, self._offset()
 
         def run(tx: Tx) -> None:
             _no_later_than(tx, int(now))
             records.journal(tx, int(now), site_id, by, "clock confirmed", "", why)
 
-        await self._db.write(run)
+        await self._db.write(run)  # first: a word that nobody could write down is none
+        self._confirmed_by, self._newest_at, self._offset_s = PERSON, self._clock.now(), self._offset()
         await self.keep()
         await self.tick()
         return self.state()

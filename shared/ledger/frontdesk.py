@@ -16,7 +16,7 @@ from ..errors import Broken, Refusal, Refused, Suggestion, Violation, refuse
 from ..keys import KeyRing, SigningKey
 from ..model import FIRST_SLOT, LAST_SLOT, Booking, Channel, Customer, Facility, Frozen, Interval, Order, Price, Resource
 from ..policy import Profile
-from ..pricing import CodeUse
+from ..pricing import CodeUse, alike
 from ..pricing import quote as price_of
 from ..profiles import from_json
 from ..runtime.database import Tx
@@ -448,7 +448,10 @@ def refund_of(tx: Tx, desk: Desk, house: House, b: Booking) -> terms.Refund:
 # ---- ways out
 def free_between(tx: Tx, resource_id: str, window: Interval) -> list[Interval]:
     """The unclaimed runs of a resource within the window."""
-    taken = [slot for slot, _, _ in claims.holders(tx, resource_id, window)]
+    return _between(claims.taken_of(tx, [resource_id], window)[resource_id], window)
+
+
+def _between(taken: list[int], window: Interval) -> list[Interval]:
     runs, at = [], window.start
     for slot in taken:
         if slot > at:
@@ -472,17 +475,23 @@ def ways(tx: Tx, desk: Desk, house: House, wanted: Wanted, *, link_up: bool = Tr
         return territory.may_sell(desk.side, interval, line.get(r.id, 0)) == "mine"
 
     def free() -> Iterable[tuple[Resource, list[Interval]]]:
-        for r in house.resources.values():
-            if r.kind != resource.kind or not r.active or r.id not in line:
-                continue
-            runs = free_between(tx, r.id, around)
+        bays = [r for r in house.resources.values() if r.kind == resource.kind and r.active and r.id in line]
+        taken = claims.taken_of(tx, [r.id for r in bays], around)
+        for r in bays:
+            runs = _between(taken[r.id], around)
             if not link_up:
                 runs = [own for run in runs if (own := _own(desk.side, run, line[r.id])) is not None]
             yield r, runs
 
+    plain = msgspec.structs.replace(wanted, quote="", code="")
+    priced: dict[tuple[int, Interval], Price] = {}  # the nearest ways out are one time in bays that cost the same
+
     def price_there(r: Resource, interval: Interval) -> Price:
         there = Part(booking_id="", resource_id=r.id, start=interval.start, end=interval.end)
-        return _price(house, msgspec.structs.replace(wanted, quote="", code=""), there, now, None)
+        key = alike(r), interval
+        if key not in priced:
+            priced[key] = _price(house, plain, there, now, None)
+        return priced[key]
 
     facts = rules.Facts(facility=house.facility, open_bookings=0)
     request = _request(house, wanted, part, now)

@@ -148,7 +148,10 @@ def end(tx: Tx, desk: Desk, hold_id: str) -> None:
 
 
 def expire(tx: Tx, desk: Desk) -> int:
-    """Ends the holds whose time is over on our clock. Returns how many. Holds of the other side are only closed in our list."""
+    """Ends the holds whose time is over on our clock. Returns how many. Holds of the other side are only closed in our list.
+
+    Also on a fenced side: its copy sells nothing, and a sale that it has forgotten finds its slots free when the repair brings it back.
+    """
     due = records.holds_expired(tx, desk.now())
     if not due:
         return 0

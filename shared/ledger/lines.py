@@ -13,7 +13,7 @@ from .desk import Desk
 
 def line_of(tx: Tx, resource_id: str) -> int:
     """This side's copy of the line. Refuses for a resource that no stream has stated."""
-    row = tx.one("SELECT line FROM lines WHERE resource_id = :r", {"r": resource_id})
+    row = tx.one("SELECT line FROM lines WHERE resource_id = ?", (resource_id,))
     if row is None:
         raise refuse("resource_not_found", "This bay is not known here.")
     return row[0]
@@ -34,7 +34,7 @@ def highest_floor(tx: Tx, site_id: str) -> int:
 
 
 def lines_of(tx: Tx, site_id: str) -> dict[str, int]:
-    return dict(tx.all("SELECT resource_id, line FROM lines WHERE site_id = :s", {"s": site_id}))
+    return dict(tx.all("SELECT resource_id, line FROM lines WHERE site_id = ?", (site_id,)))
 
 
 def begin(tx: Tx, site_id: str, resource_id: str, line: int) -> None:
@@ -66,11 +66,12 @@ def release(tx: Tx, desk: Desk, site_id: str, *, link_fresh: bool) -> int:
     stream = streams.lock(tx, site_id)
     if stream.stopped or standing.of_side(desk, stream) or not _may_raise(desk, site_id, link_fresh):
         return 0
-    raised = 0
-    bays = [r for r in records.resources(tx, site_id) if r.active]
-    for resource in bays:
-        target = territory.release_target(desk.now_slot(), resource.release_ahead_s // 900, _most(desk))
-        raised += _raise(tx, desk, site_id, resource.id, target)
+    raised, now, most = 0, desk.now_slot(), _most(desk)
+    known = {r: (line, no) for r, line, no in tx.all("SELECT resource_id, line, release_no FROM lines WHERE site_id = ?", (site_id,))}
+    for resource in records.resources(tx, site_id):
+        if resource.active and resource.id in known:
+            target = territory.release_target(now, resource.release_ahead_s // 900, most)
+            raised += _raise(tx, desk, site_id, resource.id, target, known[resource.id])
     return raised
 
 
@@ -82,7 +83,9 @@ def release_for(tx: Tx, desk: Desk, site_id: str, resource_id: str, interval: In
     target = territory.straddle_target(interval, desk.now_slot(), _most(desk))
     if target is None:
         return False
-    _raise(tx, desk, site_id, resource_id, target)
+    known = tx.one("SELECT line, release_no FROM lines WHERE resource_id = ?", (resource_id,))
+    if known is not None:
+        _raise(tx, desk, site_id, resource_id, target, known)
     return line_of(tx, resource_id) >= interval.end
 
 
@@ -97,23 +100,24 @@ def _most(desk: Desk) -> int:
     return desk.limits.release_ahead_max_s // 900 if desk.guard("release_ahead_max") else 1 << 40
 
 
-def _raise(tx: Tx, desk: Desk, site_id: str, resource_id: str, target: int) -> bool:
-    """Raising the line and telling it are one transaction; at most one release per resource is unapplied."""
-    row = tx.one("SELECT line, release_no FROM lines WHERE resource_id = :r", {"r": resource_id})
-    if row is None or row[0] >= target:
+def _raise(tx: Tx, desk: Desk, site_id: str, resource_id: str, target: int, known: tuple[int, int]) -> bool:
+    """Raising the line and telling it are one transaction; at most one release per resource is unapplied. `known`: the line, and the
+    number of the release that is."""
+    line, release_no = known
+    if line >= target:
         return False
-    if row[1] and desk.guard("one_release_waiting"):
+    if release_no and desk.guard("one_release_waiting"):
         return False
-    untold = claims.first_untold(tx, resource_id, row[0]) if desk.guard("release_stops_at_untold") else None
-    new = territory.release_to(row[0], target, untold)
+    untold = claims.first_untold(tx, resource_id, line) if desk.guard("release_stops_at_untold") else None
+    new = territory.release_to(line, target, untold)
     wanted = target if untold is not None and untold < target else 0
     if new is None:
         tx.run("UPDATE lines SET wanted = :w WHERE resource_id = :r", {"w": wanted, "r": resource_id})
         return False
     no = streams.append(tx, desk, site_id, Released(resource_id=resource_id, line=new))
     tx.run(
-        "UPDATE lines SET line = :l, release_no = :n, wanted = :w WHERE resource_id = :r",
-        {"l": new, "n": no, "w": wanted, "r": resource_id},
+        "UPDATE lines SET line = ?, release_no = ?, wanted = ? WHERE resource_id = ?",
+        (new, no, wanted, resource_id),
     )
     tx.tell("resource", resource_id)
     return True
@@ -132,6 +136,9 @@ def refuse_below_waiting(tx: Tx, desk: Desk, resource_id: str, interval: Interva
 
 def apply_release(tx: Tx, desk: Desk, message: Released) -> None:
     """terr-3: the site's line rises by what it is told, after everything told before."""
-    floor = " AND line < :l" if desk.guard("lines_only_rise") else ""
-    tx.run(f"UPDATE lines SET line = :l WHERE resource_id = :r{floor}", {"l": message.line, "r": message.resource_id})
+    only_up = desk.guard("lines_only_rise")
+    tx.run(
+        f"UPDATE lines SET line = ? WHERE resource_id = ?{' AND line < ?' if only_up else ''}",
+        (message.line, message.resource_id, message.line)[: 2 + only_up],
+    )
     tx.tell("resource", message.resource_id)

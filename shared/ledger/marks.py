@@ -147,6 +147,20 @@ class MarkKeeper:
             _log.error("mark.books_are_older", site_id=site_id)
         return fenced
 
+    async def _look_late(self) -> bool:
+        """The medium was away at the start: what it bears now is held against the books before it is written over. The alarm stays, since
+        books that have gone on meanwhile may have passed the mark. False where it must not be written over: it is another box's."""
+        try:
+            mark = self._mark = self._owned(self._decoded(await asyncio.to_thread(self._file.read)))
+        except _AnotherBox as error:
+            self._say(error.detail)
+            return False
+        except Broken:
+            return True  # still away, or damaged: the write will tell, or put a good one in its place
+        for site_id in await self._db.write(lambda tx: hold_against(tx, self._desk, mark)) if mark else ():
+            _log.error("mark.books_are_older", site_id=site_id)
+        return True
+
     def _unlooked(self, why: str) -> None:
         """It stays an alarm until the next start, also when the medium is back: the books were not compared."""
         self._unchecked = f"{why} Nobody has looked at this start whether the books are an older copy."
@@ -183,6 +197,8 @@ class MarkKeeper:
         if self._file is None:
             return
         async with self._writing:
+            if self._unchecked and self._written is None and not await self._look_late():
+                return
             commits = self._db.commits
             mark = self._db.read(lambda tx: of(tx, self._desk, self._mark))
             body = msgspec.json.encode(mark)

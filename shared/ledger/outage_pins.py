@@ -63,7 +63,7 @@ class Stock(msgspec.Struct, frozen=True, kw_only=True):
 
 _COLUMNS = ", ".join(Spare.__struct_fields__)
 _PUT = (
-    f"INSERT INTO outage_pins ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in Spare.__struct_fields__)})"
+    f"INSERT INTO outage_pins ({_COLUMNS}) VALUES ({', '.join('?' * len(Spare.__struct_fields__))})"
     " ON CONFLICT (id) DO UPDATE SET state = excluded.state, secret = excluded.secret, booking_id = excluded.booking_id,"
     " used_at = excluded.used_at, used_door = excluded.used_door"
 )
@@ -84,9 +84,15 @@ def _where(tx: Tx, where: str, params: dict) -> list[Spare]:
 
 
 def _put(tx: Tx, spare: Spare) -> Spare:
-    tx.run(_PUT, msgspec.structs.asdict(spare))
-    tx.tell("outage_pin", spare.id)
-    return spare
+    return _put_all(tx, [spare])[0]
+
+
+def _put_all(tx: Tx, spares: list[Spare]) -> list[Spare]:
+    if spares:
+        tx.many(_PUT, [msgspec.structs.astuple(spare) for spare in spares])
+    for spare in spares:
+        tx.tell("outage_pin", spare.id)
+    return spares
 
 
 def stock(tx: Tx, site_id: str) -> Stock:
@@ -102,13 +108,18 @@ def lacking(tx: Tx, desk: Desk, resource_id: str, windows: Iterable[int]) -> lis
     return [first for first in windows if first not in had]
 
 
-def make(tx: Tx, desk: Desk, resource_id: str, first: int) -> Spare:
-    """A new credential of a bay for arrivals in `[first, first + WINDOW)`; nobody has it before the controller does. Refuses `pins_exhausted`."""
-    site_id = site_of(resource_id)
+def make(tx: Tx, desk: Desk, site_id: str, wanted: list[tuple[str, int]]) -> list[Spare]:
+    """New credentials: of a bay, for arrivals in `[first, first + WINDOW)`; nobody has one before the controller does. Refuses `pins_exhausted`."""
+    if not wanted:
+        return []
     streams.lock(tx, site_id)
-    pin = pins.draw(tx, desk, site_id, (first + WINDOW) * 900)
-    return _put(
-        tx, Spare(id=f"spare-{desk.new_id()}", site_id=site_id, resource_id=resource_id, first=first, past=first + WINDOW, secret=pin, state="made")
+    drawn = pins.draw(tx, desk, site_id, [(first + WINDOW) * 900 for _, first in wanted])
+    return _put_all(
+        tx,
+        [
+            Spare(id=f"spare-{desk.new_id()}", site_id=site_id, resource_id=resource_id, first=first, past=first + WINDOW, secret=pin, state="made")
+            for (resource_id, first), pin in zip(wanted, drawn, strict=True)
+        ],
     )
 
 
@@ -144,26 +155,35 @@ def below_line(tx: Tx, desk: Desk, resource_id: str, line: int) -> int:
     if not desk.guard("outage_pin_revoked_on_release"):
         return 0
     found = _where(tx, "resource_id = :r AND past <= :l AND state IN ('made', 'leased', 'free')", {"r": resource_id, "l": line})
-    for spare in found:
-        _end(tx, desk, spare)
+    _end_all(tx, desk, found)
     return len(found)
 
 
 def tidy(tx: Tx, desk: Desk, site_id: str) -> int:
-    """What the line or the clock has passed ends, on either side; what ended long ago is forgotten. Returns how many ended."""
+    """What the line or the clock has passed ends, on either side; what ended long ago is forgotten. Returns how many ended. A clock in doubt
+    ends nothing (clock-2)."""
     streams.lock(tx, site_id)
     ended = sum(below_line(tx, desk, resource_id, line) for resource_id, line in lines.lines_of(tx, site_id).items())
-    for spare in _where(tx, "site_id = :s AND past < :now AND state <> 'ended'", {"s": site_id, "now": desk.now_slot() - 96}):
-        _end(tx, desk, spare)
-        ended += 1
+    if desk.clock_doubt():
+        return ended
+    over = _where(tx, "site_id = :s AND past < :now AND state <> 'ended'", {"s": site_id, "now": desk.now_slot() - 96})
+    _end_all(tx, desk, over)
+    ended += len(over)
     tx.run("DELETE FROM outage_pins WHERE site_id = :s AND state = 'ended' AND past < :p", {"s": site_id, "p": (desk.now() - KEPT_S) // 900})
     return ended
 
 
 def _end(tx: Tx, desk: Desk, spare: Spare) -> None:
-    if desk.side == "site" and not spare.booking_id:
-        pins.put(tx, spare.site_id, spare.secret, "resting", "", desk.now() + desk.limits.pin_rest_s)
-    _put(tx, replace(spare, state="ended", secret=""))
+    _end_all(tx, desk, [spare])
+
+
+def _end_all(tx: Tx, desk: Desk, spares: list[Spare]) -> None:
+    """Of one site."""
+    nobodys = [spare for spare in spares if desk.side == "site" and not spare.booking_id]
+    if nobodys:
+        rested_at = desk.now() + desk.limits.pin_rest_s
+        pins.put_all(tx, nobodys[0].site_id, ((spare.secret, rested_at) for spare in nobodys), "resting")
+    _put_all(tx, [replace(spare, state="ended", secret="") for spare in spares])
 
 
 def end(tx: Tx, desk: Desk, pin_id: str) -> bool:
@@ -253,8 +273,7 @@ def hear_use(tx: Tx, desk: Desk, message: OutagePinUsed, site_id: str) -> None:
 def distrust(tx: Tx, desk: Desk, site_id: str) -> None:
     """The hub's books were set back: what they call free may have been given since. It is given to nobody any more; the site is not told,
     so that the guests who have one are still let in."""
-    for spare in _where(tx, "site_id = :s AND state = 'free'", {"s": site_id}):
-        _end(tx, desk, spare)
+    _end_all(tx, desk, _where(tx, "site_id = :s AND state = 'free'", {"s": site_id}))
 
 
 # ---- both
@@ -262,8 +281,7 @@ def void(tx: Tx, desk: Desk, site_id: str, *, by: str) -> int:
     """Staff end the whole stock of a site in one step; the other side is told and ends it too. Returns how many ended."""
     stream = streams.lock(tx, site_id)
     found = _where(tx, "site_id = :s AND state IN ('made', 'leased', 'free')", {"s": site_id})
-    for spare in found:
-        _end(tx, desk, spare)
+    _end_all(tx, desk, found)
     told = tuple(spare.id for spare in found if spare.state != "made")
     if told and stream.epoch and stream.peer_schema >= FIRST_SCHEMA:
         streams.append(tx, desk, site_id, OutagePinsEnded(ids=told))

@@ -6,6 +6,8 @@ States: `leased` (at the site: the hub may give it), `free` (at the hub: leased 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from ..errors import Refusal, Refused
@@ -16,9 +18,14 @@ from ..runtime.database import Tx
 from . import records, streams
 from .desk import Desk
 
+_PUT = (
+    "INSERT INTO pins (site_id, pin, state, booking_id, until_at) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (site_id, pin) DO UPDATE SET state = excluded.state, booking_id = excluded.booking_id, until_at = excluded.until_at"
+)
+
 
 def _exists(tx: Tx, site_id: str, pin: str) -> bool:
-    return tx.one("SELECT 1 FROM pins WHERE site_id = :s AND pin = :p", {"s": site_id, "p": pin}) is not None
+    return tx.one("SELECT 1 FROM pins WHERE site_id = ? AND pin = ?", (site_id, pin)) is not None
 
 
 def _draw(tx: Tx, desk: Desk, site_id: str, n: int) -> tuple[str, ...]:
@@ -28,11 +35,12 @@ def _draw(tx: Tx, desk: Desk, site_id: str, n: int) -> tuple[str, ...]:
     return block
 
 
-def draw(tx: Tx, desk: Desk, site_id: str, until_at: int) -> str:
-    """A PIN of the site's for something besides a sale (an outage credential): it is nobody else's until it has rested. Refuses `pins_exhausted`."""
-    (pin,) = _draw(tx, desk, site_id, 1)
-    put(tx, site_id, pin, "outage", "", until_at)
-    return pin
+def draw(tx: Tx, desk: Desk, site_id: str, until_at: list[int]) -> tuple[str, ...]:
+    """A PIN of the site's for each of these moments, for something besides a sale (an outage credential): it is nobody else's until it has
+    rested. Refuses `pins_exhausted`."""
+    drawn = _draw(tx, desk, site_id, len(until_at))
+    put_all(tx, site_id, zip(drawn, until_at, strict=True), "outage")
+    return drawn
 
 
 def give(tx: Tx, desk: Desk, b: Booking) -> str:
@@ -54,11 +62,12 @@ def give(tx: Tx, desk: Desk, b: Booking) -> str:
 
 def put(tx: Tx, site_id: str, pin: str, state: str, booking_id: str, until_at: int) -> None:
     """Who has the PIN from now on."""
-    tx.run(
-        "INSERT INTO pins (site_id, pin, state, booking_id, until_at) VALUES (:s, :p, :st, :b, :u)"
-        " ON CONFLICT (site_id, pin) DO UPDATE SET state = excluded.state, booking_id = excluded.booking_id, until_at = excluded.until_at",
-        {"s": site_id, "p": pin, "st": state, "b": booking_id, "u": until_at},
-    )
+    tx.run(_PUT, (site_id, pin, state, booking_id, until_at))
+
+
+def put_all(tx: Tx, site_id: str, until_at: Iterable[tuple[str, int]], state: str) -> None:
+    """The same for many PINs that are no booking's, each with its end."""
+    tx.many(_PUT, [(site_id, pin, state, "", at) for pin, at in until_at])
 
 
 def heard(tx: Tx, desk: Desk, b: Booking) -> Booking:
@@ -88,7 +97,10 @@ def retire(tx: Tx, desk: Desk, b: Booking) -> None:
 
 
 def rested(tx: Tx, desk: Desk) -> int:
-    """Lets PINs that have rested long enough be drawn again. Returns how many."""
+    """Lets PINs that have rested long enough be drawn again. Returns how many; none while the clock is in doubt (clock-2), since a PIN that is
+    only called over would be drawn again while its guest still has it."""
+    if desk.clock_doubt():
+        return 0
     now = desk.now()
     tx.run(
         "UPDATE pins SET state = 'resting', until_at = until_at + :rest WHERE state = 'used' AND until_at < :past",

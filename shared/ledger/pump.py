@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,8 @@ from .apply import From, apply
 from .desk import Desk
 
 log = logging.getLogger("clubos.link")
+_batch = msgspec.json.Decoder(Batch).decode
+_hello = msgspec.json.Decoder(Hello).decode
 
 #: nonces we wait for an answer to; older ones count no more
 NONCES_MAX = 8
@@ -39,6 +41,20 @@ SENT_EVERY = 8
 RESEND_S = 2.0
 #: a merge that failed is tried again after this long
 MERGE_AGAIN_S = 60.0
+
+
+class Asked(NamedTuple):
+    """A question that waits for its answer: when it was asked, on the clock of the process and on the wall's, and where we stood then."""
+
+    at_s: float
+    clock: float
+    epoch: str
+    applied_no: int
+    acked_no: int
+
+
+#: an answer to no question of ours (nothing can be concluded from it)
+NOTHING_ASKED = Asked(0.0, 0.0, "", 0, 0)
 
 
 class Applied(msgspec.Struct):
@@ -73,7 +89,7 @@ class Pump:
         self.out_topic, self.in_topic = (topics.down, topics.up) if hub else (topics.up, topics.down)
         self.hello_out, self.hello_in = (topics.hello_hub, topics.hello_site) if hub else (topics.hello_site, topics.hello_hub)
         self.state_out, self.state_in = (topics.state_hub, topics.state_site) if hub else (topics.state_site, topics.state_hub)
-        self._nonces: dict[str, tuple[float, float, int, int]] = {}
+        self._nonces: dict[str, Asked] = {}
         self._inbound: list[Batch] = []
         self._draining: asyncio.Task | None = None
         self._tasks: set[asyncio.Task] = set()
@@ -92,7 +108,7 @@ class Pump:
         self.peer: Hello | None = None
         self.bad_payloads = 0
         #: another hub than the one this site is married to, speaking on its topics (loss-6)
-        self.foreign_hub = ""
+        self._foreign, self._foreign_at = "", 0.0
         self._handed_in = 0
         self._merge_again_at = float("-inf")
 
@@ -164,15 +180,16 @@ class Pump:
         nonce = self.desk.new_id()
         self._asked_at = self.clock.monotonic()
         told = self._hello(nonce=nonce)
-        self._nonces[nonce] = (self.clock.monotonic(), self.clock.now(), told.applied.no, told.acked.no)
+        self._nonces[nonce] = Asked(self.clock.monotonic(), self.clock.now(), told.epoch, told.applied.no, told.acked.no)
         while len(self._nonces) > NONCES_MAX:
             self._nonces.pop(next(iter(self._nonces)))
         self.transport.publish(self.hello_out, msgspec.json.encode(told))
 
     def _hello(self, nonce: str = "", echo: str = "", to: Hello | None = None) -> Hello:
         def read(tx: Tx):
-            retired = boxes.replaced_by(tx, self.desk, self.site_id, to) if to is not None else 0
-            return streams.read(tx, self.site_id), lines.lines_of(tx, self.site_id), retired
+            s = streams.read(tx, self.site_id)
+            retired = boxes.replaced_by(tx, self.desk, s, self.site_id, to) if to is not None else 0
+            return s, lines.lines_of(tx, self.site_id), retired
 
         s, known_lines, retired = self.db.read(read)
         return Hello(
@@ -203,7 +220,7 @@ class Pump:
 
     def _on_hello(self, topic: str, payload: bytes, retained: bool) -> None:
         try:
-            hello = msgspec.json.decode(payload, type=Hello)
+            hello = _hello(payload)
         except msgspec.MsgspecError:
             self.bad_payloads += 1
             return
@@ -222,25 +239,39 @@ class Pump:
         now = self.clock.monotonic()
         was_fresh = self.fresh()
         if asked is not None:
-            self.rtt_s = now - asked[0]
-            self._measured(hello.clock - (asked[1] + self.clock.now()) / 2)
+            self.rtt_s = now - asked.at_s
+            self._measured(hello.clock - (asked.clock + self.clock.now()) / 2)
         self._last_reply, self.heard_at, self.peer = now, int(self.clock.now()), hello
         if not was_fresh:
             log.info("link up", extra={"site_id": self.site_id, "skew_s": round(self.skew_s, 3)})
-        self._begin(self._resume(hello, *(asked[2:] if asked else (0, 0))))
+        self._begin(self._resume(hello, asked or NOTHING_ASKED))
 
     def _is_peer(self, hello: Hello) -> bool:
-        """Whether the speaker is the one to talk to: not a box that was replaced, nor another hub than ours (loss-5, loss-6)."""
+        """Whether the speaker is the one to talk to: not a box that was replaced (loss-5), nor another hub than ours, nor a site that follows
+        another: to overhear its repair would make two hubs of its books (loss-6)."""
 
         def read(tx: Tx):
-            return boxes.replaced_by(tx, self.desk, self.site_id, hello), streams.read(tx, self.site_id)
+            s = streams.read(tx, self.site_id)
+            return boxes.replaced_by(tx, self.desk, s, self.site_id, hello), s
 
         replaced, s = self.db.read(read)
-        foreign = self.desk.side == "site" and bool(s.hub_id) and hello.hub_id != s.hub_id and self.desk.guard("one_hub")
-        if foreign and self.foreign_hub != hello.hub_id:
-            log.error("another hub speaks to this site", extra={"site_id": self.site_id, "hub_id": hello.hub_id})
-        self.foreign_hub = hello.hub_id if foreign else ""
-        return not replaced and not foreign
+        # a site tells which hub it is married to, a new one of none yet
+        foreign = bool(s.hub_id) and hello.hub_id != s.hub_id and (self.desk.side == "site" or bool(hello.hub_id))
+        if foreign and self.desk.guard("one_hub"):
+            if self._foreign != hello.hub_id:
+                log.error("another hub is there", extra={"site_id": self.site_id, "hub_id": hello.hub_id})
+            self._foreign, self._foreign_at = hello.hub_id, self.clock.monotonic()
+            return False
+        return not replaced
+
+    @property
+    def foreign(self) -> str:
+        """What people are told while another hub takes part in this link (loss-6); empty where none does."""
+        if not self._foreign or self.clock.monotonic() - self._foreign_at > 3 * self.desk.limits.hello_every_s:
+            return ""
+        if self.desk.side == "site":
+            return f"Another hub, {self._foreign}, speaks to this facility. It is not listened to."
+        return f"This facility follows another hub, {self._foreign}. It must be married to this one, or left out of this hub's settings."
 
     def _measured(self, skew_s: float) -> None:
         """clock-1: how far the peer's clock is from ours. Shown where it grows and where it is well again, not in between."""
@@ -250,15 +281,12 @@ class Pump:
             log.warning("clocks differ" if not before else "clocks agree", extra={"site_id": self.site_id, "skew_s": round(skew_s, 3)})
         (self.desk.skewed.add if abs(skew_s) > limits.skew_stop_s else self.desk.skewed.discard)(self.site_id)
 
-    async def _resume(self, hello: Hello, applied_no: int, acked_no: int) -> None:
-        """The peer's positions, answered to my nonce: where to go on sending; what it has acknowledged is let go.
-
-        `applied_no` and `acked_no` are where I stood when I asked.
-        """
+    async def _resume(self, hello: Hello, asked: Asked) -> None:
+        """The peer's positions, answered to my nonce: where to go on sending; what it has acknowledged is let go."""
         if hello.retired:
             await self._retired(hello)
             return
-        from_no = await self.db.write(lambda tx: self._where_to_go_on(tx, hello, applied_no, acked_no))
+        from_no = await self.db.write(lambda tx: self._where_to_go_on(tx, hello, asked))
         if self._on_hello_reply:
             self._on_hello_reply(hello)
         if from_no == ASK_AGAIN:
@@ -272,7 +300,7 @@ class Pump:
                 self._progress_at = self.clock.monotonic()
             self.send()
 
-    def _where_to_go_on(self, tx: Tx, hello: Hello, applied_no: int, acked_no: int) -> int:
+    def _where_to_go_on(self, tx: Tx, hello: Hello, asked: Asked) -> int:
         """The row after which to send, WAIT while there is none, or ASK_AGAIN where something has just changed that both must know."""
         desk, site_id = self.desk, self.site_id
         s = streams.lock(tx, site_id)
@@ -287,6 +315,8 @@ class Pump:
             if not s.epoch and hello.epoch and not hello.closed and not hello.applied.no and not (hello.acked and hello.acked.no):
                 streams.adopt_epoch(tx, site_id, hello.epoch)
                 return ASK_AGAIN  # first contact: now both have an epoch, so the positions can be asked
+        # what I had applied and was told before a repair says nothing of the streams after it
+        applied_no, acked_no = (asked.applied_no, asked.acked_no) if asked.epoch == s.epoch else (0, 0)
         found = [] if s.closed and desk.side == "hub" else repair.evidence(tx, desk, s, hello, applied_no, acked_no)
         for behind in sorted(found, key=lambda b: not b.mine):
             if not s.fenced:
@@ -386,13 +416,14 @@ class Pump:
 
     def tick(self) -> None:
         """About once a second: rows that are out without an answer are sent again."""
-        if self._resumed and self.clock.monotonic() - self._progress_at >= RESEND_S:
+        still = self._resumed and self.clock.monotonic() - self._progress_at >= RESEND_S
+        if still and self.db.read(lambda tx: streams.unacknowledged(tx, self.site_id)):
             self.send(again=True)
 
     # ---- in
     def _on_batch(self, topic: str, payload: bytes, retained: bool) -> None:
         try:
-            batch = msgspec.json.decode(payload, type=Batch)
+            batch = _batch(payload)
         except msgspec.MsgspecError:
             self.bad_payloads += 1
             log.warning("payload on the link is no batch", extra={"site_id": self.site_id})

@@ -12,20 +12,18 @@ from ..model import Attendance, Block, Booking, Customer, Facility, Hold, Order,
 from ..runtime.database import Tx
 from .journal import write as write_journal
 
-
-class _Versioned(msgspec.Struct):
-    version: int = 1
-
+#: documents of each kind that are kept decoded; a booking takes about 2 KB
+DOCS_MAX = 2048
 
 _enc = msgspec.json.Encoder().encode
-_booking = msgspec.json.Decoder(Booking).decode
+#: what was written is read again and again, on both ends of every change: the same text is the same value, which nobody can change
+booking_of = lru_cache(DOCS_MAX)(msgspec.json.Decoder(Booking).decode)
 _order = msgspec.json.Decoder(Order).decode
 _hold = msgspec.json.Decoder(Hold).decode
 _block = msgspec.json.Decoder(Block).decode
-_attendance = msgspec.json.Decoder(Attendance).decode
-_version = msgspec.json.Decoder(_Versioned).decode
-_customer = msgspec.json.Decoder(Customer).decode
-_resource = msgspec.json.Decoder(Resource).decode
+attendance_of = lru_cache(DOCS_MAX)(msgspec.json.Decoder(Attendance).decode)
+_customer = lru_cache(DOCS_MAX)(msgspec.json.Decoder(Customer).decode)
+_resource = lru_cache(DOCS_MAX)(msgspec.json.Decoder(Resource).decode)
 _facility = msgspec.json.Decoder(Facility).decode
 
 
@@ -35,8 +33,8 @@ def text(value) -> str:
 
 # ---- bookings
 def booking(tx: Tx, booking_id: str) -> Booking | None:
-    row = tx.one("SELECT doc FROM bookings WHERE id = :id", {"id": booking_id})
-    return _booking(row[0]) if row else None
+    row = tx.one("SELECT doc FROM bookings WHERE id = ?", (booking_id,))
+    return booking_of(row[0]) if row else None
 
 
 def body_hash_of(tx: Tx, booking_id: str) -> str:
@@ -47,41 +45,33 @@ def body_hash_of(tx: Tx, booking_id: str) -> str:
 def add_booking(tx: Tx, b: Booking, body_hash: str = "") -> None:
     tx.run(
         "INSERT INTO bookings (id, order_id, site_id, resource_id, first, past, status, displaced, sale_no, customer_id, body_hash, doc)"
-        " VALUES (:id, :order_id, :site_id, :resource_id, :first, :past, :status, :displaced, :sale_no, :customer_id, :hash, :doc)",
-        {
-            "id": b.id,
-            "order_id": b.order_id,
-            "site_id": b.site_id,
-            "resource_id": b.resource_id,
-            "first": b.start,
-            "past": b.end + b.buffer,
-            "status": b.status,
-            "displaced": int(b.displaced),
-            "sale_no": b.sale_no,
-            "customer_id": b.customer_id,
-            "hash": body_hash,
-            "doc": text(b),
-        },
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            b.id,
+            b.order_id,
+            b.site_id,
+            b.resource_id,
+            b.start,
+            b.end + b.buffer,
+            b.status,
+            int(b.displaced),
+            b.sale_no,
+            b.customer_id,
+            body_hash,
+            text(b),
+        ),
     )
     touched(tx, b)
 
 
 def put_booking(tx: Tx, b: Booking) -> Booking:
     """Writes a changed booking under the next version and returns it; the next after the one in the books, whatever `b` bears."""
-    row = tx.one("SELECT doc FROM bookings WHERE id = :id", {"id": b.id})
-    b = msgspec.structs.replace(b, version=max(b.version, _version(row[0]).version if row else 0) + 1)
+    row = tx.one("SELECT doc FROM bookings WHERE id = ?", (b.id,))
+    b = msgspec.structs.replace(b, version=max(b.version, booking_of(row[0]).version if row else 0) + 1)
     n = tx.run(
-        "UPDATE bookings SET order_id = :order_id, status = :status, displaced = :displaced, sale_no = :sale_no,"
-        " customer_id = :customer_id, doc = :doc WHERE id = :id",
-        {
-            "id": b.id,
-            "order_id": b.order_id,  # the copy of a pass learns its order when the sale is heard (pass-2)
-            "status": b.status,
-            "displaced": int(b.displaced),
-            "sale_no": b.sale_no,
-            "customer_id": b.customer_id,
-            "doc": text(b),
-        },
+        # the copy of a pass learns its order when the sale is heard (pass-2)
+        "UPDATE bookings SET order_id = ?, status = ?, displaced = ?, sale_no = ?, customer_id = ?, doc = ? WHERE id = ?",
+        (b.order_id, b.status, int(b.displaced), b.sale_no, b.customer_id, text(b), b.id),
     )
     assert n == 1, b.id
     touched(tx, b)
@@ -96,7 +86,7 @@ def touched(tx: Tx, b: Booking) -> None:
 
 def bookings_where(tx: Tx, where: str, params: dict) -> list[Booking]:
     """`where` is a constant of this package's callers, never built from input."""
-    return [_booking(r[0]) for r in tx.all(f"SELECT doc FROM bookings WHERE {where}", params)]
+    return [booking_of(r[0]) for r in tx.all(f"SELECT doc FROM bookings WHERE {where}", params)]
 
 
 #: with the status itself: then the index of those few is used, not the table read through
@@ -138,9 +128,8 @@ def order_by_reference(tx: Tx, reference: str) -> list[Order]:
 def add_order(tx: Tx, o: Order) -> None:
     """The first to write it wins: an order never changes."""
     tx.run(
-        "INSERT INTO orders (id, site_id, reference, customer_id, created_at, doc) VALUES (:id, :site, :ref, :c, :at, :doc)"
-        " ON CONFLICT (id) DO NOTHING",
-        {"id": o.id, "site": o.site_id, "ref": o.reference, "c": o.customer_id, "at": o.created_at, "doc": text(o)},
+        "INSERT INTO orders (id, site_id, reference, customer_id, created_at, doc) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        (o.id, o.site_id, o.reference, o.customer_id, o.created_at, text(o)),
     )
 
 
@@ -204,8 +193,8 @@ def blocks_over(tx: Tx, resource_id: str, start: int, end: int) -> list[Block]:
     return [
         _block(r[0])
         for r in tx.all(
-            "SELECT doc FROM blocks WHERE resource_id = :r AND status = 'active' AND first < :e AND past > :s ORDER BY first, id",
-            {"r": resource_id, "s": start, "e": end},
+            "SELECT doc FROM blocks WHERE resource_id = ? AND status = 'active' AND first < ? AND past > ? ORDER BY first, id",
+            (resource_id, end, start),
         )
     ]
 
@@ -222,8 +211,8 @@ def blocks_between(tx: Tx, site_id: str, start: int, end: int) -> list[Block]:
 
 # ---- attendance
 def attendance(tx: Tx, booking_id: str) -> Attendance | None:
-    row = tx.one("SELECT doc FROM attendance WHERE booking_id = :id", {"id": booking_id})
-    return _attendance(row[0]) if row else None
+    row = tx.one("SELECT doc FROM attendance WHERE booking_id = ?", (booking_id,))
+    return attendance_of(row[0]) if row else None
 
 
 def attendance_between(tx: Tx, site_id: str, start: int, end: int) -> dict[str, Attendance]:
@@ -232,7 +221,7 @@ def attendance_between(tx: Tx, site_id: str, start: int, end: int) -> dict[str, 
         " WHERE b.site_id = :s AND b.first >= :low AND b.first < :e AND b.past > :b",
         {"s": site_id, "low": start - 200, "b": start, "e": end},
     )
-    found = (_attendance(r[0]) for r in rows)
+    found = (attendance_of(r[0]) for r in rows)
     return {a.booking_id: a for a in found}
 
 
@@ -306,7 +295,7 @@ def customer(tx: Tx, customer_id: str) -> Customer | None:
 def alias(tx: Tx, customer_id: str) -> str:
     """Follows `CustomerMerged` to its end (own-6); a ring, which cannot be made here, would end at its start."""
     seen = {customer_id}
-    while row := tx.one("SELECT new_id FROM aliases WHERE old_id = :id", {"id": customer_id}):
+    while row := tx.one("SELECT new_id FROM aliases WHERE old_id = ?", (customer_id,)):
         customer_id = row[0]
         if customer_id in seen:
             break
@@ -317,9 +306,9 @@ def alias(tx: Tx, customer_id: str) -> str:
 def put_customer(tx: Tx, c: Customer, *, only_newer: bool = False) -> None:
     newer = " WHERE excluded.version > customers.version" if only_newer else ""
     tx.run(
-        "INSERT INTO customers (id, phone, email, version, doc) VALUES (:id, :p, :e, :v, :doc) ON CONFLICT (id) DO UPDATE"
+        "INSERT INTO customers (id, phone, email, version, doc) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
         f" SET phone = excluded.phone, email = excluded.email, version = excluded.version, doc = excluded.doc{newer}",
-        {"id": c.id, "p": phone_key(c.phone), "e": c.email.casefold(), "v": c.version, "doc": text(c)},
+        (c.id, phone_key(c.phone), c.email.casefold(), c.version, text(c)),
     )
 
 
@@ -350,7 +339,7 @@ def put_ask(tx: Tx, kind: str, site_id: str, ask_id: str, booking_id: str, at: i
 
 def ask(tx: Tx, ask_id: str) -> tuple[str, str, str, str] | None:
     """`(state, code, detail, booking_id)` of something asked of the other side."""
-    return tx.one("SELECT state, code, detail, booking_id FROM asks WHERE id = :id", {"id": ask_id})
+    return tx.one("SELECT state, code, detail, booking_id FROM asks WHERE id = ?", (ask_id,))
 
 
 def end_ask(tx: Tx, ask_id: str, state: str, code: str = "", detail: str = "") -> None:

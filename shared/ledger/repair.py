@@ -12,6 +12,7 @@ Invariant: between the fence and the end of its repair a side takes no claim and
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import msgspec
@@ -25,6 +26,7 @@ from . import blocks, claims, holds, lines, merge, outage_pins, pins, records, s
 from .desk import Desk
 
 replace = msgspec.structs.replace
+log = logging.getLogger("clubos.repair")
 
 #: bookings in one row of a snapshot: about 30 kB
 PART = 40
@@ -64,7 +66,7 @@ def close(tx: Tx, desk: Desk, site_id: str, behind: streams.Behind) -> None:
 def evidence(tx: Tx, desk: Desk, s: streams.Stream, hello: Hello, applied_no: int, acked_no: int) -> list[streams.Behind]:
     """Who of us was set back, by the peer's positions, answered to my nonce, against my own; empty where the two books fit.
 
-    `applied_no` and `acked_no` are where I stood when I asked: rows may have overtaken the answer since.
+    `applied_no` and `acked_no` are where I stood when I asked, in this epoch: rows may have overtaken the answer since.
     """
     if hello.epoch != s.epoch:
         if not hello.epoch or s.repair:
@@ -97,12 +99,12 @@ def repairs_of(epoch: str) -> int:
 
 
 def wanted(s: streams.Stream, hello: Hello, acked_no: int) -> bool:
-    """At the site: whether what the hub answered to my nonce calls for R1. `acked_no` is where I stood when I asked."""
+    """At the site: whether what the hub answered to my nonce calls for R1. `acked_no`: what I knew when I asked that it has of this epoch."""
     if s.repair:  # one is under way: anew only if the hub took part of it in, or finished it, and was set back since
         if hello.epoch == s.epoch:
             return hello.closed
         staged_no = hello.staged.no if hello.repair == s.epoch and hello.staged is not None else -1
-        return s.acked_no > 0 and staged_no < min(acked_no, s.acked_no)
+        return acked_no > 0 and staged_no < acked_no
     if s.fenced or s.closed or hello.closed:
         return True
     return hello.epoch != s.epoch and (bool(hello.epoch) or s.acked_no > 0 or s.applied_no > 0)
@@ -181,7 +183,7 @@ def merge_at_hub(tx: Tx, desk: Desk, site_id: str) -> bool:
     tx.run("UPDATE lines SET release_no = 0, wanted = 0 WHERE site_id = :s", {"s": site_id})
     _open(tx, s)
     _tell_all(tx, desk, s, fenced=fenced_before)
-    _keep_owed(tx, site_id, owed)
+    _keep_owed(tx, desk, site_id, owed)
     _go_on(tx, desk, site_id, left)
     profile = records.document(tx, "profile", site_id)
     if profile is not None:
@@ -237,20 +239,23 @@ def _owed(tx: Tx, site_id: str, parts: list[m.SnapshotPart]) -> list[Booking]:
     return out
 
 
-def _keep_owed(tx: Tx, site_id: str, owed: list[Booking]) -> None:
+def _keep_owed(tx: Tx, desk: Desk, site_id: str, owed: list[Booking]) -> None:
+    """What is still free of their slots stays so until the site has answered."""
     for b in owed:
-        claims.take_free(tx, b.resource_id, b.claimed, "pending", claims.OWED + b.id)
+        ref = claims.OWED + b.id
+        records.put_ask(tx, "owed", site_id, ref, b.id, desk.now())
+        claims.take_free(tx, b.resource_id, b.claimed, "pending", ref)
 
 
 def merged_by_site(tx: Tx, desk: Desk, site_id: str) -> None:
-    """The site has our snapshot: it seats nobody any more whom we had cancelled, or has told us who is in the bay."""
-    rows = tx.all(
-        "SELECT DISTINCT c.ref FROM claims c JOIN lines l ON l.resource_id = c.resource_id WHERE l.site_id = :s AND c.kind = 'pending'",
-        {"s": site_id},
-    )
-    for (ref,) in rows:
-        if ref.startswith(claims.OWED):
-            claims.free(tx, desk, ref)
+    """The site has our snapshot: it seats nobody any more whom we had cancelled, or has told us who is in the bay, and that guest has it."""
+    rows = tx.all("SELECT id, booking_id FROM asks WHERE kind = 'owed' AND state = 'waiting' AND site_id = :s ORDER BY id", {"s": site_id})
+    for ref, booking_id in rows:
+        records.end_ask(tx, ref, "done")
+        freed = claims.drop(tx, ref)
+        merge.attended_stands(tx, desk, booking_id)
+        for resource_id, interval in freed:
+            claims.pass_on(tx, desk, resource_id, interval)
 
 
 # ---- R3
@@ -296,14 +301,20 @@ def state_sold(tx: Tx, desk: Desk, site_id: str, *, by: str, reason: str) -> int
 
 
 def vouch(tx: Tx, desk: Desk, site_id: str, *, by: str) -> None:
-    """loss-5: a person vouches that the box before is off and stays off. A hub's waiting repair goes on at once."""
+    """loss-5: a person vouches that the box before is off and stays off. A hub's waiting repair goes on at once: its site may be dark by then,
+    has told all it knows, and its far times can be sold. One that fails takes the word not back; the link tries it again."""
     s = streams.lock(tx, site_id)
     s.unvouched = ""
     tx.run("UPDATE streams SET unvouched = '' WHERE site_id = :s", {"s": site_id})
     records.journal(tx, desk.now(), site_id, by, "vouched that the old box is off", site_id)
     tx.tell("alarm", site_id)
     if desk.side == "hub" and s.repair and is_complete(tx, site_id, s.repair):
-        merge_at_hub(tx, desk, site_id)
+        try:
+            tx.attempt(lambda: merge_at_hub(tx, desk, site_id))
+        except Exception:
+            if tx.trouble is not None:
+                raise
+            log.exception("repair failed", extra={"site_id": site_id})
 
 
 # ---- what R1, R2 and R3 share

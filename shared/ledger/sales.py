@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import msgspec
 
-from .. import territory
 from ..errors import Refused, refuse
 from ..messages import BookingRequest, Cancelled, CancelRequest, MoveRequest, Replaced, Sold, Withdraw
 from ..model import Booking, Customer, Order
@@ -426,7 +425,8 @@ def remember_customer(tx: Tx, desk: Desk, c: Customer) -> None:
 
 
 def expire(tx: Tx, desk: Desk) -> int:
-    """terr-9: what was asked and never answered is over when its time is over. Returns how many."""
+    """terr-9: what was asked and never answered is over when its time is over. Returns how many. Also on a fenced side: an answer that its copy
+    has forgotten comes back with the repair, and counts."""
     where, now = f"{records.WAITING} AND status = 'requested' AND past <= :now", {"now": desk.now_slot()}
     due = records.bookings_where(tx, where, now)
     if not due:
@@ -436,8 +436,3 @@ def expire(tx: Tx, desk: Desk) -> int:
     for b in over:
         records.put_booking(tx, replace(b, status="expired"))
     return len(over)
-
-
-def owner_of(tx: Tx, desk: Desk, b: Booking) -> str:
-    """`mine` or `theirs`, for people and pages."""
-    return "mine" if territory.owns(desk.side, b.start, lines.line_of(tx, b.resource_id)) else "theirs"

@@ -69,7 +69,7 @@ def told(tx: Tx, desk: Desk, b: Booking) -> Booking:
     """The booking as its customer may be told of it: `requested`, with `WHY` for a reason and no PIN, while one machine alone holds it."""
     if b.status != "confirmed" or is_held(tx, desk, b):
         return b
-    return msgspec.structs.replace(b, status="requested", reason=WHY, pin="")
+    return msgspec.structs.replace(b, status="requested", reason=WHY, pin="", outage_pin="")
 
 
 def possible_loss(tx: Tx, site_id: str) -> Loss:

@@ -23,11 +23,12 @@ DOUBT_S = 600
 #: outbox rows whose chain one question follows
 STREAM_ROWS = 500
 LIVE = ("confirmed", "cancelling", "pending")
-_booking = msgspec.json.Decoder(Booking).decode
+NOBODY = ("", "")
 
 
 class Breach(msgspec.Struct, frozen=True):
-    """What does not hold. `resource_id` is empty where it concerns the whole site; `ref` is the booking, hold, block or row it is about.
+    """What does not hold. `resource_id` is empty where it concerns the whole site; `ref` is the booking, hold or block it is about, the epoch
+    of a stream, the line of a bay: what a person lets stand is let stand for that one.
 
     Kinds: `overlap` (two live bookings in one slot), `unclaimed` (a live booking without its slots), `unowned` (a slot taken by what is
     over), `price` (lines that do not add up), `line` (the site sells what the hub sells), `stream` (a hole or a broken chain in what is
@@ -46,7 +47,11 @@ class Breach(msgspec.Struct, frozen=True):
 def bay(tx: Tx, site_id: str, resource_id: str, window: Interval) -> list[Breach]:
     """Claims and live bookings of one bay within the window (slots): each booking that is not displaced has its slots, each slot that is
     taken has a living reason, and prices add up."""
-    taken = {slot: (kind, ref) for slot, kind, ref in holders(tx, resource_id, window)}
+    taken: dict[int, tuple[str, str]] = {}
+    slots_of: dict[tuple[str, str], list[int]] = {}
+    for slot, kind, ref in holders(tx, resource_id, window):
+        holder = taken[slot] = kind, ref
+        slots_of.setdefault(holder, []).append(slot)
     found: list[Breach] = []
 
     def breach(kind: str, ref: str, detail: str) -> None:
@@ -59,14 +64,13 @@ def bay(tx: Tx, site_id: str, resource_id: str, window: Interval) -> list[Breach
         if b.displaced or giving_way(b):
             continue
         got = taken if seat == resource_id else {s: (k, r) for s, k, r in holders(tx, seat, _both(b.claimed, window))}
-        others = [got.get(s, ("", ""))[1] for s in _slots(b.claimed, window)]
+        others = [got.get(s, NOBODY)[1] for s in _slots(b.claimed, window)]
         missing = [ref for ref in others if ref != b.id]
         if missing:
             rival = next((ref for ref in missing if ref and _lives(tx, ref)), "")
             told = f"it stands in the same slots as booking {rival}" if rival else f"{_slots_told(len(missing))} not taken for it"
             breach("overlap" if rival else "unclaimed", b.id, f"Booking {b.id} is {b.status}, but {told}.")
-    for kind, ref in dict.fromkeys(taken.values()):
-        slots = [slot for slot, holder in taken.items() if holder == (kind, ref)]
+    for (kind, ref), slots in slots_of.items():
         why = _unowned(tx, resource_id, kind, ref, slots, at_home)
         if why:
             breach("unowned", ref, f"{_slots_told(len(slots))} taken by {kind} {ref}, {why}.")
@@ -78,18 +82,21 @@ def _slots_told(n: int) -> str:
 
 
 def giving_way(b: Booking) -> bool:
-    """Its slots may have passed on already: it is being moved, or was refused a move by a guest in the bay (own-1, own-3)."""
+    """Its slots may have passed on already: it is being moved, or was refused a move by a guest in the bay (own-1, own-3), or what it was to
+    replace stands again and the owner of its slots by now has still to take it back (own-4)."""
+    if b.status == "confirmed":
+        return b.withdrawn and bool(b.replaces)
     return b.status == "cancelling" and bool(b.replaced_by or b.reason == "already_checked_in")
 
 
 def _at_home(tx: Tx, resource_id: str, window: Interval) -> dict[str, tuple[Booking, str]]:
     """The live bookings of the bay that touch the window, with the bay each sits in."""
     rows = tx.all(
-        "SELECT b.doc, COALESCE(a.seat, '') FROM bookings b LEFT JOIN attendance a ON a.booking_id = b.id WHERE b.resource_id = :r"
-        " AND b.first > :low AND b.first < :e AND b.past > :s AND b.status IN ('confirmed', 'cancelling', 'pending')",
-        {"r": resource_id, "low": window.start - LONGEST, "s": window.start, "e": window.end},
+        "SELECT b.doc, COALESCE(a.seat, '') FROM bookings b LEFT JOIN attendance a ON a.booking_id = b.id WHERE b.resource_id = ?"
+        " AND b.first > ? AND b.first < ? AND b.past > ? AND b.status IN ('confirmed', 'cancelling', 'pending')",
+        (resource_id, window.start - LONGEST, window.end, window.start),
     )
-    found = ((_booking(doc), seat) for doc, seat in rows)
+    found = ((records.booking_of(doc), seat) for doc, seat in rows)
     return {b.id: (b, seat or resource_id) for b, seat in found}
 
 
@@ -98,8 +105,7 @@ def _both(a: Interval, b: Interval) -> Interval:
 
 
 def _slots(interval: Interval, window: Interval) -> range:
-    both = _both(interval, window)
-    return range(both.start, both.end)
+    return range(max(interval.start, window.start), min(interval.end, window.end))
 
 
 def _lives(tx: Tx, ref: str) -> bool:
@@ -120,7 +126,7 @@ def _unowned(tx: Tx, resource_id: str, kind: str, ref: str, slots: list[int], at
     b, seat = at_home.get(ref) or _elsewhere(tx, ref)
     if b is None or b.status not in (("pending",) if kind == "pending" else ("confirmed", "cancelling")):
         return "which is over" if b else "which nobody knows"
-    if resource_id not in (seat, b.resource_id) or any(not b.start <= slot < b.claimed.end for slot in slots):
+    if resource_id not in (seat, b.resource_id) or not b.start <= slots[0] <= slots[-1] < b.claimed.end:
         return "which is for another time or bay"
     return ""
 
@@ -150,7 +156,7 @@ def lines_told(tx: Tx, site_id: str, told: dict[str, int], epoch: str) -> list[B
     mine = lines.lines_of(tx, site_id)
     return [
         Breach(
-            "line", site_id, r, r, f"The site sells up to slot {line}, the hub from slot {mine[r]} on: {line - mine[r]} slots are sold by both."
+            "line", site_id, r, str(line), f"The site sells up to slot {line}, the hub from slot {mine[r]} on: {line - mine[r]} slots are sold by both."
         )
         for r, line in sorted(told.items())
         if r in mine and line > mine[r]
@@ -200,7 +206,7 @@ def _positions(tx: Tx, s: streams.Stream) -> list[Breach]:
 
 
 def _of_stream(s: streams.Stream, what: str) -> Breach:
-    return Breach("stream", s.site_id, "", s.site_id, f"What is to be told over the link has a fault: {what}.")
+    return Breach("stream", s.site_id, "", s.epoch, f"What is to be told over the link has a fault: {what}.")
 
 
 # ---- the two sides' books

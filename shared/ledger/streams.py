@@ -58,11 +58,11 @@ class Stream(msgspec.Struct):
 FEW, SMALL = 16, 64_000
 
 #: read more often than anything else: written out once
-_ROW = f"SELECT {', '.join(Stream.__struct_fields__)} FROM streams WHERE site_id = :s"
+_ROW = f"SELECT {', '.join(Stream.__struct_fields__)} FROM streams WHERE site_id = ?"
 
 
 def read(tx: Tx, site_id: str) -> Stream | None:
-    row = tx.one(_ROW, {"s": site_id})
+    row = tx.one(_ROW, (site_id,))
     return Stream(*row) if row else None
 
 
@@ -71,7 +71,7 @@ def lock(tx: Tx, site_id: str) -> Stream:
     memo = tx.memo.get(site_id)
     if memo is not None:
         return memo
-    row = tx.one(_ROW + tx.for_update, {"s": site_id})
+    row = tx.one(_ROW + tx.for_update, (site_id,))
     if row is None:
         raise refuse("facility_not_found", "This facility is not known here.")
     stream = tx.memo[site_id] = Stream(*row)
@@ -116,22 +116,10 @@ def append(tx: Tx, desk: Desk, site_id: str, message: Message) -> int:
     no = stream.sent_no + 1
     chain = chain_next(stream.sent_chain, no, body)
     tx.run(
-        "INSERT INTO outbox (site_id, epoch, no, type, must, body, chain, at) VALUES (:s, :e, :n, :t, :m, :b, :c, :at)",
-        {
-            "s": site_id,
-            "e": stream.epoch,
-            "n": no,
-            "t": type(message).__name__,
-            "m": int(must_understand(message)),
-            "b": body.decode(),
-            "c": chain,
-            "at": desk.now(),
-        },
+        "INSERT INTO outbox (site_id, epoch, no, type, must, body, chain, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (site_id, stream.epoch, no, type(message).__name__, int(must_understand(message)), body.decode(), chain, desk.now()),
     )
-    tx.run(
-        "UPDATE streams SET sent_no = :n, sent_chain = :c, sale_no = :sale WHERE site_id = :s",
-        {"n": no, "c": chain, "sale": stream.sale_no, "s": site_id},
-    )
+    tx.run("UPDATE streams SET sent_no = ?, sent_chain = ?, sale_no = ? WHERE site_id = ?", (no, chain, stream.sale_no, site_id))
     stream.sent_no, stream.sent_chain = no, chain
     tx.tell("outbox", site_id)
     return no
@@ -153,11 +141,11 @@ def heard_sale_no(tx: Tx, desk: Desk, site_id: str, sale_no: int) -> None:
 
 def rows_after(tx: Tx, stream: Stream, after: int, limit: int) -> tuple[str, list[Row]]:
     """The chain before the first row, and up to `limit` rows above `after`; fewer of a snapshot's, which are large."""
-    sql = "SELECT no, body, must FROM outbox WHERE site_id = :s AND epoch = :e AND no > :n ORDER BY no LIMIT :l"
-    params = {"s": stream.site_id, "e": stream.epoch, "n": after, "l": min(limit, FEW)}
-    rows = tx.all(sql, params if stream.sent_no - after > FEW else {**params, "l": limit})
+    sql = "SELECT no, body, must FROM outbox WHERE site_id = ? AND epoch = ? AND no > ? ORDER BY no LIMIT ?"
+    params = (stream.site_id, stream.epoch, after)
+    rows = tx.all(sql, (*params, min(limit, FEW) if stream.sent_no - after > FEW else limit))
     if len(rows) == FEW < limit and sum(len(row[1]) for row in rows) < SMALL:
-        rows = tx.all(sql, {**params, "l": limit})
+        rows = tx.all(sql, (*params, limit))
     return chain_at(tx, stream, after) or "", [Row(no, msgspec.Raw(body.encode()), bool(must)) for no, body, must in rows]
 
 
@@ -167,9 +155,7 @@ def chain_at(tx: Tx, stream: Stream, no: int) -> str | None:
         return stream.acked_chain
     if no == stream.sent_no:
         return stream.sent_chain
-    row = tx.one(
-        "SELECT chain FROM outbox WHERE site_id = :s AND epoch = :e AND no = :n", {"s": stream.site_id, "e": stream.epoch, "n": no}
-    )
+    row = tx.one("SELECT chain FROM outbox WHERE site_id = ? AND epoch = ? AND no = ?", (stream.site_id, stream.epoch, no))
     return row[0] if row else None
 
 
@@ -186,9 +172,10 @@ def acknowledge(tx: Tx, desk: Desk, stream: Stream, at: Position) -> bool:
         raise Behind(f"peer has applied row {at.no}, we have sent {stream.sent_no}", mine=True)
     if chain_at(tx, stream, at.no) != at.chain and desk.guard("chain_continues"):
         raise Behind(f"chain differs at our row {at.no}", mine=True)
-    tx.run("UPDATE streams SET acked_no = :n, acked_chain = :c WHERE site_id = :s", {"n": at.no, "c": at.chain, "s": stream.site_id})
-    tx.run("DELETE FROM outbox WHERE site_id = :s AND epoch = :e AND no <= :n", {"s": stream.site_id, "e": stream.epoch, "n": at.no})
-    tx.run("UPDATE lines SET release_no = 0 WHERE site_id = :s AND release_no > 0 AND release_no <= :n", {"s": stream.site_id, "n": at.no})
+    tx.run("UPDATE streams SET acked_no = ?, acked_chain = ? WHERE site_id = ?", (at.no, at.chain, stream.site_id))
+    tx.run("DELETE FROM outbox WHERE site_id = ? AND epoch = ? AND no <= ?", (stream.site_id, stream.epoch, at.no))
+    if desk.side == "hub":  # who alone releases
+        tx.run("UPDATE lines SET release_no = 0 WHERE site_id = ? AND release_no > 0 AND release_no <= ?", (stream.site_id, at.no))
     stream.acked_no, stream.acked_chain = at.no, at.chain
     if desk.second_machine:
         tx.tell("secured", stream.site_id)
@@ -197,7 +184,7 @@ def acknowledge(tx: Tx, desk: Desk, stream: Stream, at: Position) -> bool:
 
 def advance(tx: Tx, stream: Stream, no: int, chain: str) -> None:
     """Our position in the peer's stream, in the transaction that applied the row (stream-2)."""
-    tx.run("UPDATE streams SET applied_no = :n, applied_chain = :c WHERE site_id = :s", {"n": no, "c": chain, "s": stream.site_id})
+    tx.run("UPDATE streams SET applied_no = ?, applied_chain = ? WHERE site_id = ?", (no, chain, stream.site_id))
     stream.applied_no, stream.applied_chain = no, chain
 
 
@@ -213,12 +200,16 @@ def stop(tx: Tx, desk: Desk, site_id: str, why: str, no: int = 0, body: str = ""
     tx.tell("alarm", site_id)
 
 
-def start_again(tx: Tx, site_id: str) -> None:
-    """A person has mended what stopped the stream (an upgrade that knows the message): it goes on at the same row."""
+def start_again(tx: Tx, site_id: str) -> bool:
+    """A process has begun, perhaps of another release, that knows the row which stopped the stream: it is tried once more. What waits for
+    a repair waits on. False where nothing stood still at a row."""
     stream = lock(tx, site_id)
+    if not stream.stopped or stream.closed or stream.fenced:
+        return False
     stream.stopped = ""
     tx.run("UPDATE streams SET stopped = '' WHERE site_id = :s", {"s": site_id})
     tx.tell("stream", site_id)
+    return True
 
 
 def keep(tx: Tx, desk: Desk, stream: Stream, no: int, body: str, why: str) -> None:
@@ -230,9 +221,15 @@ def keep(tx: Tx, desk: Desk, stream: Stream, no: int, body: str, why: str) -> No
     tx.run("UPDATE streams SET unknown_count = unknown_count + 1 WHERE site_id = :s", {"s": stream.site_id})
 
 
+def unacknowledged(tx: Tx, site_id: str) -> bool:
+    """Whether anything that was written is not known to have been applied by the peer: asked every second, of two columns only."""
+    row = tx.one("SELECT sent_no > acked_no FROM streams WHERE site_id = ?", (site_id,))
+    return row is not None and bool(row[0])
+
+
 def waiting(tx: Tx, site_id: str) -> tuple[int, int]:
     """`(rows, since)`: how many messages wait for the peer, and when the oldest was written (0 where none waits)."""
-    row = tx.one("SELECT COUNT(*), COALESCE(MIN(at), 0) FROM outbox WHERE site_id = :s", {"s": site_id})
+    row = tx.one("SELECT COUNT(*), COALESCE(MIN(at), 0) FROM outbox WHERE site_id = ?", (site_id,))
     return (row[0], row[1]) if row else (0, 0)
 
 

@@ -16,7 +16,7 @@ import msgspec
 from ..model import Interval, site_of
 from ..runtime import log
 from ..runtime.database import Database, Event, InlineWriter, Tx
-from . import claims, journal, records, soundness, standing, streams
+from . import claims, journal, records, repair, soundness, standing, streams
 from .desk import Desk
 from .soundness import Breach
 
@@ -27,6 +27,8 @@ NEAR_DAYS_BEFORE, NEAR_DAYS_AFTER = 1, 3
 ALL_EVERY_S = 6 * 3600
 #: bays that one look takes; the rest waits for the next
 BAYS_MAX = 200
+#: where a person lifts a stop, the whole stream is followed, and not a stretch of it
+ALL_ROWS = 1 << 40
 _log = log.get("ledger.watch")
 Question = Callable[[Tx], list[Breach]]
 
@@ -75,16 +77,17 @@ def lift(tx: Tx, desk: Desk, site_id: str, resource_id: str, *, by: str, reason:
     """A person has looked and lets the bay (the site, where `resource_id` is empty) be sold again.
 
     A claim without a reason is ended and a live booking without its slots takes them, or is displaced and told, as always. Returns what
-    still does not hold and is let stand from now on; each is journalled.
+    still does not hold and is let stand from now on; each is journalled. A changed journal stops nothing, and stays told.
+    Where both sides sell the same slots, the repair that begins raises the hub's line again (loss-2).
     """
     streams.lock(tx, site_id)
-    before = [s.breach for s in known(tx, site_id) if s.breach.resource_id == resource_id]
+    before = [s.breach for s in known(tx, site_id) if s.breach.resource_id == resource_id and s.breach.kind != "journal"]
     for b in before:
         _mend(tx, desk, b)
-    now_found = _ask_bay(tx, resource_id, Interval(0, 1 << 40)) if resource_id else soundness.stream(tx, site_id)[0]
+    now_found = _ask_bay(tx, resource_id, Interval(0, 1 << 40)) if resource_id else soundness.stream(tx, site_id, limit=ALL_ROWS)[0]
     again = {_key(b) for b in now_found}
-    left = tuple(b for b in before if _key(b) in again or b.kind in ("line", "journal", "books"))
-    tx.run("DELETE FROM breaches WHERE site_id = :s AND resource_id = :r", {"s": site_id, "r": resource_id})
+    left = tuple(b for b in before if _key(b) in again or b.kind == "books")
+    tx.run("DELETE FROM breaches WHERE site_id = :s AND resource_id = :r AND kind <> 'journal'", {"s": site_id, "r": resource_id})
     for b in left:
         tx.run(
             "INSERT INTO breaches (kind, site_id, resource_id, ref, detail, state, at) VALUES (:k, :s, :r, :ref, :d, 'accepted', :at)",
@@ -105,6 +108,9 @@ def _ask_bay(tx: Tx, resource_id: str, window: Interval) -> list[Breach]:
 
 
 def _mend(tx: Tx, desk: Desk, breach: Breach) -> None:
+    if breach.kind == "line":
+        repair.fence(tx, desk, breach.site_id, breach.detail)
+        return
     b = records.booking(tx, breach.ref)
     if breach.kind == "unowned":
         if b is None or b.status not in soundness.LIVE:

@@ -41,6 +41,8 @@ BODY, NOTE = ".tar.gz.age", ".json"
 BOOKS, KEYS = "books.db", "keys/"
 KEY_FILE_MAX = 65_536
 STAMP = "%Y%m%dT%H%M%SZ"
+#: a backup that bears a time this much later than now was made by a clock that was ahead, or this one is behind
+AHEAD_S = 60
 _PREFIX = ".backup-"
 #: a half-made one of a killed process; no backup takes as long
 _LEFT_S = 6 * 3600
@@ -119,7 +121,7 @@ def open_vault(settings: BackupSettings, owner: str, path: Path_, secret: Secret
 
 # ---- making
 def make(
-    vault: Vault, books: Path, recipients: tuple[str, ...], now: int, scratch: Path, *,
+    vault: Vault, books: Path, recipients: tuple[str, ...], now: float, scratch: Path, *,
     keys: Iterable[Path] = (), stopping: Callable[[], bool] = lambda: False,
 ) -> Note:  # fmt: skip
     """Copies, seals and lays away; the note is written last. Blocks, beside a writer that goes on. `scratch`: a folder for half-made files.
@@ -132,14 +134,15 @@ def make(
             raise Stopped
         time.sleep(REST_S)
 
-    name = datetime.fromtimestamp(now, UTC).strftime(STAMP) + "-" + secrets.token_hex(2)
+    # the second's fraction before what chance adds: two of one second sort as they were made
+    name = f"{datetime.fromtimestamp(int(now), UTC).strftime(STAMP)}-{int(now % 1 * 65536):04x}{secrets.token_hex(2)}"
     with _folder(scratch) as folder:
         copy, whole = folder / BOOKS, folder / "sealed"
         found = database_copy.copy(books, copy, between)
         try:
             with whole.open("wb") as into:
                 sealed.seal(lambda stream: _pack(stream, copy, keys, between), into, recipients)
-            note = _note(name, now, whole, found, between)
+            note = _note(name, int(now), whole, found, between)
         except OSError as error:
             raise Unavailable(f"There is no room to prepare a backup in {scratch}: {(error.strerror or '').lower()}.") from None
         vault.put(name + BODY, whole)
@@ -216,11 +219,17 @@ def note(vault: Vault, name: str) -> Note:
     return found
 
 
-def newest(vault: Vault) -> str:
-    """The name of the youngest complete backup. Missing where there is none."""
+def newest(vault: Vault, now: float) -> str:
+    """The name of the youngest complete backup. Missing where there is none; Broken where only a person can say which one that is, because
+    a clock was wrong then or is now."""
     names = [item.name for item in listed(vault)]
     if not names:
         raise Missing("There is no backup yet.")
+    if (made_at(names[-1]) or 0) > now + AHEAD_S:
+        raise Broken(
+            f"The last backup in the list, {names[-1]}, bears a time that is still to come, so nobody can tell which one is the newest. Look at"
+            " this machine's clock and at the list (`backup list`), then give the backup's name."
+        )
     return names[-1]
 
 

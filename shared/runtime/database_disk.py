@@ -141,6 +141,10 @@ def torn(path: Path) -> bool:
     return path.with_name(path.name + TORN_SUFFIX).exists()
 
 
+def mark_torn(path: Path) -> None:
+    path.with_name(path.name + TORN_SUFFIX).touch(mode=0o600)
+
+
 def torn_noted(path: Path) -> None:
     path.with_name(path.name + TORN_SUFFIX).unlink(missing_ok=True)
 
@@ -164,7 +168,7 @@ def look_through(path: Path, check_max_s: float = CHECK_MAX_S) -> Look:
         # One commit may have been under way when the machine stopped, and was promised to nobody; more than one were promised.
         behind = sum(1 for frame in commits if frame > kept_frames)
         if behind > 1:
-            path.with_name(path.name + TORN_SUFFIX).touch(mode=0o600)  # before the WAL goes, which closing does
+            mark_torn(path)  # before the WAL goes, which closing does
         finished = _check(c, whole=marked, max_s=check_max_s)
     except sqlite3.Error as error:
         found = trouble_of(error, path)

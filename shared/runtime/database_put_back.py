@@ -11,14 +11,18 @@ import contextlib
 import os
 import sqlite3
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import Unavailable
 from . import database_disk as disk
 from .backup import Note, fetch
+from .folder_flush import flush_folder
 from .vault import Vault
 
 #: what SQLite keeps beside a database in use, and what we have noted of it; it goes with the books it belongs to
-TAILS = ("-wal", "-shm", disk.DAMAGED_SUFFIX, disk.TORN_SUFFIX)
+LOG_TAILS, NOTE_TAILS = ("-wal", "-shm"), (disk.DAMAGED_SUFFIX, disk.TORN_SUFFIX)
+TAILS = LOG_TAILS + NOTE_TAILS
 
 
 def fresh_path(books: Path) -> Path:
@@ -34,8 +38,9 @@ def fetched(vault: Vault, name: str, identity: str, books: Path, keys_to: Path) 
 
     Raises what `backup.fetch` raises; then nothing has been changed.
     """
-    fresh = fresh_path(books)
-    with tempfile.TemporaryDirectory(prefix=".keys-", dir=books.parent) as scratch:
+    with _told(books.parent):
+        fresh = fresh_path(books)
+    with _told(books.parent), tempfile.TemporaryDirectory(prefix=".keys-", dir=books.parent) as scratch:
         note = fetch(vault, name, identity, fresh, keys_to=Path(scratch))
         keys_to.mkdir(mode=0o700, exist_ok=True)
         for key in sorted(Path(scratch).iterdir()):
@@ -45,7 +50,13 @@ def fetched(vault: Vault, name: str, identity: str, books: Path, keys_to: Path) 
 
 
 def take_place(fresh: Path, books: Path, now: int) -> Path | None:
-    """The fresh books become the books. Those from before are kept beside; their path, None where there were none."""
+    """The fresh books become the books. Those from before are kept beside; their path, None where there were none. Unavailable where the disk
+    does not take it."""
+    with _told(books.parent):
+        return _take_place(fresh, books, now)
+
+
+def _take_place(fresh: Path, books: Path, now: int) -> Path | None:
     aside = None
     if books.exists():
         # what lies in the old WAL belongs into the old file: beside the new one SQLite would take it for the new one's
@@ -57,12 +68,29 @@ def take_place(fresh: Path, books: Path, now: int) -> Path | None:
         if not aside.exists():
             books.replace(aside)
     kept = aside or _unused(books.with_name(f"{books.name}.before-{now}"))
-    for tail in TAILS:
+    log = books.with_name(f"{books.name}-wal")
+    if log.exists() and log.stat().st_size:  # it could not be taken in; without it the old books are set back, if we end here
+        disk.mark_torn(books)
+    _move(LOG_TAILS, books, kept)
+    fresh.replace(books)
+    _move(NOTE_TAILS, books, kept)
+    flush_folder(books.parent)
+    return aside
+
+
+def _move(tails: tuple[str, ...], books: Path, kept: Path) -> None:
+    for tail in tails:
         beside = books.with_name(books.name + tail)
         if beside.exists():
             beside.replace(kept.with_name(kept.name + tail))
-    fresh.replace(books)
-    return aside
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"{folder} cannot be written: {(error.strerror or 'unknown reason').lower()}.") from None
 
 
 def _unused(path: Path) -> Path:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared.errors import Broken
+from shared.runtime.folder_flush import flush_folder
 
 SEED_BYTES = 32
 _MARK = "clubos-key-1"
@@ -52,7 +53,7 @@ def _create(path: Path, seed: bytes) -> None:
             os.link(beside, path)
         except FileExistsError:
             return
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     finally:
         os.unlink(beside)
 
@@ -75,11 +76,3 @@ def _read(path: Path) -> bytes:
 def _text(seed: bytes) -> str:
     """Mark, seed and a check sum, so that a damaged file is seen instead of becoming another key."""
     return f"{_MARK} {seed.hex()} {hashlib.sha256(seed).hexdigest()[:8]}\n"
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from ..errors import Broken
+from .folder_flush import flush_folder
 
 #: a mark is a few numbers per facility
 BODY_MAX = 1_000_000
@@ -49,7 +50,7 @@ class MarkFile:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, self.path)
-            _flush_folder(self.path.parent)
+            flush_folder(self.path.parent)
         except OSError as error:
             raise Broken(f"The mark {self.path} cannot be written ({_reason(error)}).") from None
 
@@ -67,11 +68,3 @@ def _sum(body: bytes) -> bytes:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or "unknown reason").lower()
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

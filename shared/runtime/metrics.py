@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from math import nan
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -83,9 +83,6 @@ class Metrics:
 
     def gauge(self, name: str, about: str, labels: Sequence[str] = ()) -> Gauge:
         return WatchedGauge(f"{self._prefix}_{name}", about, labels, registry=self.registry)
-
-    def histogram(self, name: str, about: str, labels: Sequence[str] = (), bounds_s: Sequence[float] = LATENCY_BOUNDS_S) -> Histogram:
-        return Histogram(f"{self._prefix}_{name}", about, labels, buckets=bounds_s, registry=self.registry)
 
     def render(self) -> bytes:
         """The whole registry as text, for the `/metrics` handler (`METRICS_MEDIA`)."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import Broken, Unavailable
+from .folder_flush import flush_folder
 
 SECRET_MARK = "AGE-SECRET-KEY-1"
 _KEY_MAX = 4096
@@ -69,23 +70,29 @@ def identity_file(path: Path) -> str:
 
 
 def kept_identity(path: Path) -> str:
-    """The identity kept at `path`, made and written (for its owner only) if there is none. Blocks on the disk."""
+    """The identity kept at `path`, made and written (for its owner only) if there is none. Blocks on the disk; Unavailable where that does not
+    take it."""
     if not path.exists():
-        secret, recipient = new_identity()
-        beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            with os.fdopen(handle, "w") as file:
-                file.write(f"# public key: {recipient}\n{secret}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(beside, path)
-            except FileExistsError:  # somebody else was first, and theirs stands
-                pass
-        finally:
-            beside.unlink(missing_ok=True)
+            _write_new_identity(path)
+        except OSError as error:
+            raise Unavailable(f"The key file {path} cannot be written: {(error.strerror or 'unknown reason').lower()}.") from None
     return identity_file(path)
+
+
+def _write_new_identity(path: Path) -> None:
+    secret, recipient = new_identity()
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(f"# public key: {recipient}\n{secret}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # somebody else was first, and theirs stands
+            os.link(beside, path)
+        flush_folder(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def seal(write: Callable[[IO[bytes]], None], into: IO[bytes], recipients: tuple[str, ...]) -> None:

@@ -51,6 +51,7 @@ class Transport(Protocol):
         """Say the last will, leave and stay away."""
 
 
+@lru_cache(TOPICS_MAX)
 def check_topic(topic: str) -> None:
     """Raise ValueError unless `topic` is a name one may publish to: 1 to 65,535 bytes, no wildcard, no NUL."""
     if not topic or "\0" in topic or "+" in topic or "#" in topic or len(topic.encode()) > 65_535:
@@ -241,7 +242,8 @@ class MemoryNetwork:
     def replay(self, client_id: str, count: int = 1) -> int:
         """Send the client up to `count` random old publications again that its subscriptions match. Returns how many."""
         line = self._line(client_id)
-        old = [(topic, payload) for topic, payload in self._history if line.wants(topic)]
+        wanted = {topic for topic in {topic for topic, _ in self._history} if line.wants(topic)}
+        old = [message for message in self._history if message[0] in wanted]
         chosen = self._rng.sample(old, min(count, len(old))) if line.known_to_broker else []
         for topic, payload in chosen:
             self._hop_down(line, topic, payload, retained=False)
@@ -330,8 +332,10 @@ class MemoryNetwork:
             return
         copies = 2 if faults.duplicate and rng.random() < faults.duplicate else 1
         for _ in range(copies):
-            overtakes = faults.reorder and rng.random() < faults.reorder
-            hop.insert(rng.randint(0, len(hop)) if overtakes else len(hop), arrive)
+            if faults.reorder and rng.random() < faults.reorder:
+                hop.insert(rng.randint(0, len(hop)), arrive)
+            else:
+                hop.append(arrive)
             self._call_later(rng.uniform(*faults.delay_s), partial(self._arrive, line, hop))
 
     def _arrive(self, line: _Line, hop: _Hop) -> None:

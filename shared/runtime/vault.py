@@ -17,16 +17,21 @@ import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import msgspec
 
 from ..errors import Broken, Failure, Unavailable
+from .folder_flush import flush_folder
 
 NAME = re.compile(r"[a-z0-9][a-zA-Z0-9._-]{0,120}")
 #: what is read whole into memory: notes, never copies
 READ_MAX = 262_144
 CHUNK = 1_048_576
+#: a part of an upload, the least that S3 takes. One at a time: parts that share a slow line would all be late
+PART = 5_242_880
+#: how long a store may take for one request, of which a copy takes many: a part in this time is 0.7 megabits a second
+REQUEST_S = 60
 RETRY_AFTER_S = 300
 _PART = ".part"
 
@@ -99,8 +104,15 @@ class FolderVault:
             self._write(name, io.BytesIO(body))
 
     def get(self, name: str, target: Path) -> None:
-        with self._told(name), (self._folder / _named(name)).open("rb") as source, _new(target) as file:
-            shutil.copyfileobj(source, file, CHUNK)
+        with self._told(name):
+            source = (self._folder / _named(name)).open("rb")
+        with source, _kept_here(), _new(target) as file:
+            while part := self._part(source):
+                file.write(part)
+
+    def _part(self, source: IO[bytes]) -> bytes:
+        with self._told():
+            return source.read(CHUNK)
 
     def read(self, name: str) -> bytes:
         with self._told(name), (self._folder / _named(name)).open("rb") as file:
@@ -133,7 +145,7 @@ class FolderVault:
             half.replace(self._folder / name)
         finally:
             half.unlink(missing_ok=True)
-        _flush(self._folder)
+        flush_folder(self._folder)
 
     @contextlib.contextmanager
     def _told(self, wanted: str = "") -> Iterator[None]:
@@ -150,9 +162,9 @@ class FolderVault:
 
 
 class S3Vault:
-    """A bucket of a store that speaks S3. Uploads above a few megabytes go in parts, so memory does not grow with the copy."""
+    """A bucket of a store that speaks S3. Copies go and come in parts, so that neither memory nor the time of a request grows with them."""
 
-    def __init__(self, *, endpoint: str, bucket: str, region: str, key_id: str, secret_key: str, owner: str, timeout_s: int = 30):
+    def __init__(self, *, endpoint: str, bucket: str, region: str, key_id: str, secret_key: str, owner: str, timeout_s: int = REQUEST_S):
         from obstore.store import S3Store
 
         self._bucket, self._endpoint, self._owner = bucket, endpoint, owner
@@ -183,7 +195,7 @@ class S3Vault:
         import obstore
 
         with self._told():
-            obstore.put(self._store, _named(name), source)
+            obstore.put(self._store, _named(name), source, chunk_size=PART, max_concurrency=1)
 
     def put_small(self, name: str, body: bytes) -> None:
         import obstore
@@ -195,10 +207,14 @@ class S3Vault:
         import obstore
 
         with self._told(name):
-            parts = obstore.get(self._store, _named(name)).stream(min_chunk_size=CHUNK)
-            with _new(target) as file:
-                for part in parts:
-                    file.write(part)
+            octets = obstore.head(self._store, _named(name))["size"]
+            with _kept_here():
+                file = _new(target)
+            with file:
+                for start in range(0, octets, CHUNK):
+                    part = obstore.get_range(self._store, name, start=start, length=min(CHUNK, octets - start))
+                    with _kept_here():
+                        file.write(part)
 
     def read(self, name: str) -> bytes:
         import obstore
@@ -235,7 +251,7 @@ class S3Vault:
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
             raise Broken(f"{where} does not take our key.") from None
         except OSError as error:
-            raise Unavailable(f"The copy could not be kept here: {_plain(error)}.", retry_after_s=RETRY_AFTER_S) from None
+            raise Unavailable(f"{where} cannot be used: {_plain(error)}.", retry_after_s=RETRY_AFTER_S) from None
         except exceptions.BaseError as error:
             why = "it does not answer" if "error sending request" in str(error) else "it answers with an error"
             raise Unavailable(f"{where} cannot be used: {why}.", retry_after_s=RETRY_AFTER_S) from None
@@ -247,17 +263,18 @@ def _named(name: str) -> str:
     return name
 
 
+@contextlib.contextmanager
+def _kept_here() -> Iterator[None]:
+    """What a disk of this machine does not take is not the vault's fault, and must not be looked for there."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"The copy could not be kept on this machine: {_plain(error)}.", retry_after_s=RETRY_AFTER_S) from None
+
+
 def _new(path: Path):
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _plain(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

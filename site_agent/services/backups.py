@@ -15,9 +15,12 @@ __all__ = ["BackupPanel", "open_backups"]
 KEYS = ("signing.key",)
 
 
-def open_backups(loaded: Loaded, now: Callable[[], float], books: str) -> Backups:
-    """The backups as the config wants them; unconfigured without a `[backup]` table. Raises ConfigError for a key file that cannot be read."""
+def open_backups(loaded: Loaded, now: Callable[[], float], books: str, sure: Callable[[], bool] = lambda: False) -> Backups:
+    """The backups as the config wants them; unconfigured without a `[backup]` table. Raises ConfigError for a key file that cannot be read.
+
+    A command does not know whether the clock is to be believed (`sure`), and so it deletes none; the running agent does.
+    """
     settings, site = loaded.config.backup, loaded.config.site
     vault = open_vault(settings, f"site-{site.id}", loaded.path, loaded.secret) if settings else None
     known = {"ledger": tuple(step.__name__ for step in ledger.STEPS), "site": tuple(step.__name__ for step in schema.STEPS)}
-    return Backups(settings, vault, data_dir=loaded.data_dir, books=books, keys=KEYS, known=known, now=now, zone=site.zone)
+    return Backups(settings, vault, data_dir=loaded.data_dir, books=books, keys=KEYS, known=known, now=now, sure=sure, zone=site.zone)

@@ -19,8 +19,9 @@ _log = log.get("site_agent.documents")
 
 
 def open_books(tx: Tx, desk: Desk, site_id: str, *, hub_id: str, epoch: str) -> None:
-    """Enters the site in its own books; the epoch given is used the first time only."""
+    """Enters the site in its own books; the epoch given is used the first time only. A stream that stood still at a row is tried again."""
     streams.open_site(tx, site_id, epoch=epoch, hub_id=hub_id, box_id=desk.box_id, term=desk.term)
+    streams.start_again(tx, site_id)
 
 
 def state(tx: Tx, desk: Desk, facility: Facility, resources: tuple[Resource, ...]) -> int:

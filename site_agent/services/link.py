@@ -164,7 +164,7 @@ class Link:
         return LinkState(
             link="up" if up else "dark", since_at=self._since_at, heard_at=self._pump.heard_at if self._pump else stream.heard_at,
             broker=bool(self._transport and self._transport.connected), configured=self._transport is not None, waiting=waiting,
-            waiting_since_at=since_at, stopped=stream.stopped, fenced=bool(stream.fenced),
+            waiting_since_at=since_at, stopped=stream.stopped or (self._pump.foreign if self._pump else ""), fenced=bool(stream.fenced),
             skew_s=round(self._pump.skew_s, 3) if self._pump else 0.0, round_trip_s=round(self._pump.rtt_s, 4) if self._pump else 0.0,
             unknown_messages=stream.unknown_count, epoch=stream.epoch, sent_no=stream.sent_no, applied_no=stream.applied_no,
             books=books, doubtful=tuple(doubtful),

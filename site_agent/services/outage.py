@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.errors import Refused, refuse
+from shared.errors import Failure, Refused, refuse
 from shared.ledger import digests, records
 from shared.ledger.desk import Desk
 from shared.runtime import log
@@ -243,8 +243,8 @@ class Outage:
             path.unlink(missing_ok=True)
             try:
                 started = await self.start(errand.minutes, "command")
-            except Refused as no:
-                spool.answer(path, msgspec.json.encode({"refused": no.refusal.detail}))
+            except (Refused, Failure) as no:
+                spool.answer(path, msgspec.json.encode({"refused": no.refusal.detail if isinstance(no, Refused) else no.detail}))
                 continue
             self._answering = path
             spool.answer(path, msgspec.json.encode(started))

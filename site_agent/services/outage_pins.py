@@ -63,9 +63,7 @@ class OutagePins:
         if not self._link.up():
             return 0
         wanted = self._lacking(tx)[: outage_pins.MADE_MAX]
-        for resource_id, first in wanted:
-            outage_pins.make(tx, self._desk, resource_id, first)
-        return len(wanted)
+        return len(outage_pins.make(tx, self._desk, self._site_id, wanted))
 
     def _lacking(self, tx: Tx) -> list[tuple[str, int]]:
         """`(resource_id, first slot)` of the open hours from the line on that have no credential, the nearest first."""

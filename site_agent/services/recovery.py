@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from shared import slots
-from shared.errors import Refused, refuse
+from shared.errors import Failure, Refused, refuse
 from shared.ledger import lines, repair, streams
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
@@ -99,6 +99,11 @@ class Recovery:
         zone = self._db.read(lambda tx: self._houses.of(tx, self._site_id)).facility.zone
         return slots.when(zone, int(datetime.fromisoformat(at).timestamp()) // slots.SLOT_S)
 
+    def retired(self) -> bool:
+        """Whether another box speaks for this facility now (loss-5)."""
+        s = self._db.read(lambda tx: streams.read(tx, self._site_id))
+        return s is not None and bool(s.retired)
+
     def closed(self) -> str:
         """Why nothing at all is sold here, for guests; empty where it sells, be it from a floor on."""
         return CLOSED.get(self.panel().state, "")
@@ -135,5 +140,5 @@ class Recovery:
                 elif errand.kind == "stated":
                     await self._state(errand.role, errand.name)
                 spool.answer(path, msgspec.json.encode(self.panel()))
-            except Refused as no:
-                spool.answer(path, msgspec.json.encode({"refused": no.refusal.detail}))
+            except (Refused, Failure) as no:
+                spool.answer(path, msgspec.json.encode({"refused": no.refusal.detail if isinstance(no, Refused) else no.detail}))

@@ -1,8 +1,9 @@
-"""Small recurring work on the books that belongs to no person: the stock of PINs leased to the hub, and those that have rested (pass-3)."""
+"""Small recurring work on the books that belongs to no person: the stock of PINs leased to the hub, those that have rested (pass-3), and
+rows that have had their time."""
 
 from __future__ import annotations
 
-from shared.ledger import pins
+from shared.ledger import old_rows, pins
 from shared.ledger.desk import Desk
 from shared.runtime.database import Database, InlineWriter
 
@@ -20,3 +21,7 @@ class Upkeep:
     async def pins(self) -> None:
         """Leases the hub another block when it runs low, and lets rested PINs be drawn again."""
         await self._db.write(lambda tx: (pins.lease(tx, self._desk, self._site_id), pins.rested(tx, self._desk)))
+
+    async def forget(self) -> int:
+        """Lets rows go that no rule asks for any more. Returns how many."""
+        return await self._db.write(lambda tx: old_rows.forget(tx, self._desk))

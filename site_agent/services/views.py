@@ -7,6 +7,7 @@ in see neither PIN nor pass nor phone.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -83,6 +84,7 @@ class HoldView(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+@lru_cache(4096)
 def iso(at: int) -> str:
     """Unix seconds as ISO 8601 in UTC: 2026-11-21T18:00:00Z."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

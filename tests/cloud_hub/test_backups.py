@@ -1,6 +1,7 @@
 """The hub's backups: into a store that speaks S3, by the command and by the clock, seen in health and metrics."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_the_hubs_keys_are_in_it(config, tmp_path, capsys):
     main(["backup", "now", "--config", str(config)])
     backups = open_backups(load(config), lambda: 0.0, "hub.db")
     (tmp_path / "keys").mkdir()
-    note = backup.fetch(backups.vault, backup.newest(backups.vault), SECRET, tmp_path / "again.db", keys_to=tmp_path / "keys")
+    note = backup.fetch(backups.vault, backup.newest(backups.vault, time.time()), SECRET, tmp_path / "again.db", keys_to=tmp_path / "keys")
     assert {f"keys/{path.name}" for path in (tmp_path / "keys").iterdir()} == set(KEYS)
     assert set(note.steps) == {"ledger", "hub"}
 

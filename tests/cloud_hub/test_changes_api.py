@@ -2,7 +2,11 @@
 
 import pytest
 
-from shared.ledger import attendance, sales
+from cloud_hub.services.changes import Once
+from cloud_hub.store import answers
+from cloud_hub.store.answers import Answer
+from shared.ledger import attendance, lines, records, sales, streams
+from shared.terms import Refund
 from tests.cloud_hub.hub_world import LINE_AFTER, SITE
 
 FAR = LINE_AFTER + 8
@@ -38,6 +42,23 @@ async def test_while_the_site_is_dark_the_slots_of_a_cancelled_hub_sale_stay_cla
     await w.heal()
     await w.until(lambda: w.hub.board.booking("booking-0001").status == "cancelled")
     assert (await w.post("/bookings", w.wish(1, FAR, booking_id="booking-0003", who=2))).status_code == 201
+
+
+async def test_whoever_asks_two_replicas_at_once_under_one_key_gets_one_answer(w, monkeypatch):
+    await booked(w)
+    real, refund = streams.lock, []
+
+    def lock(tx, site_id):
+        """The other replica held the lock, and did the same, while we waited for it."""
+        if not refund:
+            refund.append(Refund(cents=1234, kept_cents=0, rule="full_refund"))
+            sales.cancel(tx, w.hub.desk, "booking-0001", by="the same customer")
+            answers.put(tx, "customer", "key-1", Answer("hash", 200, records.text(refund[0])), w.hub.desk.now())
+        return real(tx, site_id)
+
+    monkeypatch.setattr(streams, "lock", lock)
+    done = await w.hub.changes.cancel("booking-0001", by="customer", once=Once("customer", "key-1", "hash"))
+    assert done.refund == refund[0] and w.hub.board.booking("booking-0001").status in ("cancelling", "cancelled")
 
 
 async def test_a_site_sale_is_cancelled_by_the_site(w):
@@ -253,4 +274,4 @@ async def test_a_request_that_was_never_answered_expires_after_its_time(w):
 async def test_the_hub_does_not_give_up_what_it_does_not_own(w):
     await booked(w, 2, NEAR)
     b = w.hub.board.booking("booking-0001")
-    assert w.db.read(lambda tx: sales.owner_of(tx, w.hub.desk, b)) == "theirs"
+    assert not w.db.read(lambda tx: lines.owns(tx, w.hub.desk, b.resource_id, b.start))

@@ -1,17 +1,19 @@
 """When a backup or drill is due, what becomes of it, and what is said of it; the clock stands until moved."""
 
 import asyncio
+import errno
 import json
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from shared.errors import Unavailable
-from shared.ledger import schema
-from shared.ledger.backups import AGAIN_S, DRILL_KEY, LOCK, SCRATCH, STATE, Backups, Busy
+from shared.ledger import backups, schema
+from shared.ledger.backups import AGAIN_S, DRILL_KEY, LOCK, ROOM_LEFT_OCTETS, SCRATCH, STATE, Backups, Busy
 from shared.runtime import backup, sealed
 from shared.runtime.backup import BackupSettings, Stopped
 from shared.runtime.metrics import Metrics
@@ -27,6 +29,7 @@ class World:
     """Backups of one data folder into a folder beside it, under a clock that stands."""
 
     def __init__(self, folder: Path, **settings):
+        self.sure = True
         self.now, self.data, self.vault = NOON, folder / "data", folder / "vault"
         self.data.mkdir()
         self.vault.mkdir()
@@ -38,7 +41,7 @@ class World:
     def again(self) -> Backups:
         return Backups(
             self.settings, FolderVault(self.vault, "site-bedford"), data_dir=self.data, books="site.db", keys=("signing.key", "absent.key"),
-            known=KNOWN, now=lambda: self.now, zone="America/Halifax",
+            known=KNOWN, now=lambda: self.now, sure=lambda: self.sure, zone="America/Halifax",
         )  # fmt: skip
 
     def lying(self) -> list[str]:
@@ -177,6 +180,55 @@ def test_retention_follows_every_backup(tmp_path):
     assert first != last and w.lying() == [last]
 
 
+def test_a_clock_in_doubt_makes_backups_and_deletes_none(tmp_path):
+    w = World(tmp_path, keep_all_h=1, keep_days=1, keep_weeks=0)
+    first = w.backups.make().name
+    w.now, w.sure = w.now + 900 * 86_400, False
+    ahead = w.backups.make().name
+    assert w.lying() == [first, ahead], "years of backups would go with one jump of the clock"
+    w.now, w.sure = NOON + 900, True
+    w.backups.make()
+    assert first in w.lying() and len(w.lying()) == 3
+
+
+def test_a_backup_leaves_the_books_their_room(w, monkeypatch):
+    octets = (w.data / "site.db").stat().st_size
+    name = w.backups.make().name
+    monkeypatch.setattr(backups.shutil, "disk_usage", lambda path: SimpleNamespace(free=octets * 3 // 2 + ROOM_LEFT_OCTETS - 1))
+    with pytest.raises(Unavailable, match=r"There is no room to prepare a backup .* 16 MB must be left for the books"):
+        w.backups.make()
+    assert "no room" in w.backups.panel().told[0] and w.lying() == [name]
+    assert "no room" in w.backups.drill().wrong[0]
+    monkeypatch.setattr(backups.shutil, "disk_usage", lambda path: SimpleNamespace(free=octets * 3 // 2 + ROOM_LEFT_OCTETS))
+    w.backups.make()
+    assert w.backups.drill().ok
+
+
+def test_a_key_that_cannot_be_written_is_a_failure_that_is_told(w, monkeypatch):
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sealed.os, "link", full)
+    with pytest.raises(Unavailable, match="backup-drill.key cannot be written: no space left"):
+        w.backups.make()
+    assert w.backups.state().failures == 1 and w.backups.panel().status == "failing"
+    assert not list(w.data.glob(f".{DRILL_KEY}*")), "no half-made key is left"
+
+
+async def test_a_drill_that_cannot_use_its_folder_fails_and_is_told(w):
+    w.backups.make()
+    (w.data / SCRATCH).rmdir()
+    (w.data / SCRATCH).write_text("not a folder")
+    assert "backup-scratch cannot be used for a drill" in w.backups.drill().wrong[0]
+    assert w.backups.state().drill_failures == 1 and not w.backups.drill_due()
+
+
+def test_what_a_killed_drill_left_is_taken_away(w):
+    w.backups.make()
+    (w.data / SCRATCH / "drill-1.db").write_text("people's data")
+    assert w.backups.drill().ok and list((w.data / SCRATCH).iterdir()) == []
+
+
 async def test_stopping_ends_what_is_under_way(w):
     w.backups.stop()
     with pytest.raises(Stopped):
@@ -202,7 +254,7 @@ async def test_the_loop_goes_on_while_a_backup_is_made(w):
 
 # ---- what is said of it
 def test_without_a_table_there_are_none_and_it_is_said(tmp_path):
-    none = Backups(None, None, data_dir=tmp_path, books="site.db", keys=(), known=KNOWN, now=lambda: NOON)
+    none = Backups(None, None, data_dir=tmp_path, books="site.db", keys=(), known=KNOWN, now=lambda: NOON, sure=lambda: True)
     metrics = Metrics("site")
     none.meter(metrics)
     assert (none.configured, none.panel().status, none.panel().told) == (False, "none", ("No backups are configured.",))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.errors import Refused
+from shared.errors import Refused, Unavailable
 from shared.ledger import clock_trust, facts, holds, records, streams
 from shared.ledger.clock_trust import DOORS, HUB, PERSON, RTC, TIME_SERVER, ClockTrust
 from shared.ledger.desk import Desk
@@ -114,6 +114,18 @@ async def test_a_person_confirms_and_the_journal_says_who_and_against_which_doub
     assert (state.trusted, state.confirmed_by) == (True, PERSON)
     at, who, what, _, why = box.journal()[0]
     assert (at, who, what) == (NOON, "staff-ada", "clock confirmed") and "nothing has confirmed" in why
+
+
+async def test_a_persons_word_that_could_not_be_written_down_is_none(box, monkeypatch):
+    trust = await box.start()
+
+    async def full(_):
+        raise Unavailable("The disk is full.")
+
+    monkeypatch.setattr(box.db, "write", full)
+    with pytest.raises(Unavailable):
+        await trust.vouch("staff-ada", NOON, SITE)
+    assert trust.doubt()
 
 
 async def test_a_person_cannot_confirm_a_time_that_was_shown_long_ago(box):

@@ -184,6 +184,32 @@ async def test_a_medium_that_is_away_is_an_alarm_and_the_box_starts(tmp_path):
     assert await again.hold() == [] and again.state().trouble == ""
 
 
+async def test_a_medium_that_comes_back_shows_that_the_books_are_older_before_its_mark_is_written_over(tmp_path):
+    box = Box(tmp_path)
+    box.say(5)
+    await box.keeper().keep()
+    box.set(sent_no=3)
+    tmp_path.rename(tmp_path.with_name("unplugged"))
+    keeper = box.keeper()
+    assert await keeper.hold() == [] and not box.fenced()
+    await keeper.keep()
+    tmp_path.with_name("unplugged").rename(tmp_path)
+    await keeper.keep()
+    assert "the mark says 5 messages sent" in box.fenced() and box.mark().sites[SITE].sent_no == 5
+    assert "Nobody has looked at this start" in keeper.state().trouble
+
+
+async def test_a_medium_that_comes_back_with_another_boxs_mark_keeps_it(tmp_path):
+    other, box = Box(tmp_path, box_id="box-b"), Box(tmp_path)
+    await other.keeper().keep()
+    tmp_path.rename(tmp_path.with_name("unplugged"))
+    keeper = box.keeper()
+    await keeper.hold()
+    tmp_path.with_name("unplugged").rename(tmp_path)
+    await keeper.keep()
+    assert "another box" in keeper.state().trouble and box.mark().box_id == "box-b"
+
+
 async def test_a_damaged_mark_is_an_alarm_and_a_new_one_is_written(box):
     box.file.path.write_bytes(b"what is this?")
     keeper = box.keeper()

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from shared.ledger import lines, records, repair, secured
 from tests.two_sides import SITE, World, play
@@ -43,6 +44,8 @@ def test_with_one_a_sale_is_told_when_it_or_the_site_has_the_row():
         [b] = w.hub.book(2, 12)
         [group, _] = w.hub.book([1, 3], 200)
         assert (told(w, b.id).status, told(w, b.id).reason, told(w, b.id).pin) == ("requested", secured.WHY, "")
+        spare = replace(w.hub.booking(b.id), outage_pin="4711")
+        assert w.hub.read(lambda tx: secured.told(tx, w.hub.desk, spare)).door_pin == "", "nor the spare PIN that it was given because the site is dark"
         w.hub.write(lambda tx, desk: secured.has_kept(tx, rows(w)[:1]))  # the witness has come as far as the first of them
         assert told(w, b.id).status == "confirmed" and told(w, group.id).status == "requested" and loss(w) == 1
         w.hub.cancel(group.id)

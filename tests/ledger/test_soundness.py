@@ -4,10 +4,12 @@ import pytest
 from msgspec.structs import replace
 
 from shared.errors import Broken
-from shared.ledger import digests, frontdesk, records, soundness, standing, watch
+from shared.ledger import digests, frontdesk, lines, records, soundness, standing, watch
+from shared.ledger.desk import Limits
 from shared.messages import FacilityStated
 from shared.model import Attendance, Block, Facility, Interval, Price, PriceLine
 from tests.rules.harm import refused
+from tests.rules.story import until
 from tests.two_sides import SITE, Party, World, play
 
 BOX_1, BOX_2 = f"{SITE}.box-1", f"{SITE}.box-2"
@@ -62,6 +64,27 @@ def test_two_live_bookings_in_one_slot_are_found_and_the_one_without_the_slot_is
         assert [row[0] for row in w.site.read(lambda tx: records.conflicts_open(tx, SITE))] == [b.id]
 
     story(script)
+
+
+def test_a_change_that_a_guest_in_the_bay_has_undone_stops_no_sales_while_its_new_owner_has_still_to_take_it_back():
+    """The hub makes a booking longer and then releases its hours; the guest has checked in, so the old one stands again (own-1, own-3)."""
+
+    async def script(w: World):
+        [b] = w.hub.book(2, 8)
+        await w.quiet()
+        await w.dark()
+        longer = w.hub.extend(b.id, 30)
+        w.site.check_in(b.id)
+        w.forward(7200)
+        w.hub.write(lambda tx, desk: lines.release(tx, desk, SITE, link_fresh=True))  # the last moment before the cut was noticed
+        seen = []
+        w.hub.db.listen(lambda events: seen.append((w.hub.booking(longer.id), told(w.hub, BOX_2))))
+        w.heal()
+        await until(lambda: w.hub.booking(longer.id).status == "cancelled", 60)
+        assert any(new.withdrawn and new.status == "confirmed" for new, _ in seen)
+        assert not [breach for _, breach in seen if breach]
+
+    play(script, limits=Limits(batch_max=1))
 
 
 @pytest.mark.parametrize("kind", ["hold", "booking", "block", "pending"])
@@ -141,6 +164,53 @@ def test_a_long_stream_is_followed_in_stretches_and_a_change_in_any_of_them_is_f
     story(script)
 
 
+def rename(w: World, n: int) -> None:
+    w.site.say(FacilityStated(facility=Facility(id=SITE, name=f"Name {n}", zone=w.zone, version=n + 2)))
+
+
+def test_a_fault_far_back_in_a_long_stream_is_let_stand_like_any_other():
+    async def script(w: World):
+        w.cut()
+        for n in range(soundness.STREAM_ROWS + 20):
+            rename(w, n)
+        run(w.site, "UPDATE outbox SET body = replace(body, 'Name 510', 'Name 5x0')")
+        looking = watch.Watch(w.site.db, w.site.desk)
+        assert await looking.look() == 1 and halted(w.site) == [""]
+        assert [x.kind for x in lift(w.site, "")] == ["stream"]
+        assert await looking.look() == 0 and halted(w.site) == [], "it would stop again each minute, whatever a person says"
+
+    story(script)
+
+
+def test_what_was_let_stand_of_one_epoch_is_no_word_on_the_next():
+    async def script(w: World):
+        w.cut()
+        rename(w, 1)
+        run(w.site, "UPDATE outbox SET body = replace(body, 'Name', 'Nome')")
+        looking = watch.Watch(w.site.db, w.site.desk)
+        assert await looking.look() == 1 and len(lift(w.site, "")) == 1 and await looking.look() == 0
+        run(w.site, "UPDATE streams SET epoch = 'the one after the repair'")
+        run(w.site, "UPDATE outbox SET epoch = 'the one after the repair'")
+        assert await looking.look() == 1 and halted(w.site) == [""]
+
+    story(script)
+
+
+def test_a_changed_journal_stays_told_when_a_stop_of_the_site_is_lifted():
+    async def script(w: World):
+        w.cut()
+        rename(w, 1)
+        w.site.write(lambda tx, desk: records.journal(tx, desk.now(), SITE, "staff-ada", "override", "b-1", "he stands here"))
+        run(w.site, "UPDATE outbox SET body = replace(body, 'Name', 'Nome')")
+        run(w.site, "UPDATE journal SET actor = 'staff-bo' WHERE what = 'override'")
+        assert await watch.Watch(w.site.db, w.site.desk).look() == 2
+        assert [x.kind for x in lift(w.site, "")] == ["stream"]
+        states = {s.breach.kind: s.state for s in w.site.read(lambda tx: watch.known(tx, SITE))}
+        assert states == {"stream": "accepted", "journal": "open"}
+
+    story(script)
+
+
 def test_a_site_whose_line_lies_above_the_hubs_stops_the_bay_at_the_hub():
     async def script(w: World):
         looking = watch.Watch(w.hub.db, w.hub.desk)
@@ -154,7 +224,25 @@ def test_a_site_whose_line_lies_above_the_hubs_stops_the_bay_at_the_hub():
         looking.lines_heard(SITE, {**fits, BOX_2: fits[BOX_2] + 4}, epoch)
         await looking.stop()
         assert halted(w.hub) == [BOX_2] and refused(lambda: w.hub.book(2, 20)) == "bay_halted"
-        assert [b.kind for b in lift(w.hub, BOX_2)] == ["line"] and not refused(lambda: w.hub.book(2, 20))
+
+    story(script)
+
+
+def test_a_line_that_the_hubs_disk_forgot_is_raised_again_by_a_repair_when_the_stop_is_lifted():
+    async def script(w: World):
+        looking = watch.Watch(w.hub.db, w.hub.desk)
+        run(w.hub, f"UPDATE lines SET line = line - 4 WHERE resource_id = '{BOX_2}'")
+        looking.lines_heard(SITE, w.site.read(lambda tx: dict(tx.all("SELECT resource_id, line FROM lines"))), w.site.stream().epoch)
+        await looking.stop()
+        assert halted(w.hub) == [BOX_2]
+        assert lift(w.hub, BOX_2) == () and refused(lambda: w.hub.book(2, 20)) == "fenced"
+        await until(lambda: not w.hub.stream().fenced and w.hub.up() and w.site.up() and not w.site.stream().repair)
+        await w.quiet()
+        assert w.hub.line(2) == w.site.line(2) and halted(w.hub) == []
+        assert not refused(lambda: w.hub.book(2, 20))
+        looking.lines_heard(SITE, {BOX_2: w.slot0 + w.hub.line(2) + 8}, w.site.stream().epoch)
+        await looking.stop()
+        assert halted(w.hub) == [BOX_2], "what was lifted once is no word on a later breach"
 
     story(script)
 

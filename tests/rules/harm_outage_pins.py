@@ -19,7 +19,7 @@ async def stocked(w: World, bay: int, *starts: int) -> list[outage_pins.Spare]:
     resource_id = f"{w.site.site_ids[0]}.box-{bay}"
 
     def run(tx, desk):
-        made = [outage_pins.make(tx, desk, resource_id, w.slot0 + start) for start in starts]
+        made = outage_pins.make(tx, desk, w.site.site_ids[0], [(resource_id, w.slot0 + start) for start in starts])
         assert all(outage_pins.leased(tx, desk, spare.id) for spare in made)
         return made
 

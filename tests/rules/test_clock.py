@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from shared.ledger import outage_pins, pins
 from shared.ledger.clock_trust import HUB, ClockTrust
 from tests.rules.harm import refused
 from tests.rules.harm_clock import watched
+from tests.rules.harm_outage_pins import stocked
 from tests.two_sides import SITE, World, play
 
 
@@ -110,5 +112,33 @@ def test_a_box_in_doubt_still_takes_in_what_has_happened_and_lets_guests_in():
         assert w.site.booking(b.id).status == "confirmed", "no safety rests on a clock: facts are taken in"
         assert w.site.check_in(b.id).state == "checked_in"
         w.site.clock.skew_s = 0
+
+    play(story)
+
+
+@pytest.mark.rule("clock-2")
+def test_what_a_clock_in_doubt_calls_over_keeps_its_pin():
+    async def story(w: World) -> None:
+        [spare] = await stocked(w, 2, 20)
+        [b] = w.site.book(1, 6)
+        await w.quiet()
+
+        def pins_kept() -> list:
+            return w.site.read(lambda tx: tx.all("SELECT pin, state FROM pins WHERE pin IN (:b, :s) ORDER BY state", {"b": b.pin, "s": spare.secret}))
+
+        def upkeep(years: int) -> None:
+            w.site.clock.skew_s = years * 365 * 86_400
+            for party in (w.site, w.hub):
+                party.desk.clock_doubt = lambda: "it went ahead by years at once"
+                party.write(pins.rested)
+                party.write(lambda tx, desk: outage_pins.tidy(tx, desk, SITE))
+
+        before = pins_kept()
+        upkeep(3)
+        upkeep(-3)
+        w.site.clock.skew_s = 0
+        assert pins_kept() == before and [state for _, state in before] == ["outage", "used"]
+        assert w.site.read(lambda tx: pins.booking_by_pin(tx, SITE, b.pin)).id == b.id, "the guest comes in by it"
+        assert w.site.read(lambda tx: outage_pins.stock(tx, SITE)).leased == w.hub.read(lambda tx: outage_pins.stock(tx, SITE)).free == 1
 
     play(story)

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from shared.errors import Refused
-from shared.ledger import boxes, pins
+from shared.ledger import boxes, holds, pins, repair, sales, streams
+from shared.runtime.transport import Faults
 from tests.rules.harm_outage_pins import doors_know, half_hour, stocked
-from tests.rules.story import story, until
+from tests.rules.story import statuses, story, until
 from tests.two_sides import SITE, World
 
 rule = pytest.mark.rule
@@ -169,6 +170,58 @@ async def test_a_repair_survives_a_cut_in_its_middle_and_begins_anew_where_a_sid
     assert len(w.site.bookings()) == len(w.hub.bookings()) == 100
 
 
+@rule("loss-6")
+@story()
+async def test_a_hub_takes_no_part_in_what_a_site_tells_another(w: World):
+    w.hub.write(lambda tx, desk: tx.run("UPDATE streams SET hub_id = 'another-hub'"))
+    await w.site.restore(w.site.copy_of_books())
+    await asyncio.sleep(w.limits.hello_every_s * 4)
+    hub, site = w.hub.pumps[SITE], w.site.pumps[SITE]
+    assert w.hub.stream().repair == "" and not w.hub.up()
+    assert hub.foreign.startswith("This facility follows another hub, hub.")
+    assert site.foreign.startswith("Another hub, another-hub, speaks to this facility.")
+    w.hub.write(lambda tx, desk: tx.run("UPDATE streams SET hub_id = 'hub'"))
+    await repaired(w)
+    await asyncio.sleep(w.limits.hello_every_s * 4)
+    assert hub.foreign == "" == w.site.pumps[SITE].foreign
+
+
+@rule("loss-2")
+@rule("own-3")
+@story()
+async def test_who_is_let_in_on_a_forgotten_cancel_while_the_hubs_word_is_on_its_way_has_the_bay_on_both_sides(w: World):
+    [b], [owed] = w.hub.book(3, 40), w.hub.book(3, 44)
+    await w.quiet()
+    kept = w.site.copy_of_books()
+    w.hub.cancel(b.id)
+    w.hub.cancel(owed.id)
+    await w.quiet()
+    [other] = w.hub.book(3, 40)
+    await w.quiet()
+    w.network.faults = Faults(delay_s=(0.05, 0.05))
+    await w.site.restore(kept)
+    await until(lambda: w.site.stream().repair and w.hub.stream().epoch == w.site.stream().epoch, 60)
+    w.site.check_in(b.id)
+    w.site.check_in(owed.id)
+    await repaired(w)
+    assert statuses(w, b.id, owed.id, other.id) == [("confirmed", "confirmed")] * 3
+    assert w.hub.claims()[b.resource_id, owed.start] == ("booking", owed.id)
+    assert w.hub.booking(b.id).displaced and not w.hub.booking(other.id).displaced
+
+
+@rule("loss-2")
+@story()
+async def test_one_loss_is_one_repair_however_slow_the_link(w: World):
+    w.site.book(1, 4)
+    await w.quiet()
+    kept = w.site.copy_of_books()
+    w.network.faults = Faults(delay_s=(0.45, 0.55))
+    await w.site.restore(kept)
+    await asyncio.sleep(w.limits.hello_every_s * 10)
+    await repaired(w)
+    assert repair.repairs_of(w.site.stream().epoch) == 1
+
+
 @rule("loss-2")
 @story()
 async def test_a_question_asked_before_the_repair_is_answered_after_it(w: World):
@@ -190,7 +243,7 @@ async def test_a_new_hub_with_empty_books_is_filled_by_its_site(w: World):
     [walk_in], [web] = w.site.book(1, 4), w.hub.book(3, 40)
     await w.quiet()
     await w.dark()
-    from shared.ledger import repair, streams
+    from shared.ledger import repair
     from tests.two_sides import books_in_memory
 
     w.hub.db = books_in_memory()
@@ -387,6 +440,71 @@ async def test_a_hub_set_back_without_a_word_while_it_waits_for_a_person_is_told
     assert w.hub.booking(walk_in.id).status == "confirmed"
 
 
+async def _told_and_waiting(w: World) -> None:
+    """The hub was put back, its site has told it everything, and nobody has vouched yet that the hub before it is off."""
+    await w.quiet()
+    await w.dark()
+    await w.hub.restore(w.hub.copy_of_books())
+    w.hub.write(lambda tx, desk: boxes.mark_restored(tx, desk, SITE, vouched=False, stated=False))
+    w.heal()
+    await until(lambda: w.hub.read(lambda tx: repair.is_complete(tx, SITE, w.hub.stream().repair)))
+
+
+@rule("loss-5")
+@story()
+async def test_a_hub_sells_the_far_times_of_a_site_that_told_all_and_went_dark_as_soon_as_a_person_vouches(w: World):
+    await _told_and_waiting(w)
+    await w.dark()
+    assert code_of(lambda: w.hub.book(2, 40)) == "fenced"
+    w.hub.vouch()
+    [b] = w.hub.book(2, 40)
+    assert b.status == "confirmed"
+    w.heal()
+    await repaired(w)
+    assert w.site.booking(b.id).status == "confirmed"
+
+
+@rule("loss-5")
+@story()
+async def test_a_persons_word_stands_though_the_repair_behind_it_fails_and_the_link_repairs_later(w: World):
+    await _told_and_waiting(w)
+    merge = repair.merge_at_hub
+
+    def breaks(tx, desk, site_id):
+        raise RuntimeError("a defect that an upgrade mends")
+
+    repair.merge_at_hub = breaks
+    try:
+        w.hub.vouch()
+        assert w.hub.stream().unvouched == "" and w.hub.stream().fenced
+    finally:
+        repair.merge_at_hub = merge
+    await repaired(w)
+    assert w.hub.book(2, 40)[0].status == "confirmed"
+
+
+@rule("loss-1")
+@story()
+async def test_what_the_clock_ends_on_a_fenced_hub_takes_nothing_from_what_its_site_knows(w: World):
+    held = w.hub.hold(3, 40)
+    [asked] = w.hub.book(1, 4)
+    kept = w.hub.copy_of_books()
+    await w.quiet()
+    [sold] = w.hub.book(3, 40, hold_id=held.id)
+    await w.quiet()
+    await w.dark()
+    await w.hub.restore(kept)
+    w.forward(4 * 3600)
+    w.hub.write(holds.expire)
+    w.hub.write(sales.expire)
+    assert w.hub.booking(asked.id).status == "expired" and w.hub.booking(sold.id) is None
+    assert code_of(lambda: w.hub.book(3, 40)) == "fenced", "free in this copy, and sold to nobody"
+    w.heal()
+    await repaired(w)
+    for b in (asked, sold):
+        assert w.hub.booking(b.id).status == "confirmed" and not w.hub.booking(b.id).displaced
+
+
 @rule("loss-2")
 @story(equal=False)
 async def test_a_merge_that_failed_is_tried_again(w: World):
@@ -400,8 +518,6 @@ async def test_a_merge_that_failed_at_the_site_is_tried_again(w: World):
 
 
 async def _fails_once(w: World, party, name: str) -> None:
-    from shared.ledger import repair
-
     kept, merge, failed = w.hub.copy_of_books(), getattr(repair, name), []
 
     def breaks(tx, desk, site_id):

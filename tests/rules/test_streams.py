@@ -5,12 +5,14 @@ import asyncio
 import msgspec
 import pytest
 
+from shared import messages
 from shared.errors import Refused
-from shared.ledger import records, streams
+from shared.ledger import records, repair, streams
 from shared.ledger.desk import Limits
 from shared.messages import Batch, BlockStated, Message, Position, Row, Topics, encode
 from shared.model import Block
 from shared.runtime.transport import Faults
+from site_agent.services import documents
 from tests.rules.story import deafen, story, until
 from tests.two_sides import SITE, World
 
@@ -243,6 +245,30 @@ async def test_a_row_that_must_be_understood_stops_that_stream_and_alarms_while_
     assert (near.status, far.status) == ("confirmed", "confirmed")
     await asyncio.sleep(5)
     assert w.site.booking(far.id) is not None, "the other direction goes on"
+
+
+@rule("stream-6")
+@story()
+async def test_a_process_that_begins_anew_and_understands_goes_on_at_the_row_that_stopped_its_stream(w: World):
+    known = messages.TYPES.pop("Sold")
+    try:
+        [b] = w.hub.book(2, 12)
+        await until(lambda: w.site.stream().stopped)
+    finally:
+        messages.TYPES["Sold"] = known
+    await asyncio.sleep(5)
+    assert w.site.stream().stopped and w.site.booking(b.id) is None, "nothing goes on by itself"
+    w.site.write(lambda tx, desk: documents.open_books(tx, desk, SITE, hub_id="hub", epoch="of a new box"))
+    await w.quiet()
+    assert w.site.booking(b.id).status == "confirmed" and not w.site.stream().stopped
+
+
+@rule("stream-7")
+@story()
+async def test_a_process_that_begins_anew_leaves_what_waits_for_a_repair_to_it(w: World):
+    w.cut()
+    w.site.write(lambda tx, desk: repair.fence(tx, desk, SITE, "This copy was put back from a backup."))
+    assert not w.site.write(lambda tx, desk: streams.start_again(tx, SITE)) and w.site.stream().fenced
 
 
 @rule("stream-6")

@@ -273,7 +273,7 @@ def test_a_backup_that_is_not_there_is_missing(vault, tmp_path, name):
 
 def test_there_is_no_newest_of_none(vault):
     with pytest.raises(Missing, match="no backup yet"):
-        backup.newest(vault)
+        backup.newest(vault, NOW)
 
 
 def test_books_that_are_no_database_give_no_backup(vault, tmp_path):
@@ -295,7 +295,21 @@ def test_a_corrupt_page_is_found_by_the_check(books):
 def test_one_without_its_note_is_not_listed(vault, books):
     first, second = make(vault, books), make(vault, books, NOW + 900)
     vault.delete(second.name + NOTE)
-    assert [item.name for item in backup.listed(vault)] == [first.name] and backup.newest(vault) == first.name
+    assert [item.name for item in backup.listed(vault)] == [first.name] and backup.newest(vault, NOW) == first.name
+
+
+def test_two_of_one_second_are_listed_as_they_were_made(vault, books):
+    made = [make(vault, books, NOW + fraction).name for fraction in (0.1, 0.2, 0.7)]
+    assert [item.name for item in backup.listed(vault)] == made and {backup.made_at(name) for name in made} == {NOW}
+
+
+def test_where_a_clock_was_wrong_nobody_guesses_which_is_the_newest(vault, books):
+    make(vault, books)
+    ahead = make(vault, books, NOW + 30 * DAY_S).name
+    with pytest.raises(Broken, match=f"{ahead}, bears a time that is still to come") as found:
+        backup.newest(vault, NOW + 900)
+    assert "give the backup's name" in found.value.detail
+    assert backup.newest(vault, NOW + 31 * DAY_S) == ahead
 
 
 def test_a_process_that_ends_leaves_nothing_half_made(vault, books, tmp_path):

@@ -2,7 +2,11 @@
 
 import subprocess
 import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -123,6 +127,14 @@ def test_a_full_disk_is_told_and_leaves_no_half(tmp_path, monkeypatch):
     assert vault.list() == [] and list((tmp_path / "vault" / "site-a").iterdir()) == []
 
 
+def test_a_copy_that_has_no_room_here_is_not_laid_to_the_vault(vaults, tmp_path):
+    vault = vaults("site-a")
+    vault.put_small("one", b"1")
+    (tmp_path / "here").write_bytes(b"stands in the way")
+    with pytest.raises(Unavailable, match="could not be kept on this machine: file exists"):
+        vault.get("one", tmp_path / "here")
+
+
 def test_a_copy_on_the_same_disk_is_warned_of(tmp_path):
     assert "same disk" in FolderVault(tmp_path, "site-a").warning(tmp_path)
 
@@ -162,6 +174,65 @@ def test_a_note_too_large_is_not_read_into_memory(endpoint):
     vault.put_small("one", b"x" * (READ_MAX + 1))
     with pytest.raises(Broken, match="too large"):
         vault.read("one")
+
+
+class _SlowStore(BaseHTTPRequestHandler):
+    """Takes and gives a copy so slowly that no single request could carry it within a second."""
+
+    protocol_version = "HTTP/1.1"
+    body, parts, under_way, together = bytes(3_000_000), {}, 0, 0
+
+    def log_message(self, *args) -> None:
+        return None
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"ETag": '"one"', "Last-Modified": "Sat, 21 Nov 2026 08:00:00 GMT", "Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.answer(200, self.body)
+
+    def do_GET(self) -> None:
+        first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        found = self.body[int(first) : int(last or len(self.body)) + 1]
+        time.sleep(len(found) / 2_500_000)
+        self.answer(206, found, Content_Range=f"bytes {first}-{int(first) + len(found) - 1}/{len(self.body)}")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        kind = "InitiateMultipartUpload" if self.path.endswith("?uploads") else "CompleteMultipartUpload"
+        self.answer(200, f"<{kind}Result><UploadId>u</UploadId><ETag>one</ETag></{kind}Result>".encode())
+
+    def do_PUT(self) -> None:
+        store = type(self)
+        store.under_way += 1
+        store.together = max(store.together, store.under_way)
+        number = int(parse_qs(urlsplit(self.path).query)["partNumber"][0])
+        store.parts[number] = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.4)
+        store.under_way -= 1
+        self.answer(200)
+
+
+def test_a_slow_line_carries_a_copy_that_takes_longer_than_any_request_may(tmp_path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _SlowStore)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        vault = S3Vault(endpoint=url, bucket=BUCKET, region="us-east-1", key_id="test", secret_key="not-a-secret", owner="a", timeout_s=1)
+        vault.get("copy.age", tmp_path / "out")
+        (tmp_path / "in").write_bytes(bytes(range(250)) * 60_000)
+        vault.put("copy.age", tmp_path / "in")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (tmp_path / "out").read_bytes() == _SlowStore.body
+    assert b"".join(_SlowStore.parts[n] for n in sorted(_SlowStore.parts)) == (tmp_path / "in").read_bytes()
+    assert _SlowStore.together == 1, "parts that share a slow line are all late"
 
 
 def test_a_folder_needs_no_client_of_stores_in_memory():

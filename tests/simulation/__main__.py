@@ -1,6 +1,6 @@
 """`make sim`: plays days and writes `build/sim.json`; `make sim SEED=n` plays one step by step; `make sim DAYS=n` as many as wanted.
 
-    python -m tests.simulation [--days 2000] [--first 1] [--seed n [--without guard]] [--schedule file.json] [--processes 2]
+    python -m tests.simulation [--days 2000] [--first 1] [--seed n [--without guard] [--statements]] [--schedule file.json] [--processes 2]
 
 Exit code 1 where a promise was broken: the seed, the sentence and the path of the shrunk schedule are printed.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from tests.simulation import readme
-from tests.simulation.run import Result, of_seed, play
+from tests.simulation.run import Result, alone, of_seed, play
 from tests.simulation.schedule import Schedule, draw, from_json
 from tests.simulation.shrink import shrink
 
@@ -31,9 +31,9 @@ TOLD_MAX = 3
 def main(argv: list[str] | None = None) -> int:
     asked = _parser().parse_args(argv)
     if asked.schedule:
-        return step_by_step(from_json(Path(asked.schedule).read_text()))
+        return step_by_step(from_json(Path(asked.schedule).read_text()), asked.statements)
     if asked.seed is not None:
-        return step_by_step(msgspec.structs.replace(draw(asked.seed), without=asked.without.split(",") if asked.without else []))
+        return step_by_step(msgspec.structs.replace(draw(asked.seed), without=asked.without.split(",") if asked.without else []), asked.statements)
     return many(asked.first, asked.days, asked.processes)
 
 
@@ -44,13 +44,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--without", default="", help="with --seed: the guard (or guards, by commas) that is taken away")
     parser.add_argument("--schedule")
+    parser.add_argument("--statements", action="store_true", help="with --seed or --schedule: every statement of replicas, as they come")
     parser.add_argument("--processes", type=int, default=2)
     return parser
 
 
-def step_by_step(schedule: Schedule) -> int:
-    """One day, every step on a line of its own."""
-    result = play(schedule, tell=print)
+def step_by_step(schedule: Schedule, statements: bool = False) -> int:
+    """One day, every step on a line of its own; `statements`: where the hub has replicas, every statement of theirs, too."""
+    result = play(schedule, tell=print, statements=statements)
     print(f"seed {result.seed}: {result.failure or 'all promises kept'} (trace {result.trace}, {result.took_s:.2f} s)")
     print(", ".join(f"{name} {n}" for name, n in sorted(result.counts.items())))
     return 1 if result.failure else 0
@@ -59,7 +60,7 @@ def step_by_step(schedule: Schedule) -> int:
 def many(first: int, days: int, processes: int) -> int:
     """Days of the seeds from `first` on; a line now and then, the summary at the end."""
     began, total, failed = time.monotonic(), Counter(), []
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=alone) as pool:
         for n, result in enumerate(pool.map(of_seed, range(first, first + days), chunksize=4), 1):
             _add(total, result)
             if result.failure:

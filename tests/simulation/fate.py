@@ -11,8 +11,9 @@ from contextlib import suppress
 
 import msgspec
 
+from cloud_hub.store import settings
 from shared.errors import Refused
-from shared.ledger import boxes, lines, marks, records, repair
+from shared.ledger import boxes, lines, marks, records, repair, streams
 from shared.policy import Opening
 from shared.profiles import profile
 from shared.runtime.transport import Faults
@@ -95,7 +96,7 @@ class Fate:
 
     # ---- processes
     async def crash(self, action: Action, machine: str, commits: int, lose_last: bool, down_s: float) -> None:
-        m = self.machine(machine)
+        m = self.w.hubs[action.no % len(self.w.hubs)] if machine == "hub" else self.machine(machine)
         if not m.up:
             return
         m.db.crash_in, m.db.lose_last = commits, lose_last
@@ -121,7 +122,7 @@ class Fate:
         before = m.disk
         if m.up:
             m.die()
-        disk = Disk(self.copies[of])
+        disk = before.another(self.copies[of])
         self._lose(m, before, disk)
         for box in self.w.hubs if isinstance(m, Hub) else [m]:
             if box.up:
@@ -137,7 +138,7 @@ class Fate:
     async def _restore_hub(self, hub: Hub) -> None:
         for replica in self.w.hubs:
             replica.term, replica.box_id = replica.term + 1, f"hub-box-{replica.term + 1}"
-        hub.prepare = lambda tx, desk: self._fence(tx, desk, vouched=True)
+        hub.prepare = lambda tx, desk: begin_term(tx, hub, self.w.site_ids, vouched=True)
         for replica in self.w.hubs:
             await self.w.start(replica)
             replica.desk.second_machine = self.two_machines
@@ -268,6 +269,10 @@ class Fate:
             return booking_id
         return ""
 
+    def lose_word(self, old: Hub) -> None:
+        """A hub is switched off whose place another has taken: what it sold and no other machine has is gone."""
+        self._lose(old, old.disk, None)
+
     def _lose(self, m: Books, before: Disk, after: Disk | None) -> None:
         """loss-3: which promises were on this disk alone. The truth is looked up before anything else happens."""
         self.closed_since.pop(m.name.removesuffix("-new"), None)  # the hours that were stated there are gone with it
@@ -309,7 +314,7 @@ class Fate:
 
     def may_vouch(self, site: Site) -> bool:
         """Whether no box of before is at large that has not heard of its successor."""
-        return not any(s.at_large and not self._retired(s) for s in self.w.strays if s.site_id == site.site_id)
+        return not any(s.at_large and not self._retired(s) for s in self.w.strays if isinstance(s, Site) and s.site_id == site.site_id)
 
     def _may_speak(self, site: Site) -> bool:
         if not self.may_vouch(site):
@@ -321,6 +326,18 @@ class Fate:
     def _retired(stray: Site) -> bool:
         s = stray.stream(stray.site_id)
         return s is not None and bool(s.retired)
+
+
+def begin_term(tx, hub: Hub, site_ids: tuple[str, ...], *, vouched: bool) -> None:
+    """What `cloud-hub restore` and `cloud-hub rebuild` write (loss-1, loss-5). `vouched`: with the operator's word that the hub before is off."""
+    settings.put(tx, "box_id", hub.box_id)
+    settings.put(tx, "term", str(hub.term))
+    hub.desk.box_id, hub.desk.term = hub.box_id, hub.term
+    for site_id in site_ids:
+        streams.open_site(tx, site_id, hub_id=HUB_ID, box_id=hub.box_id, term=hub.term)
+    repair.fence_all(tx, hub.desk, "These books were put back from a backup, or are new.")
+    for site_id in streams.sites(tx):
+        boxes.mark_restored(tx, hub.desk, site_id, vouched=vouched, stated=False)
 
 
 setattr(Fate, "pass", Fate._pass)

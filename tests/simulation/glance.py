@@ -14,8 +14,9 @@ GLANCE_S = 2.0
 class Glance:
     """`look()` returns sentences of what is wrong now."""
 
-    def __init__(self, world: World, oracle: Oracle):
-        self.w, self.o = world, oracle
+    def __init__(self, world: World, oracle: Oracle, spoilt: set[str]):
+        """`spoilt`: bays whose line a disk has spoilt at the hub, which nobody has mended yet."""
+        self.w, self.o, self._spoilt = world, oracle, spoilt
         self._site_lines: dict[str, dict[str, int]] = {}
         self._hub_lines: dict[str, dict[str, int]] = {}
         self._boxes: dict[str, str] = {}
@@ -37,10 +38,11 @@ class Glance:
         whole = site.up and hub.up and box == self._boxes.get(site_id, box) and not self.hurt(site_id)
         if whole:
             for r, line in at_hub.items():
-                if at_site.get(r, 0) > line:
+                if at_site.get(r, 0) > line and r not in self._spoilt:
                     out.append(f"the line of {r} is {at_site[r] - w.slot0} at the site and {line - w.slot0} at the hub")
             for name, now, before in (("site", at_site, self._site_lines.get(site_id, {})), ("hub", at_hub, self._hub_lines.get(site_id, {}))):
-                out += [f"the line of {r} fell at the {name}" for r, line in now.items() if line < before.get(r, 0)]
+                fell = [r for r, line in now.items() if line < before.get(r, 0) and not (name == "hub" and r in self._spoilt)]
+                out += [f"the line of {r} fell at the {name}" for r in fell]
             out += self._released_in_the_dark(site_id, at_hub)
             out += self._released_by_a_wrong_clock(site_id, at_hub)
         else:

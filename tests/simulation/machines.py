@@ -34,10 +34,11 @@ from shared.profiles import profile
 from shared.runtime.database import Tx
 from site_agent import app as site_app
 from site_agent.config import Loaded, load
-from site_agent.ports import Actor, Unlocked
+from site_agent.ports import Actor, DoorCredential, GrantRef, Unlocked
 from site_agent.services.credentials import Credentials
 from site_agent.services.kit import Kit
 from site_agent.store import schema as site_schema
+from tests.simulation.statements import SharedDisk
 from tests.world import Dead, Disk, Machine, World
 
 HUB_ID = "hub-test"
@@ -75,8 +76,7 @@ class Books(Machine):
 
     def once(self, what: object, fn):
         """`fn(tx)`, read anew where the disk is another or has been written to since. What comes is shared: not to be changed."""
-        c = self.disk.connection
-        state = (c, c.total_changes)
+        state = (self.disk, self.disk.version)
         if self._known[0] != state:
             self._known = (state, {})
         known = self._known[1]
@@ -121,9 +121,11 @@ class Hub(Books):
 
     side = "hub"
 
-    def __init__(self, world: World, name: str, disk: Disk | None = None):
-        super().__init__(world, name, disk or Disk(empty("hub")))
-        self.box_id = "hub-box"
+    def __init__(self, world: World, name: str, disk: Disk | SharedDisk | None = None, hub_id: str = HUB_ID):
+        if disk is None:
+            disk = Disk(empty("hub")) if world.gate is None else SharedDisk(world.gate, empty("hub"))
+        super().__init__(world, name, disk)
+        self.box_id, self.hub_id = "hub-box", hub_id
         self._services: HubServices | None = None
 
     @property
@@ -149,7 +151,7 @@ class Hub(Books):
         world, data = self.world, folder() / "hub"
         data.mkdir(exist_ok=True)
         enrolled = tuple(Enrolled(id=s, name=s.title()) for s in world.site_ids)
-        config = Config(hub=HubConfig(hub_id=HUB_ID, data_dir=str(data), sites=enrolled), data_dir=data, profile=profile("business"))
+        config = Config(hub=HubConfig(hub_id=self.hub_id, data_dir=str(data), sites=enrolled), data_dir=data, profile=profile("business"))
         hub = hub_app._services(config, self.clock, self.chance(), self.db, self._transport, world.limits, Uptime(self))
         self._services, self.desk = hub, hub.desk
         hub.desk.without, hub.desk.term = world.without, self.term
@@ -182,11 +184,33 @@ class Uptime:
 
 
 class SimDoors:
-    """The door controller: remembers what it was asked to open, and when in truth."""
+    """The door controller: remembers what it was asked to open, and when in truth. It keeps its visitors whatever becomes of the box, and
+    its reader lets in who types the PIN of one of them."""
 
     def __init__(self, world: World):
         self.world = world
         self.opened: list[tuple[float, str, str]] = []
+        #: ref -> the credential, as it was last granted; the box's own name of it is the ref here
+        self.visitors: dict[str, DoorCredential] = {}
+
+    def typed(self, pin: str) -> bool:
+        """Whether the door opens to somebody who types this now."""
+        now = self.world.now()
+        return any(v.pin == pin and v.opens_at <= now < v.closes_at for v in self.visitors.values())
+
+    async def grant(self, credential: DoorCredential) -> GrantRef:
+        return await self.regrant(GrantRef(credential.booking_id), credential)
+
+    async def regrant(self, ref: GrantRef, credential: DoorCredential) -> GrantRef:
+        kept = self.visitors[ref].pin if credential.keep_pin and ref in self.visitors else credential.pin
+        self.visitors[ref] = msgspec.structs.replace(credential, pin=kept)
+        return ref
+
+    async def revoke(self, ref: GrantRef, *, erase: bool = False) -> None:
+        self.visitors.pop(ref, None)
+
+    async def granted(self, *, ended: bool = False) -> list:
+        return []
 
     def clock_skew_s(self) -> float | None:
         """The controller tells no time here: whether a clock is believed must not hang on it."""
@@ -259,6 +283,6 @@ class Site(Books):
         key = SigningKey.from_seed(self.site_id.encode().ljust(32, b"-"))
         transport = world.network.attach(self.client, (Topics(self.site_id).state_site, b'{"up":false}', True))
         kit = self._kit = site_app._kit(loaded, self.clock, self.db, desk, key, transport, self.doors, Uptime(self))
-        # The reconciler of the door controller is not part of the world: what opens here is opened at the kiosk.
-        kit.credentials = Credentials(self.db, desk, Houses(self.db, loaded.profile, desk), self.site_id, None)
+        if not world.readers:  # what opens is opened at the kiosk, and nobody puts PINs on the door controller
+            kit.credentials = Credentials(self.db, desk, Houses(self.db, loaded.profile, desk), self.site_id, None)
         await site_app.SiteAgent(kit, desk, self.ticker).start()

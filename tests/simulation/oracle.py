@@ -57,6 +57,10 @@ class Oracle:
     asked_cancel: set[str] = field(default_factory=set)
     #: machine -> the latest moment of its clock before somebody set it: its books have records from about then
     newest: dict[str, float] = field(default_factory=dict)
+    #: who cancelled, came all the same, and was let in by a site whose books had forgotten it, while the hub knew what those books say
+    inside: dict[str, Sale] = field(default_factory=dict)
+    #: (site, PIN) -> the order whose confirmation it stands on
+    pins: dict[tuple[str, str], str] = field(default_factory=dict)
 
     # ---- what people say and hear
     def wants(self, sale: Sale) -> None:
@@ -111,11 +115,30 @@ class Oracle:
             sale.ended = True
             self.count["changes"] += 1
 
-    def told_came(self, booking_id: str) -> None:
+    def told_came(self, booking_id: str, *, agreed: bool = False) -> None:
+        """`agreed`: the two sides know of each other's books as they are after a repair."""
         sale = self.sales.get(booking_id)
         if sale is not None:
             sale.came = True
             self.count["check_ins"] += 1
+            if sale.ended and agreed:
+                self.inside[sale.id] = sale
+
+    def told_left(self, booking_id: str) -> None:
+        self.inside.pop(booking_id, None)
+
+    def let_in(self, sale: Sale) -> list[str]:
+        """Who is in that bay, at that time, on a booking that was cancelled."""
+        return [i for i, s in self.inside.items() if s.resource == sale.resource and s.start < sale.end and sale.start < s.end]
+
+    def told_pin(self, booking_id: str, pin: str) -> None:
+        """pass-3, pass-4: a PIN is one order's, and nobody's who had it before."""
+        sale = self.sales.get(booking_id)
+        if sale is None:
+            return
+        first = self.pins.setdefault((sale.site, pin), sale.order)
+        if first != sale.order:
+            self.breach(f"{booking_id} was given a PIN that stands on the confirmation of {first}, too")
 
     def breach(self, sentence: str) -> None:
         self.breaches.append(sentence)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cloud_hub.services.booking import Ask as HubAsk
+from cloud_hub.services.changes import Once
 from shared.errors import Refused
 from shared.ledger import claims, records, secured
 from shared.ledger.clock_trust import KEEP_EVERY_S
@@ -17,6 +18,8 @@ from site_agent.services.booking import Ask as SiteAsk
 from site_agent.services.people import KIOSK_RIGHTS, ROLES, Asker
 from tests.simulation.machines import Books, Hub
 from tests.simulation.oracle import Oracle, Sale
+from tests.simulation.pages import Lookers
+from tests.simulation.retries import ask_hub, same_for_both, settled
 from tests.simulation.schedule import Action
 from tests.world import Dead, World
 
@@ -39,7 +42,7 @@ class Ticket:
         return self.ids[0]
 
 
-class People:
+class People(Lookers):
     """Carries out the actions of people. `do(action)` never raises for a no or for a machine that is gone."""
 
     def __init__(self, world: World, oracle: Oracle):
@@ -48,6 +51,10 @@ class People:
         self.holds: dict[int, tuple[str, dict[str, Any]]] = {}
         self.blocks: dict[int, tuple[str, str]] = {}
         self.asks: dict[int, Any] = {}
+        #: booking -> when its guest first read "confirmed", in the scheduler's seconds
+        self.told_at: dict[str, float] = {}
+        #: booking -> the PIN on its confirmation, and whether it is one for the time of a cut
+        self.papers: dict[str, tuple[str, bool]] = {}
         #: who was told no goes home, and neither changes nor visits what they do not have
         self.refused: set[int] = set()
 
@@ -107,13 +114,15 @@ class People:
 
     async def _book(self, action: Action, site: str, how: str, ask: Any) -> str:
         if how in ("web", "api"):
-            hub = self._hub(action)
-            booked = await hub.services.bookings.book(ask)
-            if booked.fresh and len(booked.made) == 1 and booked.made[0].booking.seller == "hub":
-                self._numbered(hub, booked.made[0].booking)
-            for seen in booked.made:
-                self._heard(seen.booking)
-            return ", ".join(f"{s.booking.id} {s.booking.status}" for s in booked.made)
+            answers = await ask_hub(self.w, self._hub(action), action, lambda hub: hub.services.bookings.book(ask))
+            for answer in answers.good:
+                booked = answer.value
+                if booked.fresh and len(booked.made) == 1 and booked.made[0].booking.seller == "hub" and answer.is_last_word:
+                    self._numbered(answer.hub, booked.made[0].booking)
+                for seen in booked.made:
+                    self.heard(seen.booking)
+            self.o.breaches += answers.contradictions(lambda booked: [same_for_both(s.booking) for s in booked.made])
+            return ", ".join(f"{s.booking.id} {s.booking.status}" for s in answers.best(settled).made)
         outcome = await self.w.sites[site].kit.bookings.book(ask, KIOSK if how == "kiosk" else STAFF)
         return self._viewed(outcome.booking)
 
@@ -124,7 +133,7 @@ class People:
         )  # fmt: skip
 
     def _numbered(self, hub: Hub, b: Booking) -> None:
-        """pass-1: looked at in the moment of the sale, before anything else can have been applied."""
+        """pass-1: looked at while nothing else has been applied since the sale."""
         sql = "SELECT id FROM bookings WHERE site_id = :s AND sale_no >= :n AND id != :i LIMIT 1"
         at_once = b.status == "confirmed" and not hub.desk.second_machine
         row = hub.read(lambda tx: tx.one(sql, {"s": b.site_id, "n": b.sale_no, "i": b.id})) if at_once else None
@@ -141,7 +150,7 @@ class People:
             waiting = claims.displaced_at(tx, sale.resource, Interval(sale.start, sale.end))
             return [f"block {k.id}" for k in blocks] + [f"displaced guest of {b.id}" for b in waiting if b.status == "confirmed" and b.id != sale.id]
 
-        return machine.read(run)
+        return machine.read(run) + [f"guest of {i}, who had been let in" for i in self.o.let_in(sale)]
 
     def _behind(self, machine: Books) -> float:
         """By how much its clock stands behind what the box must remember of its own records; 0 or less where it does not."""
@@ -160,9 +169,13 @@ class People:
         if over:
             self.o.breach(f"{sale.id} was sold at the {machine.side} on {sale.resource} over the {over[0]}")
 
-    def _heard(self, b: Booking) -> None:
+    def heard(self, b: Booking) -> None:
         if b.status == "confirmed" and b.id in self.o.sales:
+            self.told_at.setdefault(b.id, self.w.loop.time())
             self.o.told_confirmed(b.id, b.resource_id, b.start, b.end)
+            if b.door_pin and b.id not in self.papers:
+                self.papers[b.id] = b.door_pin, bool(b.outage_pin)
+                self.o.told_pin(b.id, b.door_pin)
 
     def _viewed(self, view: Any) -> str:
         if view.status in HAS and view.id in self.o.sales:
@@ -181,9 +194,11 @@ class People:
 
     async def reuse(self, action: Action, of: int) -> str:
         """A client with a bug sends another wish under an id that it has used."""
-        if of not in self.asks or self.tickets[of].how not in ("kiosk", "staff"):
+        if of not in self.asks:
             return "nothing to reuse"
         ask, ticket = self.asks[of], self.tickets[of]
+        if ticket.how in ("web", "api"):
+            return await self.reuse_at_hub(self._hub(action), ask)
         site = self.w.sites[ticket.site]
         known = site.booking(ticket.id) is not None
         other = SiteAsk(
@@ -199,27 +214,27 @@ class People:
         hold_id = f"h-{self.w.seed}-{action.no:04d}"
         where = f"{site}.box-{bay}", self._slot(start), self._slot(start + slots)
         if how in ("web", "api"):
-            held, _ = await self._hub(action).services.holds.hold(hold_id, *where, channel=how)
-            status = held.status
+            answers = await ask_hub(self.w, self._hub(action), action, lambda hub: hub.services.holds.hold(hold_id, *where, channel=how))
+            status = answers.best(lambda answer: answer[0].status == "held")[0].status
         else:
             status = (await self.w.sites[site].kit.bookings.hold(hold_id, where[0], Interval(where[1], where[2]))).status
         self.holds[action.no] = hold_id, {"site": site, "how": how}
         return status
 
-    def _holder(self, of: int):
+    def _holder(self, action: Action, of: int):
         hold_id, at = self.holds[of]
-        return hold_id, self.w.hub.services.holds if at["how"] in ("web", "api") else self.w.sites[at["site"]].kit.bookings
+        return hold_id, self._hub(action).services.holds if at["how"] in ("web", "api") else self.w.sites[at["site"]].kit.bookings
 
     async def prolong(self, action: Action, of: int) -> str:
         if of not in self.holds:
             return "no hold"
-        hold_id, there = self._holder(of)
+        hold_id, there = self._holder(action, of)
         return (await there.prolong(hold_id)).status
 
     async def drop(self, action: Action, of: int) -> str:
         if of not in self.holds:
             return "no hold"
-        hold_id, there = self._holder(of)
+        hold_id, there = self._holder(action, of)
         await there.drop(hold_id)
         return "dropped"
 
@@ -242,7 +257,12 @@ class People:
         self.o.asks_change(booking_id, cancel=True)
         self._touch_order(ticket)
         if at_hub:
-            done = await self._hub(action).services.changes.cancel(booking_id, by="customer")
+            once = Once("person", f"cancel-{action.no}", booking_id)
+            answers = await ask_hub(
+                self.w, self._hub(action), action, lambda hub: hub.services.changes.cancel(booking_id, by="customer", once=once)
+            )
+            self.o.breaches += answers.contradictions(lambda done: done.refund)
+            done = answers.best(lambda done: done.outcome == "cancelled")
             if done.outcome == "cancelled":
                 self.o.told_cancelled(booking_id)
             return f"{booking_id} {done.outcome}"
@@ -272,8 +292,12 @@ class People:
         first = self._slot(start)
         self._moving(ticket, old, Sale(new_id, old.order, site, resource, first, first + slots, old.who, "hub" if at_hub else "site", replaces=old.id))
         if at_hub:
-            seen, _ = await self._hub(action).services.changes.reschedule(old.id, Part(new_id, resource, first, first + slots), channel="web")
-            return self._moved(ticket, seen.booking)
+            part = Part(new_id, resource, first, first + slots)
+            answers = await ask_hub(
+                self.w, self._hub(action), action, lambda hub: hub.services.changes.reschedule(old.id, part, channel="web")
+            )
+            self.o.breaches += answers.contradictions(lambda moved: same_for_both(moved[0].booking))
+            return self._moved(ticket, answers.best(lambda moved: moved[0].booking.status == "confirmed")[0].booking)
         ask = SiteAsk(booking_id=new_id, resource_id=resource, start=first, end=first + slots, name="", customer_id="")
         outcome = await self.w.sites[old.site].kit.bookings.reschedule(old.id, ask, STAFF)
         return self._moved_at_site(ticket, outcome)
@@ -302,7 +326,7 @@ class People:
         self.o.asks_change(old.id)
 
     def _moved(self, ticket: Ticket, b: Booking) -> str:
-        self._heard(b)
+        self.heard(b)
         if b.status == "confirmed":
             self._took(ticket, b.id)
         return f"{b.id} {b.status}"
@@ -335,10 +359,17 @@ class People:
             came = await site.kit.checkin.by_pass(self._pass(sale), KIOSK)
         inside = self.o.sales.get(came.booking.id, sale)  # a site that has not heard of a move lets its guest in on the old booking
         self._in_window(inside, how, at)
-        self.o.told_came(inside.id)
+        self.o.told_came(inside.id, agreed=self._agreed(sale.site))
         if inside.order != sale.order:
             self.o.breach(f"the PIN of {sale.id} let in {inside.id}")
         return f"{came.booking.id} {came.door}"
+
+    def _agreed(self, site: str) -> bool:
+        """Whether the hub has taken in what the site told it last of all its books."""
+        here, there = self.w.sites[site].stream(site), self.w.hub.stream(site)
+        if here is None or there is None or here.epoch != there.epoch or there.fenced:
+            return False
+        return not here.fenced or bool(here.repair)  # a copy that was put back is in the old epoch until it has told all
 
     def _in_window(self, sale: Sale, how: str, at: float) -> None:
         """D2: no pass and no PIN opens outside its window, but by as much as the clocks are, or have just been, wrong."""
@@ -372,7 +403,7 @@ class People:
         machine = self.w.hub if sale.side == "hub" else self.w.sites[sale.site]
         b = machine.db.read(lambda tx: records.booking(tx, sale.id)) if machine.up else None
         if b is not None:
-            self._heard(machine.db.read(lambda tx: secured.told(tx, machine.desk, b)))
+            self.heard(machine.db.read(lambda tx: secured.told(tx, machine.desk, b)))
 
     async def attend(self, action: Action, of: int, state: str) -> str:
         found = self.tickets.get(of)
@@ -380,6 +411,7 @@ class People:
             return "no ticket"
         sale = self.o.sales[found.id]
         view = await self.w.sites[sale.site].kit.checkin.attend(sale.id, state, STAFF)
+        self.o.told_left(sale.id)
         return f"{view.id} {view.status}"
 
     # ---- the house
@@ -388,7 +420,7 @@ class People:
         resource, first = f"{site}.box-{bay}", self._slot(start)
         self.blocks[action.no] = block_id, site
         if how == "api":
-            made, _ = await self.w.hub.services.blocks.block(
+            made, _ = await self._hub(action).services.blocks.block(
                 block_id, resource, first, first + slots, kind="maintenance", reason="net torn", by="api"
             )
             return made.status
@@ -400,7 +432,7 @@ class People:
             return "no block"
         block_id, site = self.blocks[of]
         if how == "api":
-            return (await self.w.hub.services.blocks.unblock(block_id)).status
+            return (await self._hub(action).services.blocks.unblock(block_id)).status
         return (await self.w.sites[site].kit.bookings.unblock(block_id, STAFF)).status
 
     async def override(self, action: Action, site: str, bay: int, start: int, slots: int, who: int) -> str:

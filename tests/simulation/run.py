@@ -7,6 +7,8 @@ and the books are held against each other and against the oracle. Invariant: the
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import ctypes.util
 import gc
 import hashlib
 import logging
@@ -26,11 +28,15 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.papers import Papers
 from tests.simulation.people import People
 from tests.simulation.schedule import Schedule
+from tests.simulation.troubles import TROUBLES, Troubles
+from tests.simulation.visitors import VISITS, Visitors
 from tests.world import Dead, World
 
 FATE = frozenset({"pass", "weather", "cut", "heal", "crash", "broker", "replay", "skew", "backup", "restore", "rewind", "rot", "lose_disk",
                   "old_box_wakes", "hours", "second_machine"})  # fmt: skip
 GLANCE_EVERY_S, LOOK_EVERY_S = 1.5, 40.0
+#: of sqlite3.h
+SQLITE_CONFIG_SINGLETHREAD, SQLITE_CONFIG_MEMSTATUS = 1, 9
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -46,15 +52,18 @@ class Result(msgspec.Struct, kw_only=True):
     log: list[str] = []
 
 
-def play(schedule: Schedule, *, tell: Callable[[str], None] | None = None, keep_log: bool = False) -> Result:
-    """Plays the day. Never raises for what the product does wrong: that is the result. `tell` hears every line as it happens."""
+def play(schedule: Schedule, *, tell: Callable[[str], None] | None = None, keep_log: bool = False, statements: bool = False) -> Result:
+    """Plays the day. Never raises for what the product does wrong: that is the result. `tell` hears every line as it happens; with
+    `statements` also every statement of the hub's replicas."""
     began, oracle = time.perf_counter(), Oracle()
     worlds: list[World] = []
-    logging.disable(logging.CRITICAL)
+    silent = logging.root.manager.disable >= logging.CRITICAL  # every change of it makes all loggers forget what they know
+    if not silent:
+        logging.disable(logging.CRITICAL)
     _settle_memory()
     gc.disable()  # a day makes little rubbish that is in circles; it is all taken away before the next
     try:
-        failure = simulate(lambda loop: _day(loop, schedule, oracle, worlds, tell)) or ""
+        failure = simulate(lambda loop: _day(loop, schedule, oracle, worlds, tell, tell if statements else None)) or ""
     except Exception as e:  # the harness or the product broke: a failure of this seed like any other
         failure = f"{type(e).__name__}: {e}"
         if tell is not None:
@@ -63,8 +72,10 @@ def play(schedule: Schedule, *, tell: Callable[[str], None] | None = None, keep_
             traceback.print_exc()
     finally:
         gc.enable()
-        logging.disable(logging.NOTSET)
+        if not silent:
+            logging.disable(logging.NOTSET)
     world = worlds[0] if worlds else None
+    oracle.count.update(world.close() if world else {})
     log = world.log if world else []
     trace = hashlib.sha256("\n".join(log).encode()).hexdigest()[:16]
     lost = oracle.count.pop("lost", 0)
@@ -81,15 +92,35 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
-async def _day(loop, schedule: Schedule, oracle: Oracle, worlds: list[World], tell) -> str:
+def alone() -> None:
+    """For a process with one thread that plays days and nothing else: SQLite locks and counts nothing there, which is a fifth of its time,
+    and nobody listens to logs.
+
+    To be called while no books are open; where SQLite does not lend itself to it, it stays as it is.
+    """
+    logging.disable(logging.CRITICAL)
+    try:
+        lib = ctypes.CDLL(ctypes.util.find_library("sqlite3") or "libsqlite3.so.0")
+    except OSError:
+        return
+    lib.sqlite3_shutdown()
+    lib.sqlite3_config(SQLITE_CONFIG_SINGLETHREAD)
+    lib.sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0)
+    lib.sqlite3_initialize()
+
+
+async def _day(loop, schedule: Schedule, oracle: Oracle, worlds: list[World], tell, tell_statements) -> str:
     settings = schedule.settings
     world = World(
         loop, seed=schedule.seed, sites=tuple(settings["sites"]), bays=settings["bays"], replicas=settings.get("replicas", 1),
-        limits=Limits(**settings["limits"]), without=frozenset(schedule.without),
+        limits=Limits(**settings["limits"]), without=frozenset(schedule.without), twin=settings.get("twin", ""),
+        readers=settings.get("readers", False),
     )  # fmt: skip
     worlds.append(world)
     if tell is not None:
         world.listeners.append(tell)
+    if world.gate is not None:
+        world.gate.tell = tell_statements
     day = _Day(world, oracle)
     await world.open()
     world.calm()
@@ -111,7 +142,8 @@ class _Day:
     def __init__(self, world: World, oracle: Oracle):
         self.w, self.o = world, oracle
         self.people, self.fate = People(world, oracle), Fate(world, oracle)
-        self.glance = Glance(world, oracle)
+        self.visitors, self.troubles = Visitors(self.people), Troubles(self.fate)
+        self.glance = Glance(world, oracle, self.troubles.spoilt)
         self.doing: list[asyncio.Task] = []
 
     async def run(self, schedule: Schedule) -> None:
@@ -128,12 +160,17 @@ class _Day:
                     if self.w.loop.time() >= look_at:
                         look_at += LOOK_EVERY_S
                         self._look_closely()
-            do = self.fate.do if action.kind in FATE else self.people.do
+            do = self._who_does(action.kind)
             if action.kind == "pass":
                 await do(action)
             else:
                 self.doing.append(self.w.loop.create_task(do(action)))
             self._check([])
+
+    def _who_does(self, kind: str) -> Callable:
+        if kind in FATE:
+            return self.fate.do
+        return self.troubles.do if kind in TROUBLES else self.visitors.do if kind in VISITS else self.people.do
 
     def _check(self, found: list[str]) -> None:
         broken = found or self.o.breaches or self.w.failures
@@ -141,8 +178,8 @@ class _Day:
             raise _Stop(broken[0])
 
     def _look_closely(self) -> None:
-        if any(self.glance.hurt(s) for s in self.w.site_ids):
-            return  # books under repair are judged when it is over
+        if self.troubles.spoilt or any(self.glance.hurt(s) for s in self.w.site_ids):
+            return  # books under repair are judged when it is over, those that a disk has spoilt when somebody has looked
         try:
             invariants.assert_always(self.w)
         except AssertionError as e:

@@ -83,6 +83,8 @@ class Drawing:
         self.actions: list[Action] = []
         self.passes: list[tuple[float, float]] = []
         self.bays = self.rng.choice((4, 6, 8, 8))
+        #: whether the doors have a reader for PINs, and whether there is one hub process, or two replicas, whatever the seed
+        self.readers = self.single = self.replicas = False
 
     # ---- the day
     def ordinary(self, wishes: int, *, disks: bool = False) -> None:
@@ -101,7 +103,8 @@ class Drawing:
         settings = {
             "sites": list(SITES),
             "bays": self.bays,
-            "replicas": 2 if self.seed % 10 == 7 else 1,
+            "replicas": 2 if (self.seed % 10 == 7 or self.replicas) and not self.single else 1,
+            "readers": self.readers,
             "limits": named | limits,
         }
         return Schedule(seed=self.seed, settings=settings, actions=self.actions)

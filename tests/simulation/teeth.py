@@ -22,8 +22,6 @@ from tests.simulation.run import play
 from tests.simulation.schedule import draw
 from tests.simulation.themes import seed_of
 
-#: the issue asks for as many
-FOUND_MIN = 25
 #: the kinds of day on which a guard has most to do ("" the ordinary one), looked at in turn; all other guards stand on ordinary days
 PLACES: dict[str, tuple[str, ...]] = {
     "fence_holds": ("restored",),
@@ -48,21 +46,16 @@ PLACES: dict[str, tuple[str, ...]] = {
     "override_yields": ("overridden",),
     "owner_only": ("dark",),
     "release_stops_at_untold": ("parts", "strip"),
+    "release_needs_fresh_link": ("dark",),
+    "breach_halts": ("worn",),
+    "lines_only_rise": ("worn",),
+    "one_hub": ("strangers",),
+    "new_hub_is_vouched": ("failover",),
+    "must_understand_stops": ("releases",),
+    "owed_stays_owed": ("owed",),
+    "outage_pin_once": ("reader",),
+    "outage_pin_revoked_on_release": ("reader",),
 }
-#: guards against what the world does not have (a second hub, a later release, a spoilt claim, a door controller), or behind another guard
-#: that holds as well (a hub that hears nobody does not come as far as raising a line): these come last
-ELSEWHERE = (
-    "release_needs_fresh_link",
-    "owed_stays_owed",
-    "new_hub_is_vouched",
-    "one_hub",
-    "must_understand_stops",
-    "outage_pin_once",
-    "outage_pin_revoked_on_release",
-    "breach_halts",
-    "lines_only_rise",
-)
-
 
 class Bite(msgspec.Struct, kw_only=True):
     """What came of one guard. `found_seed` is null where no day showed the harm; `faults`: seeds that fail with the guard standing, too."""
@@ -102,8 +95,8 @@ def bite(guard: str, first: int, days: int, within_s: float) -> Bite:
 
 
 def order(guards: list[str]) -> list[str]:
-    """The cheap ones first: ordinary days that show much, then days of a theme, then what has several places, then what is elsewhere."""
-    return sorted(guards, key=lambda g: (g in ELSEWHERE, len(PLACES.get(g, ("",))), g))
+    """What has one kind of day first, then what has several places and may take longer."""
+    return sorted(guards, key=lambda g: (len(PLACES.get(g, ("",))), g))
 
 
 def write(build: Path, found: list[Bite]) -> None:
@@ -138,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
             write(asked.build, found)
     good, faults = sum(b.found_seed is not None for b in found), [f for b in found for f in b.faults]
     print(f"{good} of {len(found)} guards are missed when they are gone")
-    return 0 if good >= min(FOUND_MIN, len(found)) and not faults else 1
+    return 0 if good == len(found) and not faults else 1
 
 
 if __name__ == "__main__":

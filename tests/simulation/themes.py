@@ -1,7 +1,7 @@
 """Days of one kind: the same world, people and misfortunes, drawn so that what seldom meets by chance meets often.
 
 A theme lays its hand on the drawing of `schedule`; the seeds of a theme are its own million (`seed_of`), so a number alone names a day and
-`make sim SEED=n` plays it. People come for the same few hours of the same bays (`_spot`), which is where one mistake shows. Not here: what
+`make sim SEED=n` plays it. People come for the same few hours of the same bays (`crowds`), which is where one mistake shows. Not here: what
 an action does (`people`, `fate`). Invariant: a promise must be kept on these days as on any other.
 """
 
@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tests.simulation.crowds import FAR, FAR_SLOTS, HUB_HOWS, NEAR_SLOTS, SITE_HOWS, come, cut, spot
+from tests.simulation.rare_days import failover, owed, reader, releases, strangers, worn
+from tests.simulation.theme_replicas import replicas
+
 if TYPE_CHECKING:
     from tests.simulation.schedule import Drawing
 
 #: seeds of one theme: the first million are ordinary days
 MILLION = 1_000_000
-#: the bay that is released two days ahead; all others two hours (terr-8)
-FAR, NEAR_SLOTS, FAR_SLOTS = 1, 8, 192
-SITE_HOWS, HUB_HOWS = ("kiosk", "staff"), ("web", "api")
 
 
 def seed_of(theme: str, n: int) -> int:
@@ -30,24 +31,6 @@ def theme_of(seed: int) -> str:
     return tuple(THEMES)[number - 1] if 0 < number <= len(THEMES) else ""
 
 
-def _spot(d: Drawing, at: float, k: int) -> int:
-    """The k-th hour that can still be sold at this moment, always the same for everybody who comes about then."""
-    return 4 * (int(d.wall(at) // 3600) + 1 + k)
-
-
-def _come(d: Drawing, site: str, begin: float, end: float, n: int, *, bays: tuple[int, ...], hours: range, hows=SITE_HOWS, base: float = 0) -> None:
-    """`n` people between two moments, for the same few hours of the same bays. `base`: the moment from which hours count."""
-    for _ in range(n):
-        at = d.rng.uniform(begin, end)
-        start = _spot(d, base or at, d.rng.choice(hours))
-        d.add(at, "book", site=site, how=d.rng.choice(hows), start=start, slots=4, who=d.rng.randrange(4000), bays=[d.rng.choice(bays)])
-
-
-def _cut(d: Drawing, site: str, begin: float, end: float) -> None:
-    d.add(begin, "cut", site=site, way="both", noticed=d.rng.random() < 0.7)
-    d.add(end, "heal", site=site)
-
-
 def disks(d: Drawing) -> None:
     """A crowded day on which a disk is lost or put back."""
     d.ordinary(90, disks=True)
@@ -57,22 +40,22 @@ def _set_back(d: Drawing, kind: str) -> None:
     """A site sells and is heard, sells in a cut and is not, and stands then where its copy stood. What comes after depends on how."""
     site, t = d.site(), d.rng.uniform(10, 16)
     begun = len(d.actions)
-    _come(d, site, t - 6, t - 1, 5, bays=(FAR,), hours=range(4, 12), base=t)
+    come(d, site, t - 6, t - 1, 5, bays=(FAR,), hours=range(4, 12), base=t)
     for no in range(begun, len(d.actions)):  # cancelled and heard, which the copy does not know
         if d.rng.random() < 0.7:
             d.add(t + d.rng.uniform(0.3, 4.5), "cancel", of=no, how="staff")
     copy = d.add(t, "backup", machine=site)
-    _come(d, site, t + 0.5, t + 5, 8, bays=(FAR,), hours=range(0, 8), base=t)
-    _cut(d, site, t + 6, t + 15)
-    _come(d, site, t + 6.5, t + 8, d.rng.randint(2, 8), bays=(FAR,), hours=range(8, 14), base=t)
+    come(d, site, t + 0.5, t + 5, 8, bays=(FAR,), hours=range(0, 8), base=t)
+    cut(d, site, t + 6, t + 15)
+    come(d, site, t + 6.5, t + 8, d.rng.randint(2, 8), bays=(FAR,), hours=range(8, 14), base=t)
     if kind == "restore":
         d.add(t + 9, "restore", machine=site, of=copy)
-        _come(d, site, t + 10.5, t + 14.5, 10, bays=(FAR,), hours=range(0, 14), base=t)
+        come(d, site, t + 10.5, t + 14.5, 10, bays=(FAR,), hours=range(0, 14), base=t)
     else:
         d.add(t + 9, "rewind", machine=site, of=copy, mark=kind == "marked")
         again = range(0, 14) if kind == "marked" else range(16, 30)  # without a mark nobody can know, and other hours are sold
-        _come(d, site, t + 10, t + 14.5, d.rng.randint(4, 16), bays=(FAR,), hours=again, base=t)
-    _come(d, site, t + 24, t + 45, 16, bays=(FAR,), hours=range(0, 14), base=t)
+        come(d, site, t + 10, t + 14.5, d.rng.randint(4, 16), bays=(FAR,), hours=again, base=t)
+    come(d, site, t + 24, t + 45, 16, bays=(FAR,), hours=range(0, 14), base=t)
 
 
 def restored(d: Drawing) -> None:
@@ -108,10 +91,10 @@ def both(d: Drawing) -> None:
 def old_box(d: Drawing) -> None:
     """A replaced box wakes and goes on selling what it believes to be its own."""
     site, t = d.site(), d.rng.uniform(10, 14)
-    _come(d, site, 3, t, 6, bays=(FAR, 2), hours=range(0, 6))
+    come(d, site, 3, t, 6, bays=(FAR, 2), hours=range(0, 6))
     d.add(t, "lose_disk", site=site, returns=True)
     d.add(t + d.rng.uniform(6, 14), "old_box_wakes", site=site)
-    _come(d, site, t + 6, t + 45, 20, bays=(FAR, 2, 3), hours=range(0, 6), hows=(*SITE_HOWS, *HUB_HOWS))
+    come(d, site, t + 6, t + 45, 20, bays=(FAR, 2, 3), hours=range(0, 6), hows=(*SITE_HOWS, *HUB_HOWS))
 
 
 def dark(d: Drawing) -> None:
@@ -120,17 +103,17 @@ def dark(d: Drawing) -> None:
     tickets = []
     for _ in range(24):
         at, bay = rng.uniform(4, 18), rng.randint(1, d.bays)
-        start = _spot(d, at, rng.randint(3, 12))
+        start = spot(d, at, rng.randint(3, 12))
         how = rng.choice((*HUB_HOWS, *SITE_HOWS))
         tickets.append(d.add(at, "book", site=site, how=how, start=start, slots=4, who=rng.randrange(4000), bays=[bay]))
     t, ends = 22.0, rng.uniform(50, 62)
-    _cut(d, site, t, ends)
+    cut(d, site, t, ends)
     for _ in range(rng.randint(1, 3)):
         d.add(t + rng.uniform(3, 25), "pass", s=rng.choice((1800, 3600)))
     if rng.random() < 0.7:
         d.add(t + rng.uniform(12, 30), "replay", client="hub", count=40)
     for _ in range(10):
-        at, bay, start = rng.uniform(t, ends), rng.randint(2, d.bays), _spot(d, t, rng.randint(3, 8))
+        at, bay, start = rng.uniform(t, ends), rng.randint(2, d.bays), spot(d, t, rng.randint(3, 8))
         what = {"site": site, "start": start, "slots": 4, "who": rng.randrange(4000)}
         d.add(at, "book", **what, how=rng.choice(HUB_HOWS), bays=[bay])
         d.add(rng.uniform(t, ends), "override", **what, bay=bay)
@@ -141,7 +124,7 @@ def dark(d: Drawing) -> None:
                 d.add(at, "cancel", of=of, how=how, first=True)
             else:  # each side onto ground of its own
                 bay, hour = (FAR, rng.randint(1, 24)) if how == "staff" else (rng.randint(2, d.bays), rng.randint(5, 24))
-                d.add(at, "move", of=of, how=how, site=site, bay=bay, start=_spot(d, at, hour), slots=4, first=True)
+                d.add(at, "move", of=of, how=how, site=site, bay=bay, start=spot(d, at, hour), slots=4, first=True)
         if rng.random() < 0.4:
             d.add(rng.uniform(t, ends), "check_in", of=of, how="staff")
 
@@ -151,10 +134,10 @@ def hustle(d: Drawing) -> None:
     rng, site, blocks = d.rng, d.site(), []
     for _ in range(rng.randint(12, 20)):
         at = rng.uniform(5, 70)
-        start = _spot(d, 5, rng.randint(1, 5))
+        start = spot(d, 5, rng.randint(1, 5))
         blocks.append((at, d.add(at, "block", site=site, bay=rng.choice((1, 2)), start=start, slots=4, how=rng.choice(("staff", "staff", "api")))))
     for _ in range(90):
-        at, start = rng.uniform(4, 85), _spot(d, 5, rng.randint(1, 5))
+        at, start = rng.uniform(4, 85), spot(d, 5, rng.randint(1, 5))
         what = {"site": site, "start": start, "slots": 4, "who": rng.randrange(4000)}
         if rng.random() < 0.12:
             no = d.add(at, "override", **what, bay=rng.choice((1, 2)))
@@ -202,7 +185,7 @@ def clocks(d: Drawing) -> None:
     for _ in range(rng.randint(2, 4)):
         d.add(rng.uniform(22, 50), "pass", s=rng.choice((900, 1800)))
     for site in d.sites:
-        _come(d, site, 4, 60, 24, bays=tuple(range(1, d.bays + 1)), hours=range(1, 20), hows=(*SITE_HOWS, "web"))
+        come(d, site, 4, 60, 24, bays=tuple(range(1, d.bays + 1)), hours=range(1, 20), hows=(*SITE_HOWS, "web"))
 
 
 def witness(d: Drawing) -> None:
@@ -210,29 +193,29 @@ def witness(d: Drawing) -> None:
     rng, site, t = d.rng, d.site(), d.rng.uniform(16, 22)
     d.add(1, "second_machine")
     copy = d.add(t, "backup", machine="hub")
-    _cut(d, site, t + 1, t + rng.uniform(14, 24))
+    cut(d, site, t + 1, t + rng.uniform(14, 24))
     for s in d.sites:
-        _come(d, s, t - 8, t + 9, 14, bays=tuple(range(2, d.bays + 1)), hours=range(4, 16), hows=HUB_HOWS)
+        come(d, s, t - 8, t + 9, 14, bays=tuple(range(2, d.bays + 1)), hours=range(4, 16), hows=HUB_HOWS)
     d.add(t + 10, "restore", machine="hub", of=copy)
-    _come(d, site, t + 26, t + 40, 10, bays=tuple(range(2, d.bays + 1)), hours=range(4, 16), hows=HUB_HOWS)
+    come(d, site, t + 26, t + 40, 10, bays=tuple(range(2, d.bays + 1)), hours=range(4, 16), hows=HUB_HOWS)
 
 
 def rot(d: Drawing) -> None:
     """A disk loses rows, each of a booking that the other side owns, and nobody notices. Comparing the books does (loss-8)."""
     rng = d.rng
     for site in d.sites:
-        _come(d, site, 4, 24, 24, bays=tuple(range(1, d.bays + 1)), hours=range(4, 20), hows=(*SITE_HOWS, *HUB_HOWS))
+        come(d, site, 4, 24, 24, bays=tuple(range(1, d.bays + 1)), hours=range(4, 20), hows=(*SITE_HOWS, *HUB_HOWS))
         d.add(rng.uniform(26, 30), "rot", machine=rng.choice(("hub", site)), site=site, rows=rng.randint(1, 4))
-        _cut(d, site, 32, rng.uniform(44, 50))
+        cut(d, site, 32, rng.uniform(44, 50))
 
 
 def overridden(d: Drawing) -> None:
     """In a cut staff put guests where the web sells too; when it is over somebody has to give way, and some give their bay back."""
     rng, site, t = d.rng, d.site(), d.rng.uniform(8, 12)
     ends = t + rng.uniform(14, 20)
-    _cut(d, site, t, ends)
+    cut(d, site, t, ends)
     for bay, hour in rng.sample([(b, h) for b in range(2, d.bays + 1) for h in range(3, 9)], 10):
-        what = {"site": site, "start": _spot(d, t, hour), "slots": 4}
+        what = {"site": site, "start": spot(d, t, hour), "slots": 4}
         sold = d.add(t + rng.uniform(1, 12), "book", **what, who=rng.randrange(4000), how=rng.choice(HUB_HOWS), bays=[bay])
         over = d.add(t + rng.uniform(1, 12), "override", **what, who=rng.randrange(4000), bay=bay)
         if rng.random() < 0.8:
@@ -260,7 +243,11 @@ def parts(d: Drawing) -> None:
 
 #: name -> how its day is drawn. New ones at the end: a seed's theme is its place here
 THEMES: dict[str, Callable[[Drawing], None]] = {
-    fn.__name__: fn for fn in (disks, restored, marked, rewound, both, old_box, dark, hustle, strip, clocks, witness, rot, overridden, parts)
-}
+    fn.__name__: fn
+    for fn in (
+        disks, restored, marked, rewound, both, old_box, dark, hustle, strip, clocks, witness, rot, overridden, parts, worn, strangers,
+        failover, releases, owed, reader, replicas,
+    )
+}  # fmt: skip
 #: what is different about a theme's world
-SETTINGS: dict[str, dict] = {"strip": {"release_ahead_max_s": 48 * 3600}}
+SETTINGS: dict[str, dict] = {"strip": {"release_ahead_max_s": 48 * 3600}, "reader": {"outage_ahead_s": 6 * 3600}}

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_the_key_that_signs_passes_is_in_it(sold, tmp_path, capsys):
     main(["backup", "now", "--config", str(sold)])
     (tmp_path / "keys").mkdir()
     vault = backup.open_vault(load(sold).config.backup, "site-bedford", load(sold).path, load(sold).secret)
-    backup.fetch(vault, backup.newest(vault), SECRET, tmp_path / "again.db", keys_to=tmp_path / "keys")
+    backup.fetch(vault, backup.newest(vault, time.time()), SECRET, tmp_path / "again.db", keys_to=tmp_path / "keys")
     assert (tmp_path / "keys" / "signing.key").read_bytes() == (tmp_path / "data" / "signing.key").read_bytes()
 
 

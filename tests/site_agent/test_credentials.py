@@ -2,6 +2,10 @@
 
 import uuid
 
+import pytest
+from msgspec.structs import replace
+
+from shared.ledger import records
 from site_agent.ports import DoorsRefused, PinTaken
 from site_agent.store import door_work
 from tests.site_agent.site_world import FRONT, NOON, SITE, away
@@ -148,3 +152,28 @@ async def test_a_displaced_booking_opens_nothing_until_it_is_seated(world):
     await settled(world)
     (credential,) = world.doors.visitors.values()
     assert credential.door_ids == (FRONT, "door-side") and credential.label.startswith("Box 2")
+
+
+# ---- clock-2
+@pytest.mark.rule("clock-2")
+@pytest.mark.parametrize("years", [-3, 3])
+async def test_a_clock_in_doubt_takes_no_guests_pin_off_the_door(world, years):
+    """As after a power cut, on a box whose clock has no battery: nobody in the hall can be asked for the time."""
+    booking, gone = await world.booked(1, 0), await world.booked(2, 0)
+    await settled(world)
+    desk = world.kit.credentials._desk
+    world.clock.forward(years * 365 * 86_400)
+    desk.clock_doubt = lambda: "nothing has confirmed the time"
+    await world.kit.credentials.sweep()
+    await settled(world)
+    world.db.write_now(lambda tx: tx.tell("booking", booking["id"]))
+    await settled(world)
+    assert {c.booking_id for c in world.doors.visitors.values()} == {booking["id"], gone["id"]}
+    world.db.write_now(lambda tx: records.put_booking(tx, replace(records.booking(tx, gone["id"]), status="cancelled")))
+    await settled(world)
+    assert {c.booking_id for c in world.doors.visitors.values()} == {booking["id"]}, "what is cancelled needs no clock"
+    world.clock.forward(-years * 365 * 86_400 + 2 * 3600)
+    desk.clock_doubt = lambda: ""
+    await world.kit.credentials.sweep()
+    await settled(world)
+    assert world.kit.credentials.counts() == (0, 1)

@@ -12,10 +12,14 @@ import pytest
 from deploy.emulators.unifi.controller import AGENT_SCOPES
 from deploy.emulators.unifi.doors import DoorSpec
 from deploy.emulators.unifi_access import UnifiAccessEmulator
+from shared.errors import Unavailable
 from shared.ledger import boxes, lines, records, repair, streams
+from site_agent import jobs
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
 from site_agent.ports import DoorCredential
 from site_agent.services.door_witness import FOUND, DoorWitness
+from site_agent.services.upkeep import Upkeep
+from site_agent.store import spool
 from tests.site_agent.site_world import FRONT, NOON, SITE, SiteWorld, away, code_of
 
 BOX_1 = f"{SITE}.box-1"
@@ -326,3 +330,32 @@ async def test_a_sale_told_to_nobody_before_the_disk_was_put_back_is_found_on_th
     await w.kit.credentials.settle()
     [after] = emulator.box.visitors.visitors.values()
     assert (after.id, after.pin_hash) == (before.id, before.pin_hash) and after.pin_hash == emulator.box.visitors._hash(lost["pin"])
+
+
+# ---- what the command leaves
+async def test_a_word_that_cannot_be_written_down_is_answered_so(world, monkeypatch):
+    async def full(_):
+        raise Unavailable("The disk of this machine is full.")
+
+    left = spool.leave(world.kit.recovery._spool, spool.Errand(kind="vouch", name="Testa Birdie"))
+    monkeypatch.setattr(world.db, "write", full)
+    await world.kit.recovery.take_wishes()
+    assert msgspec.json.decode(spool.answer_of(left).read_bytes()) == {"refused": "The disk of this machine is full."}
+
+
+# ---- backups
+async def test_a_replaced_box_lays_no_backups_among_those_of_its_successor(world):
+    calls, made = {}, []
+
+    class Ticks:
+        def every(self, seconds, fn, name) -> None:
+            calls[name] = fn
+
+    async def tick() -> None:
+        made.append(1)
+
+    world.kit.backups.tick = tick
+    jobs.register(Ticks(), world.kit, Upkeep(world.db, world.kit.recovery._desk, SITE))
+    await calls["backups"]()
+    at_site(world, lambda tx, desk: boxes.retire(tx, desk, SITE, 9))
+    assert calls["backups"]() is None and made == [1]

@@ -10,8 +10,8 @@ import pytest
 
 from shared import recovery
 from shared.ledger import records, streams
+from shared.runtime import database_disk, sealed
 from shared.runtime import database_put_back as put_back
-from shared.runtime import sealed
 from shared.runtime.database import Tx, connect
 from shared.runtime.mark import MarkFile
 from site_agent import recovery as words
@@ -240,6 +240,44 @@ def test_books_of_two_restores_in_one_second_are_both_kept(tmp_path):
         put_back.take_place(tmp_path / "x.fresh", tmp_path / "x", 5)
     assert (tmp_path / "x").read_text() == "third"
     assert {path.read_text() for path in tmp_path.glob("x.before-*")} == {"first", "second"}
+
+
+@pytest.mark.rule("loss-1")
+@pytest.mark.parametrize("step", range(4))
+def test_old_books_whose_log_could_not_be_taken_in_are_known_for_older_wherever_a_restore_ends(tmp_path, monkeypatch, step):
+    """As on a damaged disk: what lies in the log is moved aside, and without it the books are a copy that was set back."""
+    (tmp_path / "x").write_text("old")
+    (tmp_path / "x-wal").write_text("confirmed sales")
+    (tmp_path / "x.damaged").write_text("")
+    (tmp_path / "x.fresh").write_text("fenced")
+    moved, replace = [], Path.replace
+
+    def damaged(*_: object) -> None:
+        raise sqlite3.DatabaseError("file is not a database")
+
+    def killed(path: Path, target: Path) -> Path:
+        if len(moved) == step:
+            raise KeyboardInterrupt
+        moved.append(path.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(put_back.sqlite3, "connect", damaged)
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        put_back.take_place(tmp_path / "x.fresh", tmp_path / "x", 5)
+    whole = (tmp_path / "x-wal").exists() or database_disk.torn(tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "fenced" or (whole and (tmp_path / "x.damaged").exists()), moved
+
+
+def test_a_disk_that_takes_no_books_is_a_sentence(kept, capsys, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = books(kept).read_bytes()
+    monkeypatch.setattr(put_back.os, "fsync", full)
+    monkeypatch.setattr(Path, "replace", full)
+    assert "no space left" in refused(capsys, restore(kept, "--same-machine"))
+    assert books(kept).read_bytes() == before
 
 
 # ---- adopt
