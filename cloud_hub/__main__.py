@@ -108,6 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(no.refusal.detail, file=sys.stderr)
     except (ConfigError, ListenError, TransportConfigError, folder.Held, Failure) as error:
         print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("Stopped by hand. What the command does is done wholly or not at all; it may be given again.", file=sys.stderr)
+        return 130
     return 1
 
 
@@ -154,7 +157,7 @@ def _backups(args: argparse.Namespace) -> Backups:
 def confirm_clock(config: Config, args: argparse.Namespace) -> int:
     """clock-2: a person says that this machine's time is right."""
     print(f"This machine believes it is {datetime.now(UTC):%A, %d %B %Y, %H:%M:%S} UTC.")
-    if not args.yes and input("Is that right? Type yes: ").strip().casefold() != "yes":
+    if not args.yes and not _says_yes():
         print("Nothing was confirmed. Set the clock, then try again.", file=sys.stderr)
         return 1
     shown_at = int(time.time())  # the clock that was found right has only run on meanwhile
@@ -162,6 +165,14 @@ def confirm_clock(config: Config, args: argparse.Namespace) -> int:
     _carry_out(config, Wish(clock_shown_at=shown_at), lambda tx: clock_trust.vouch_in(tx, shown_at, "", "operator", source))
     print("The time is confirmed.", file=sys.stderr)
     return 0
+
+
+def _says_yes() -> bool:
+    try:
+        return input("Is that right? Type yes: ").strip().casefold() == "yes"
+    except EOFError:  # nobody is there to ask, as in a script
+        print()
+        return False
 
 
 def _books(config: Config) -> Path:

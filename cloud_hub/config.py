@@ -27,7 +27,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared import profiles
+from shared import profiles, recovery
 from shared.errors import Broken
 from shared.model import ID_PATTERN, SITE_PATTERN
 from shared.policy import Profile
@@ -175,6 +175,8 @@ def check(hub: HubConfig, where: str) -> None:
     if hub.http.behind_tls and not hub.http.trusted_proxies:
         # All the world would be one client address: one visitor's requests would use up everybody's.
         raise ConfigError(f"{where}: with 'http.behind_tls' the setting 'http.trusted_proxies' must name the proxy, e.g. \"127.0.0.1/32\".")
+    if hub.recovery_public and not recovery.is_public(hub.recovery_public):
+        raise ConfigError(f"{where}: the setting 'recovery_public' is wrong: give what `cloud-hub recovery-key create` printed behind \"# public:\".")
     if hub.backup and (why := backup.wrong(hub.backup)):
         raise ConfigError(f"{where}: the setting {why}.")
     if hub.rates.per_address < 1 or hub.rates.per_key < 1:

@@ -109,11 +109,24 @@ def restore(config: Config, args: argparse.Namespace, alone: Alone) -> int:
     name = args.name or newest(backups.vault, time.time())
     note, fresh = fetched(backups.vault, name, sealed.identity_file(args.identity), books, config.data_dir / "keys")
     schema.prepare(fresh)
+    _is_of(fresh, config.hub.hub_id, name)
     alone(fresh, lambda tx: _begin_term(tx, config, f"These books were put back from the backup {name}.", vouched=args.old_hub_off))
     aside = take_place(fresh, books, int(time.time()))
     print(f"{name} is back, with {note.rows.get('bookings', 0)} bookings.{f' The books that were there lie in {aside}.' if aside else ''}")
     _say_next(args)
     return 0
+
+
+def _is_of(fresh: Path, hub_id: str, name: str) -> None:
+    """Failure where the books are another hub's: its sites would not listen to this one."""
+    reader = connect(fresh, readonly=True)
+    try:
+        tx = Tx(reader)
+        found = {s.hub_id for site_id in streams.sites(tx) if (s := streams.read(tx, site_id)) and s.hub_id}
+    finally:
+        reader.close()
+    if found and hub_id not in found:
+        raise Failure(f"The backup {name} is of the hub {', '.join(sorted(found))}, not of {hub_id}. The books were not changed.")
 
 
 def rebuild(config: Config, args: argparse.Namespace, alone: Alone) -> int:

@@ -158,11 +158,12 @@ class Withdraw(Message, frozen=True, tag=True):
 
 
 class CancelRequest(Message, frozen=True, tag=True):
-    """Asks the owner to give a booking up; has no deadline (terr-9)."""
+    """Asks the owner to give a booking up; has no deadline (terr-9). `replaced_by`: what the asker has put in its place (own-4)."""
 
     booking_id: str
     by: str = ""
     reason: str = ""
+    replaced_by: str = ""
 
 
 class MoveRequest(Message, frozen=True, tag=True):

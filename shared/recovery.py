@@ -36,6 +36,14 @@ def public_text(key: SigningKey) -> str:
     return key.public("hub").raw_b64
 
 
+def is_public(text: str) -> bool:
+    """Whether `text` can be the public half of a recovery key; a config with anything else would fail on the day it is needed."""
+    try:
+        return len(base64.b64decode(text, validate=True)) == 32
+    except (binascii.Error, ValueError):
+        return False
+
+
 def statement(key: SigningKey, words: str) -> str:
     """The operator's word, signed."""
     return base64.urlsafe_b64encode(key.sign(_DOMAIN, words.encode())).decode()

@@ -37,6 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ConfigError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped by hand. What the command does is done wholly or not at all; it may be given again.", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -216,9 +219,10 @@ def _drill_told(answer: Path, enough: Callable[[Drill], bool], within_s: float) 
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         body = answer.read_bytes() if answer.exists() else b""
-        if b'"refused":"' in body[:11]:
-            raise ValueError(msgspec.json.decode(body)["refused"])
-        if body and enough(drill := msgspec.json.decode(body, type=Drill)):
+        told = msgspec.json.decode(body) if body else {}
+        if "refused" in told:
+            raise ValueError(told["refused"])
+        if body and enough(drill := msgspec.convert(told, Drill)):
             return drill
         time.sleep(0.1)
     return None

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from shared import profiles, territory
+from shared import profiles, recovery, territory
 from shared.model import RESOURCE_PATTERN, SITE_PATTERN, Facility, Resource
 from shared.policy import Profile
 from shared.runtime import backup, config
@@ -189,6 +189,8 @@ def _check(file: Path, found: SiteConfig) -> None:
         raise ConfigError(f"{file}: the settings 'http.tls_cert' and 'http.tls_key' go together.")
     if wrong := not_a_network(found.http.metrics_from):
         raise ConfigError(f"{file}: the setting 'http.metrics_from' is wrong: {wrong!r} is no network.")
+    if found.recovery_public and not recovery.is_public(found.recovery_public):
+        raise ConfigError(f"{file}: the setting 'recovery_public' is wrong: give what `cloud-hub recovery-key create` printed behind \"# public:\".")
     if found.backup and (why := backup.wrong(found.backup)):
         raise ConfigError(f"{file}: the setting {why}.")
     if found.doors and bool(found.doors.fingerprint) == bool(found.doors.certificate_file):

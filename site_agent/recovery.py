@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import json
 import random
@@ -23,7 +24,7 @@ from shared.ledger import boxes, records, repair, streams
 from shared.ledger.desk import Desk
 from shared.runtime import sealed
 from shared.runtime.backup import newest
-from shared.runtime.database import InlineWriter, Tx
+from shared.runtime.database import InlineWriter, Tx, connect
 from shared.runtime.database_put_back import fetched, fresh_path, take_place
 from site_agent.config import Loaded
 from site_agent.store import schema, spool
@@ -67,6 +68,7 @@ def _restore(loaded: Loaded, args: argparse.Namespace) -> int:
         books = loaded.data_dir / DATABASE
         name = args.name or newest(backups.vault, time.time())
         note, fresh = fetched(backups.vault, name, sealed.identity_file(args.identity), books, loaded.data_dir)
+        _is_of(fresh, loaded.config.site.id, name)
         box_id, term = schema.prepare(fresh, _new_id), schema.identity(fresh)[0]
         if granted is not None:
             if granted[0] <= term:
@@ -85,6 +87,14 @@ def _restore(loaded: Loaded, args: argparse.Namespace) -> int:
     print(f"{name} is back, with {note.rows.get('bookings', 0)} bookings.{kept}")
     print("Start the agent: doors and check-in work at once, sales once the hub has been reached and has told what is missing here.")
     return 0
+
+
+def _is_of(fresh: Path, site_id: str, name: str) -> None:
+    """ValueError where the books are another facility's."""
+    with contextlib.closing(connect(fresh, readonly=True)) as reader:
+        found = streams.sites(Tx(reader))
+    if site_id not in found:
+        raise ValueError(f"The backup {name} is of {', '.join(found) or 'no facility'}, not of {site_id}. The books were not changed.")
 
 
 def _adopt(loaded: Loaded, args: argparse.Namespace) -> int:

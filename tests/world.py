@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from types import coroutine
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from shared.ledger.desk import Limits
@@ -126,6 +128,31 @@ class SimWriter(InlineWriter):
 LEFT_OUT = frozenset({"tray", "outage", "recovery", "backups", "mark", "doors", "door-credentials", "door-witness", "outage-pins-watched", "sessions"})
 
 
+def begun(work: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any] | None:
+    """Takes the first step of a job; most have no second, and need no task. What is left of it otherwise."""
+    try:
+        waits_for = work.send(None)
+    except StopIteration:
+        return None
+    return _go_on(work, waits_for)
+
+
+@coroutine
+def _go_on(work: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, Any]:
+    """What waits for `waits_for`, as if it had been asked for just now."""
+    while True:
+        try:
+            heard = yield waits_for
+        except BaseException as error:
+            go = partial(work.throw, error)
+        else:
+            go = partial(work.send, heard)
+        try:
+            waits_for = go()
+        except StopIteration as end:
+            return end.value
+
+
 class SimTicker:
     """`jobs` enter their calls here as with the product's ticker; a call that is under way is not begun again."""
 
@@ -150,8 +177,8 @@ class SimTicker:
         self._loop.call_later(seconds, self._run, seconds, fn, name)
         if name not in self._busy or self._busy[name].done():
             work = fn()
-            if asyncio.iscoroutine(work):
-                self._busy[name] = self._loop.create_task(work)
+            if asyncio.iscoroutine(work) and (rest := begun(work)) is not None:
+                self._busy[name] = self._loop.create_task(rest)
 
     def stop(self) -> None:
         self._stopped = True
@@ -244,7 +271,7 @@ class World:
         self.limits = limits or Limits()
         self.network = MemoryNetwork(random.Random(crc32(f"{seed}/net".encode())), loop.call_later)
         self.site_ids = sites
-        self.passed = self.skew_max = 0.0
+        self.passed = self.skew_max = self.passed_at = 0.0
         self._cut_at: dict[str, float] = {}
         self.log: list[str] = []
         self.listeners: list[Callable[[str], None]] = []
@@ -309,6 +336,7 @@ class World:
             self.gate.finish()  # the hours that are passed over do not lie within one transaction
         self._true.forward(seconds)
         self.passed += seconds
+        self.passed_at = self.loop.time()
         for machine in (*self.machines, *self.strays):
             machine.clock.forward(seconds)
             for pump in machine.pumps():
@@ -333,8 +361,11 @@ class World:
             self._cut_at.setdefault(site_id, self.loop.time())
 
     def dark_for(self, site_id: str) -> float:
-        """For how many seconds nothing at all can have come through, 0 where something may."""
-        return self.loop.time() - self._cut_at[site_id] if site_id in self._cut_at else 0.0
+        """For how many seconds nothing at all can have come through, 0 where something may: a box that was replaced is not cut with its
+        successor, and may be listened to while that has never been heard."""
+        if site_id not in self._cut_at or any(stray.up and stray.site_id == site_id for stray in self.strays if stray.side == "site"):
+            return 0.0
+        return self.loop.time() - self._cut_at[site_id]
 
     def heal(self, site_id: str | None = None) -> None:
         """Every cut of this site's link (of all) is over."""

@@ -49,7 +49,10 @@ def _stopped(path: Path, site_id: str = "") -> list[Halt]:
 
 
 def _list(path: Path) -> int:
-    for halt in _stopped(path):
+    found = _stopped(path)
+    if not found:
+        print("Nothing is stopped in the hub's books. What a facility's own books stopped is shown on its staff page.", file=sys.stderr)
+    for halt in found:
         since = datetime.fromtimestamp(halt.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
         print(f"{halt.resource_id or halt.site_id}  since {since}: {halt.why}")
     return 0

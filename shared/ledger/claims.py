@@ -24,12 +24,12 @@ def _insert(tx: Tx, resource_id: str, slots, kind: str, ref: str) -> int:
     return tx.many("INSERT INTO claims (resource_id, slot, kind, ref) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", rows) if rows else 0
 
 
-def take(tx: Tx, desk: Desk, resource_id: str, interval: Interval, kind: str, ref: str) -> None:
+def take(tx: Tx, desk: Desk, resource_id: str, interval: Interval, kind: str, ref: str, *, stated: bool = False) -> None:
     """Takes every slot or refuses with `slot_taken`. An expired hold in the way is ended first: only its clock ends it, and it has.
 
-    Refuses, too, while this side may take no new claim at all (`standing.may_sell`).
+    Refuses, too, while this side may take no new claim at all (`standing.may_sell`, which says what `stated` is).
     """
-    standing.require(tx, desk, resource_id, interval.start)
+    standing.require(tx, desk, resource_id, interval.start, stated=stated)
     got = _insert(tx, resource_id, range(interval.start, interval.end), kind, ref)
     if got == len(interval):
         return

@@ -82,11 +82,14 @@ class ClockTrust:
     def doubt(self) -> str:
         """Why the clock is not to be trusted just now, as a sentence; empty where it is."""
         now = self._clock.now()
+        return self._doubt(now, now - self._source.uptime_s())
+
+    def _doubt(self, now: float, offset_s: float) -> str:
         if now < self._newest_at - self._desk.limits.clock_behind_s:
             return f"This machine's clock says {_words(now)}, but its own records go to {_words(self._newest_at)}."
         if not self._confirmed_by:
             return f"This machine's clock says {_words(now)}, and nothing has confirmed that since the machine was started."
-        ahead_s = now - self._source.uptime_s() - self._offset_s
+        ahead_s = offset_s - self._offset_s
         if ahead_s > self._desk.limits.clock_ahead_s:
             return f"This machine's clock went ahead by {_length(ahead_s)} at once; it now says {_words(now)}."
         return ""
@@ -104,9 +107,11 @@ class ClockTrust:
         """
         if self._source.synchronised():
             self.confirm(TIME_SERVER, 0.0)
-        why = self.doubt()
+        now = self._clock.now()
+        offset_s = now - self._source.uptime_s()
+        why = self._doubt(now, offset_s)
         if not why:
-            self._newest_at, self._offset_s = max(self._newest_at, self._clock.now()), self._offset()
+            self._newest_at, self._offset_s = max(self._newest_at, now), offset_s
             if self._newest_at - self._kept_at >= KEEP_EVERY_S:
                 await self.keep()
         changed = bool(why) != bool(self._told)

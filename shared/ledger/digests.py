@@ -280,12 +280,14 @@ class Rounds:
             self._was_dark = True
             return False
 
-        def read(tx: Tx) -> tuple[int, int]:
-            return report(tx, self._site_id).stated_at, streams.waiting(tx, self._site_id)[0]
+        def read(tx: Tx) -> bool:
+            row = tx.one("SELECT stated_at FROM digests WHERE site_id = ?", (self._site_id,))
+            since_s = self._desk.now() - (row[0] if row else 0)
+            if not (since_s >= EVERY_S or since_s < 0 or (self._was_dark and since_s >= REST_S)):
+                return False
+            return not streams.waiting(tx, self._site_id)[0]
 
-        stated_at, waiting = self._db.read(read)
-        since_s = self._desk.now() - stated_at
-        return not waiting and (since_s >= EVERY_S or since_s < 0 or (self._was_dark and since_s >= REST_S))
+        return self._db.read(read)
 
     async def tick(self, fresh: bool) -> bool:
         """States the digest where it is due. True where it was stated."""

@@ -89,7 +89,8 @@ class Part(Frozen):
 
 
 class Wanted(Frozen):
-    """What somebody wants. `channel` is what the handler knows of the asker; `override` is terr-5 and needs staff with the right."""
+    """What somebody wants. `channel` is what the handler knows of the asker; `override` (terr-5) and `stated` (loss-4: it was
+    sold below the floor before) need staff with the right."""
 
     site_id: str
     parts: tuple[Part, ...]
@@ -102,6 +103,7 @@ class Wanted(Frozen):
     notes: str = ""
     shown_name: str = ""
     override: bool = False
+    stated: bool = False
 
     @property
     def order(self) -> str:
@@ -136,6 +138,7 @@ def book(
         body_hash=body_hash,
         link_up=link_up,
         override=wanted.override,
+        stated=wanted.stated,
     )
     streams.lock(tx, wanted.site_id)  # before the look for an earlier, equal request: it may be in another replica's hands
     before = sales.known(tx, desk, wish)

@@ -136,9 +136,6 @@ def refuse_below_waiting(tx: Tx, desk: Desk, resource_id: str, interval: Interva
 
 def apply_release(tx: Tx, desk: Desk, message: Released) -> None:
     """terr-3: the site's line rises by what it is told, after everything told before."""
-    only_up = desk.guard("lines_only_rise")
-    tx.run(
-        f"UPDATE lines SET line = ? WHERE resource_id = ?{' AND line < ?' if only_up else ''}",
-        (message.line, message.resource_id, message.line)[: 2 + only_up],
-    )
+    below = message.line if desk.guard("lines_only_rise") else 1 << 40
+    tx.run("UPDATE lines SET line = ? WHERE resource_id = ? AND line < ?", (message.line, message.resource_id, below))
     tx.tell("resource", message.resource_id)

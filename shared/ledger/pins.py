@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ..errors import Refusal, Refused
+from ..errors import Refusal, Refused, refuse
 from ..messages import PinGiven, PinsLeased
 from ..model import Booking
-from ..pins import make_block
+from ..pins import DRAWS_MAX, make_block
 from ..runtime.database import Tx
 from . import records, streams
 from .desk import Desk
@@ -24,15 +24,35 @@ _PUT = (
 )
 
 
-def _exists(tx: Tx, site_id: str, pin: str) -> bool:
-    return tx.one("SELECT 1 FROM pins WHERE site_id = ? AND pin = ?", (site_id, pin)) is not None
+#: PINs looked up by one statement
+LOOKED_UP = 100
+
+
+def _known(tx: Tx, site_id: str, pins: list[str]) -> set[str]:
+    """Which of these the site has out, or resting."""
+    found: set[str] = set()
+    for i in range(0, len(pins), LOOKED_UP):
+        some = pins[i : i + LOOKED_UP]
+        rows = tx.all(f"SELECT pin FROM pins WHERE site_id = ? AND pin IN ({', '.join('?' * len(some))})", (site_id, *some))
+        found.update(row[0] for row in rows)
+    return found
 
 
 def _draw(tx: Tx, desk: Desk, site_id: str, n: int) -> tuple[str, ...]:
-    block = make_block(n, lambda p: _exists(tx, site_id, p), desk.chance.randrange)
-    if isinstance(block, Refusal):
-        raise Refused(block)
-    return block
+    """`n` PINs that the site does not know. Drawn together and looked up together; those that it knows are drawn again, as often as
+    `make_block` draws for one. Refuses `pins_exhausted`."""
+    drawn: list[str] = []
+    taken: set[str] = set()
+    for _ in range(DRAWS_MAX):
+        block = make_block(n - len(drawn), taken.__contains__, desk.chance.randrange)
+        if isinstance(block, Refusal):
+            raise Refused(block)
+        known = _known(tx, site_id, list(block))
+        drawn += [pin for pin in block if pin not in known]
+        if len(drawn) == n:
+            return tuple(drawn)
+        taken.update(block)
+    raise refuse("pins_exhausted", "Nearly all PINs are in use at this facility. Use longer PINs.")
 
 
 def draw(tx: Tx, desk: Desk, site_id: str, until_at: list[int]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..messages import SCHEMA, Batch, Hello, Position, Topics, Unknown, chain_next, decode
+from ..messages import SCHEMA, Batch, Hello, Message, Position, Topics, Unknown, chain_next, decode
 from ..runtime.clock import Clock
 from ..runtime.database import Database, InlineWriter, Tx
 from ..runtime.transport import Transport
@@ -65,6 +65,10 @@ class Applied(msgspec.Struct):
     stopped: str = ""
     merged: bool = False
     rest: tuple[Batch, ...] = ()
+
+
+class _RowFailed(Exception):
+    """One of the rows taken in this transaction cannot be applied; nothing of it is kept."""
 
 
 class Pump:
@@ -442,7 +446,10 @@ class Pump:
         while self._inbound:
             batches, self._inbound = self._inbound, []
             fresh = self.fresh()
-            outcome = await self.db.write(lambda tx, b=batches, f=fresh: self._take(tx, b, f))
+            try:
+                outcome = await self.db.write(lambda tx, b=batches, f=fresh: self._take(tx, b, f))
+            except _RowFailed:  # seldom: taken once more, each row in a savepoint of its own
+                outcome = await self.db.write(lambda tx, b=batches, f=fresh: self._take(tx, b, f, apart=True))
             self._progress(batches)
             if self._closed:
                 return
@@ -467,7 +474,7 @@ class Pump:
                 self._cursor, self._all_out = min(self._cursor, batch.applied.no), False
         self._progress_at = self.clock.monotonic()
 
-    def _take(self, tx: Tx, batches: list[Batch], link_fresh: bool) -> Applied:
+    def _take(self, tx: Tx, batches: list[Batch], link_fresh: bool, *, apart: bool = False) -> Applied:
         out = Applied()
         for number, batch in enumerate(batches, 1):
             if self._enough(out):
@@ -483,7 +490,7 @@ class Pump:
                 if batch.epoch == s.epoch:
                     streams.acknowledge(tx, self.desk, s, batch.applied)
                 if staging or not s.stopped:
-                    self._rows(tx, batch, out, link_fresh)
+                    self._rows(tx, batch, out, link_fresh, apart)
             except streams.Behind as behind:
                 repair.close(tx, self.desk, self.site_id, behind)
             out.stopped = "" if staging else streams.lock(tx, self.site_id).stopped
@@ -504,7 +511,7 @@ class Pump:
             boxes.late(tx, self.desk, self.site_id, batch)
         return True
 
-    def _rows(self, tx: Tx, batch: Batch, out: Applied, link_fresh: bool) -> None:
+    def _rows(self, tx: Tx, batch: Batch, out: Applied, link_fresh: bool, apart: bool) -> None:
         chain, desk = batch.prev, self.desk
         for number, row in enumerate(batch.rows):
             if self._enough(out):
@@ -528,7 +535,7 @@ class Pump:
                 if not self._stage(tx, batch.epoch, row, chain, out):
                     return
                 continue
-            if not self._row(tx, row, link_fresh):
+            if not self._row(tx, row, link_fresh, apart):
                 return
             streams.advance(tx, streams.lock(tx, self.site_id), row.no, chain)
             out.rows += 1
@@ -578,13 +585,29 @@ class Pump:
         """Whether a snapshot is whole and was not merged, and it is time to try again."""
         return self.clock.monotonic() >= self._merge_again_at and repair.is_complete(tx, self.site_id, s.repair)
 
-    def _row(self, tx: Tx, row, link_fresh: bool) -> bool:
-        """Applies one row in its own savepoint. False where the stream stops here (stream-6); what is only informative is kept and passed over."""
+    def _together(self, tx: Tx, message: Message, link_fresh: bool) -> None:
+        try:
+            apply(tx, self.desk, message, From(self.site_id, link_fresh))
+        except Exception as e:
+            if tx.trouble is not None:
+                raise
+            raise _RowFailed from e
+
+    def _row(self, tx: Tx, row, link_fresh: bool, apart: bool) -> bool:
+        """Applies one row. False where the stream stops here (stream-6); what is only informative is kept and passed over.
+
+        `apart`: in a savepoint of its own. Rows that fail are so few that all others need none: one that does raises _RowFailed there.
+        """
         body = bytes(row.body)
         try:
             message = decode(body, row.crit)
-            tx.attempt(lambda: apply(tx, self.desk, message, From(self.site_id, link_fresh)))
+            if apart:
+                tx.attempt(lambda: apply(tx, self.desk, message, From(self.site_id, link_fresh)))
+            else:
+                self._together(tx, message, link_fresh)
             return True
+        except _RowFailed:
+            raise
         except Unknown as e:
             why = str(e)
         except Exception as e:  # a row that fails must not be lost, nor those behind it be applied over the hole

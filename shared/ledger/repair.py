@@ -479,9 +479,9 @@ def _ask_again(tx: Tx, desk: Desk, site_id: str) -> None:
     ):
         b = records.booking(tx, booking_id)
         if b is not None and b.status not in ("cancelled", "declined", "expired"):
-            streams.append(
-                tx, desk, site_id, m.CancelRequest(booking_id=booking_id, by="customer", reason="moved" if b.replaced_by else "")
-            )
+            by, reason = ("move", "moved") if b.replaced_by else ("customer", "")
+            request = m.CancelRequest(booking_id=booking_id, by=by, reason=reason, replaced_by=b.replaced_by)
+            streams.append(tx, desk, site_id, request)
         else:
             records.end_ask(tx, ask_id, "done")
     ahead = {"s": site_id, "now": desk.now_slot()}

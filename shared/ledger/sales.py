@@ -21,7 +21,8 @@ LIVE = ("confirmed", "cancelling", "pending")
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What a customer wants: one order with its bookings (status is ours to say), already judged and priced.
 
-    `new`: the caller has found in this transaction that no booking has these ids.
+    `new`: the caller has found in this transaction that no booking has these ids. `stated`: a person enters what was sold below the floor,
+    on paper or by the box before (loss-4); the caller checked the right and the reason.
     """
 
     order: Order
@@ -31,6 +32,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     body_hash: str = ""
     link_up: bool = False
     override: bool = False
+    stated: bool = False
     new: bool = False
 
 
@@ -93,17 +95,17 @@ def _split(tx: Tx, desk: Desk, wish: Wish) -> tuple[list[Booking], list[Booking]
 
 def _sell(tx: Tx, desk: Desk, wish: Wish, parts: list[Booking]) -> list[Booking]:
     dark = not wish.link_up
-    sold = [confirm(tx, desk, b, wish.hold_ids.get(b.id, ""), wish.body_hash, dark=dark) for b in parts]
+    sold = [confirm(tx, desk, b, wish.hold_ids.get(b.id, ""), wish.body_hash, dark=dark, stated=wish.stated) for b in parts]
     streams.append(tx, desk, wish.order.site_id, Sold(order=wish.order, bookings=tuple(sold), customer=wish.customer))
     return sold
 
 
-def confirm(tx: Tx, desk: Desk, b: Booking, hold_id: str, body_hash: str, *, dark: bool = False) -> Booking:
-    standing.require(tx, desk, b.resource_id, b.start)
+def confirm(tx: Tx, desk: Desk, b: Booking, hold_id: str, body_hash: str, *, dark: bool = False, stated: bool = False) -> Booking:
+    standing.require(tx, desk, b.resource_id, b.start, stated=stated)
     if not (hold_id and holds.use(tx, desk, hold_id, "booking", b)):
         if hold_id:
             holds.drop(tx, desk, hold_id)
-        claims.take(tx, desk, b.resource_id, b.claimed, "booking", b.id)
+        claims.take(tx, desk, b.resource_id, b.claimed, "booking", b.id, stated=stated)
     sold = sold_here(tx, desk, b, dark=dark)
     if b.status == "confirmed" or records.booking(tx, b.id) is None:  # a fresh wish has no row here; what was asked may have one
         records.add_booking(tx, sold, body_hash)
@@ -157,7 +159,7 @@ def _override(tx: Tx, desk: Desk, wish: Wish) -> list[Booking]:
     records.add_order(tx, wish.order)
     sold = []
     for b in wish.bookings:
-        claims.take(tx, desk, b.resource_id, b.claimed, "booking", b.id)
+        claims.take(tx, desk, b.resource_id, b.claimed, "booking", b.id, stated=wish.stated)
         b = replace(sold_here(tx, desk, b), override=True)
         records.add_booking(tx, b, wish.body_hash)
         sold.append(b)
@@ -395,7 +397,7 @@ def finish_move(tx: Tx, desk: Desk, old: Booking, new: Booking) -> None:
             else:
                 records.put_booking(tx, replace(old, replaced_by=new.id))
                 records.put_ask(tx, "cancel", old.site_id, f"cancel|{old.id}", old.id, desk.now())
-                streams.append(tx, desk, old.site_id, CancelRequest(booking_id=old.id, by="move", reason="moved"))
+                streams.append(tx, desk, old.site_id, CancelRequest(booking_id=old.id, by="move", reason="moved", replaced_by=new.id))
             return
         except Refused:
             pass  # checked in: the old one stands
@@ -424,15 +426,19 @@ def remember_customer(tx: Tx, desk: Desk, c: Customer) -> None:
     records.put_customer(tx, c, only_newer=desk.guard("newer_document"))
 
 
+def overdue(tx: Tx, desk: Desk) -> list[Booking]:
+    """What was asked, was never answered, and is over."""
+    return records.bookings_where(tx, f"{records.WAITING} AND status = 'requested' AND past <= :now", {"now": desk.now_slot()})
+
+
 def expire(tx: Tx, desk: Desk) -> int:
     """terr-9: what was asked and never answered is over when its time is over. Returns how many. Also on a fenced side: an answer that its copy
     has forgotten comes back with the repair, and counts."""
-    where, now = f"{records.WAITING} AND status = 'requested' AND past <= :now", {"now": desk.now_slot()}
-    due = records.bookings_where(tx, where, now)
+    due = overdue(tx, desk)
     if not due:
         return 0
     locked.sites(tx, (b.site_id for b in due))
-    over = records.bookings_where(tx, where, now)
+    over = overdue(tx, desk)  # again, now that nobody else can change them
     for b in over:
         records.put_booking(tx, replace(b, status="expired"))
     return len(over)

@@ -150,7 +150,7 @@ def decide_cancel(tx: Tx, desk: Desk, m: CancelRequest, site_id: str) -> None:
     if not lines.owns(tx, desk, b.resource_id, b.start):
         streams.append(tx, desk, site_id, NotMine(asked="cancel", ids=(b.id,)))
         return
-    _give_up_or_say(tx, desk, b, by=m.by, reason=m.reason)
+    _give_up_or_say(tx, desk, b, by=m.by, reason=m.reason, replaced_by=m.replaced_by)
 
 
 def _moved_on(tx: Tx, b: Booking) -> Booking:
@@ -170,9 +170,10 @@ def end_cancel_asked(tx: Tx, b: Booking, state: str, code: str = "", detail: str
         before = records.booking(tx, before.replaces) if before.replaces else None
 
 
-def _give_up_or_say(tx: Tx, desk: Desk, b: Booking, *, by: str, reason: str) -> None:
+def _give_up_or_say(tx: Tx, desk: Desk, b: Booking, *, by: str, reason: str, replaced_by: str = "") -> None:
+    """What we were moving it to meanwhile is taken back when its answer comes (own-4)."""
     try:
-        sales.give_up(tx, desk, b, by=by, reason=reason)
+        sales.give_up(tx, desk, b, by=by, reason=reason, replaced_by=replaced_by)
     except Refused as e:
         streams.append(tx, desk, b.site_id, CancelRefused(booking_id=b.id, code=e.refusal.code, detail=e.refusal.detail))
 
@@ -362,7 +363,8 @@ def not_mine(tx: Tx, desk: Desk, m: NotMine, site_id: str, *, link_fresh: bool) 
         b = records.booking(tx, m.ids[0])
         if b is not None and b.status == "confirmed" and lines.owns(tx, desk, b.resource_id, b.start):
             try:
-                sales.give_up(tx, desk, b, by="customer", reason="withdrawn" if m.asked == "withdraw" else "")
+                by, reason = ("move", "moved") if b.replaced_by else ("customer", "withdrawn" if m.asked == "withdraw" else "")
+                sales.give_up(tx, desk, b, by=by, reason=reason, replaced_by=b.replaced_by)
                 records.end_ask(tx, f"cancel|{b.id}", "done")
             except Refused as e:
                 records.end_ask(tx, f"cancel|{b.id}", "refused", e.refusal.code, e.refusal.detail)

@@ -36,8 +36,8 @@ def of_side(desk: Desk, stream: streams.Stream, *, selling: bool = True) -> Refu
     return None
 
 
-def may_sell(tx: Tx, desk: Desk, site_id: str, resource_id: str, start: int) -> Refusal | None:
-    """None where a new claim that begins in slot `start` may be taken here."""
+def may_sell(tx: Tx, desk: Desk, site_id: str, resource_id: str, start: int, *, stated: bool = False) -> Refusal | None:
+    """None where a new claim that begins in slot `start` may be taken here. `stated`: a person enters what was sold below the floor (loss-4)."""
     stream = streams.lock(tx, site_id)
     no = of_side(desk, stream)
     if no is not None:
@@ -49,7 +49,7 @@ def may_sell(tx: Tx, desk: Desk, site_id: str, resource_id: str, start: int) -> 
         )
         if row is not None:
             return Refusal("bay_halted", "This bay is not sold just now: its books need a person's look. The staff have been told.")
-    if desk.side == "site" and desk.guard("floor_holds"):
+    if desk.side == "site" and not stated and desk.guard("floor_holds"):
         floor = tx.one("SELECT floor FROM lines WHERE resource_id = :r", {"r": resource_id})
         if floor is not None and start < floor[0]:
             return Refusal(
@@ -59,9 +59,9 @@ def may_sell(tx: Tx, desk: Desk, site_id: str, resource_id: str, start: int) -> 
     return None
 
 
-def require(tx: Tx, desk: Desk, resource_id: str, start: int) -> None:
+def require(tx: Tx, desk: Desk, resource_id: str, start: int, *, stated: bool = False) -> None:
     """Refuses where `may_sell` says no."""
-    no = may_sell(tx, desk, site_of(resource_id), resource_id, start)
+    no = may_sell(tx, desk, site_of(resource_id), resource_id, start, stated=stated)
     if no is not None:
         raise Refused(no)
 

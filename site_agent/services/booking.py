@@ -208,7 +208,7 @@ class BookingDesk:
             )
             wanted = self._wanted(ask, asker, customer)
             if ask.override_reason:
-                wanted = self._override(tx, house, wanted, ask, asker)
+                wanted = self._named(tx, house, wanted, ask, asker)
             (sold,) = frontdesk.book(
                 tx, self._desk, house, wanted, ring=self._link.ring, link_up=self._link.up(), body_hash=body_hash
             )
@@ -216,15 +216,17 @@ class BookingDesk:
 
         return await self._answer(await self._with_ways(run, ask, asker), ask, asker)
 
-    def _override(self, tx: Tx, house: House, wanted: Wanted, ask: Ask, asker: Asker) -> Wanted:
-        """terr-5, where the line makes it one: slots of the site's own are simply sold."""
+    def _named(self, tx: Tx, house: House, wanted: Wanted, ask: Ask, asker: Asker) -> Wanted:
+        """Slots that staff name with a reason: over the line an override (terr-5), below the floor what was sold before a loss and is now
+        entered (loss-4). Elsewhere slots of the site's own are simply sold."""
         house.resource(ask.resource_id)
         line = frontdesk.locked_line(tx, self.site_id, ask.resource_id)
-        if may_sell("site", Interval(ask.start, ask.end), line) == "mine":
-            return wanted
-        if records.booking(tx, ask.booking_id) is None:
-            records.journal(tx, self._desk.now(), self.site_id, asker.id, "override", ask.booking_id, ask.override_reason)
-        return msgspec.structs.replace(wanted, override=True)
+        over = may_sell("site", Interval(ask.start, ask.end), line) != "mine"
+        below = ask.start < lines.floor_of(tx, self.site_id, ask.resource_id)
+        if (over or below) and records.booking(tx, ask.booking_id) is None:
+            what = "entered below the floor" if below else "override"
+            records.journal(tx, self._desk.now(), self.site_id, asker.id, what, ask.booking_id, ask.override_reason)
+        return msgspec.structs.replace(wanted, override=over, stated=below)
 
     async def reschedule(self, old_id: str, ask: Ask, asker: Asker) -> Outcome:
         """Another time or bay for a booking, by the same rules (B7)."""
@@ -338,7 +340,9 @@ class BookingDesk:
 
     # ---- for the timer
     async def expire(self) -> None:
-        """Ends holds and requests whose time is over, on our clock."""
+        """Ends holds and requests whose time is over, on our clock. Most of the time there are none, and nothing is written."""
+        if not self._db.read(lambda tx: records.holds_expired(tx, self._desk.now()) or sales.overdue(tx, self._desk)):
+            return
         await self._db.write(lambda tx: (holds.expire(tx, self._desk), sales.expire(tx, self._desk)))
 
     # ---- within

@@ -6,18 +6,22 @@ reason, and both stand in the journal.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from shared.errors import refuse
-from shared.ledger import standing, watch
+from shared.ledger import records, standing, watch
 from shared.ledger.desk import Desk
-from shared.ledger.frontdesk import Houses
+from shared.ledger.frontdesk import House, Houses
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.services import views
 from site_agent.services.alarms import Alarm
 from site_agent.services.people import Asker
 
 RUNBOOK = "bay-halted"
+#: how the sentences of a breach name a booking
+BOOKING = re.compile(r"\b([Bb]ooking) ([A-Za-z0-9][\w-]*)")
 
 
 class HaltView(msgspec.Struct, frozen=True):
@@ -52,8 +56,22 @@ class Halts:
         for halt in standing.halts(tx, self._site_id):
             here = tuple(one.breach.detail for one in found if one.breach.resource_id == halt.resource_id and one.state == "open")
             bay = views.bay(house, halt.resource_id) if halt.resource_id else house.facility.name
-            told.append(HaltView(halt.resource_id, bay, views.iso(halt.at), here or (halt.why,)))
+            sentences = tuple(self._as_people_say(tx, house, one) for one in here or (halt.why,))
+            told.append(HaltView(halt.resource_id, bay, views.iso(halt.at), sentences))
         return told
+
+    @staticmethod
+    def _as_people_say(tx: Tx, house: House, sentence: str) -> str:
+        """The bookings by reference, bay and time, as the board shows them, where the sentence has their ids."""
+
+        def told(match: re.Match) -> str:
+            b = records.booking(tx, match[2])
+            if b is None:
+                return match[0]
+            when = views.clock(house.facility.zone, b.start, b.end)
+            return f"{match[1]} {records.reference_of(b.order_id)} ({views.bay(house, b.resource_id)}, {when})"
+
+        return BOOKING.sub(told, sentence)
 
     def breaches(self) -> int:
         """How many broken invariants nobody has looked at yet, for the metrics."""
@@ -62,7 +80,8 @@ class Halts:
     def alarms(self) -> list[Alarm]:
         """A sentence per stop, and one where the journal was changed."""
         told = [
-            Alarm("bay_halted", f"{halt.bay} is not sold: its books are not sound. {' '.join(halt.found)}", RUNBOOK) for halt in self.list()
+            Alarm("bay_halted", f"{halt.bay} is not sold: its books are not sound. What was found stands under “Needs you”.", RUNBOOK)
+            for halt in self.list()
         ]
         found = self._db.read(lambda tx: watch.known(tx, self._site_id))
         journal = [Alarm("journal_changed", s.breach.detail, RUNBOOK, bad=False) for s in found if s.breach.kind == "journal" and s.state == "open"]

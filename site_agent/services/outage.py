@@ -270,7 +270,8 @@ def sentences(drill: Drill) -> list[str]:
         lines += [f"  {why.count} × {why.code}: {why.sentence}" for why in act.refused]
     if drill.counts.longest_what:
         lines.append(f"The longest answer took {drill.counts.longest_ms:g} ms ({drill.counts.longest_what}).")
-    lines.append(f"{drill.waiting_at_end} messages waited for the booking centre at the end.")
+    told = "message" if drill.waiting_at_end == 1 else "messages"
+    lines.append(f"{drill.waiting_at_end} {told} waited for the booking centre at the end.")
     if drill.state == "done":
         caught = f"{drill.caught_up_s:g} s after plugging in" if drill.caught_up_s >= 0 else "not yet when this report was closed"
         lines.append(f"They were told {caught}. The two sides' books: {drill.books}.")

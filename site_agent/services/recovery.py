@@ -81,13 +81,14 @@ class Recovery:
         """A sentence for whatever keeps this box from selling."""
         told = self.panel()
         words = {
-            "retired": "This box has been replaced and sells nothing any more. Switch it off.",
+            "retired": "This box has been replaced, or was started without being adopted, and sells nothing. Switch it off, or adopt it anew.",
             "repairing": "The books are being brought together with the booking centre's. This facility goes on selling its own times; the centre's"
             " can be sold here again when that is done.",
             "fenced": f"Nothing is sold here until the booking centre has been reached. {_sentence(told.why)}",
             "floor": f"Nothing is sold here that begins before {self._when(told.floor_at)}. {told.why}",
         }
-        alarms = [] if told.state == "sound" else [Alarm(f"recovery_{told.state}", words[told.state], RUNBOOK, bad=told.state != "repairing")]
+        page = ADOPT if told.state == "retired" else RUNBOOK
+        alarms = [] if told.state == "sound" else [Alarm(f"recovery_{told.state}", words[told.state], page, bad=told.state != "repairing")]
         if told.unvouched and told.state != "retired":
             alarms.append(Alarm("recovery_unvouched", "Nobody has vouched yet that the box before this one is off and stays off.", ADOPT, bad=False))
         return alarms

@@ -53,7 +53,8 @@ class HoldBody(TimeBody):
 
 
 class BookingBody(TimeBody):
-    """A booking. `override_reason` sells slots of the hub's by name (terr-5): staff with the right only."""
+    """A booking. `override_reason` names slots of the hub's (terr-5), or a sale from before a loss below
+    the floor (loss-4): staff with the right only."""
 
     booking_id: Id
     name: NameOrNone = ""

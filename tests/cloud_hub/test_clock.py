@@ -76,6 +76,15 @@ def test_a_person_who_does_not_say_yes_confirms_nothing(config, capsys, monkeypa
     assert not (config.parent / "data" / hub_app.DATABASE).exists()
 
 
+def test_where_nobody_is_there_to_ask_nothing_is_confirmed(config, capsys, monkeypatch):
+    def closed(prompt):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", closed)
+    assert main(["clock", "confirm", "--config", str(config)]) == 1
+    assert "Nothing was confirmed" in capsys.readouterr().err
+
+
 def test_a_person_confirms_the_time_of_a_running_hub(config):
     hub = Running(config)
     try:

@@ -85,6 +85,7 @@ def test_a_profile_may_be_a_file_of_ones_own(file, tmp_path):
         (('profile = "business"', 'profile = "bussiness"'), "profile"),
         (('"broker.password"', '"gone.password"'), "mqtt.password_file"),
         (("[rates]", 'log_level = "LOUD"\n[rates]'), "log_level"),
+        (('profile = "business"', 'profile = "business"\nrecovery_public = "abc"'), "recovery_public"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(file, change, told):

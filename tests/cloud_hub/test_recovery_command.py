@@ -183,6 +183,21 @@ def test_with_a_wrong_key_nothing_is_changed(kept, capsys, wrong, told):
     assert books(kept).read_bytes() == before and not list(at.glob(f"data/{DATABASE}.before-*"))
 
 
+def test_another_hubs_backup_is_refused_by_its_name(kept, capsys):
+    kept.write_text(CONFIG.replace('"hub-1"', '"hub-2"'))
+    (kept.parent / "vault" / "hub-hub-1").rename(kept.parent / "vault" / "hub-hub-2")
+    before = books(kept).read_bytes()
+    assert "is of the hub hub-1, not of hub-2. The books were not changed." in refused(capsys, restore(kept))
+    assert books(kept).read_bytes() == before
+
+
+def test_stopped_by_hand_a_command_says_so_in_a_sentence(kept, capsys, monkeypatch):
+    monkeypatch.setattr("cloud_hub.recovery.take_place", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    before = books(kept).read_bytes()
+    assert restore(kept) == 130
+    assert "Stopped by hand" in capsys.readouterr().err and books(kept).read_bytes() == before
+
+
 def test_a_backup_that_is_not_there_is_a_sentence(kept, capsys):
     assert "There is no backup named '20200101" in refused(capsys, restore(kept, "--name", "20200101T000000Z-aaaa"))
     shutil.rmtree(kept.parent / "vault" / "hub-hub-1")
@@ -212,10 +227,10 @@ def test_killed_in_the_middle_a_command_leaves_no_books_that_would_sell(kept, mo
     before = books(kept).read_bytes() if word == "restore" else None
 
     def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        raise GeneratorExit  # nothing of ours catches it
 
     monkeypatch.setattr(words, "_begin_term", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(GeneratorExit):
         restore(kept) if word == "restore" else rebuild(kept)
     assert (books(kept).read_bytes() if books(kept).exists() else None) == before
     monkeypatch.undo()

@@ -169,6 +169,21 @@ async def test_a_move_asked_of_the_owner_is_run_by_the_owner(w: World):
 
 
 @rule("own-4")
+@story(limits=Limits(answer_by_s=7200))
+async def test_a_booking_that_both_sides_move_while_its_slots_change_hands_is_moved_once(w: World):
+    [b] = w.hub.book(2, 8)
+    await w.quiet()
+    by_hub = w.hub.move(b.id, 1, 12)
+    by_site = w.site.move(b.id, 3, 20)
+    w.forward(3600)
+    w.hub.release()
+    await w.quiet()
+    assert statuses(w, b.id, by_hub.id, by_site.id) == [("cancelled", "cancelled"), ("confirmed", "confirmed"), ("cancelled", "cancelled")]
+    assert w.site.booking(b.id).replaced_by == w.hub.booking(b.id).replaced_by == by_hub.id
+    assert w.hub.book(3, 20)[0].status == "confirmed"
+
+
+@rule("own-4")
 @rule("terr-6")
 @story(limits=Limits(answer_by_s=7200))
 async def test_a_move_whose_old_slots_were_released_meanwhile_is_run_to_its_end_by_the_new_owner(w: World):

@@ -19,7 +19,7 @@ from shared.profiles import profile
 from shared.runtime.transport import Faults
 from site_agent.services.booking import Ask as SiteAsk
 from tests.simulation.machines import HUB_ID, Books, Hub, Site, empty
-from tests.simulation.oracle import Oracle
+from tests.simulation.oracle import Oracle, Sale
 from tests.simulation.people import STAFF
 from tests.simulation.schedule import WEATHER, Action
 from tests.world import Dead, Disk, World
@@ -29,6 +29,10 @@ CLOSES_H = 20
 HAD = ("confirmed", "cancelling", "cancelled")
 #: how often the operator looks whether the statement that a box waits for can be given
 LOOKS_EVERY_S = 4.0
+#: how long an answer may be on its way to the guest
+ANSWER_S = 0.05
+#: within this time a machine has looked at its clock
+TICK_S = 1.5
 
 
 class Fate:
@@ -71,7 +75,9 @@ class Fate:
         for c in filter(self.w.attached, self.machine(client).clients()):
             self.w.network.replay(c, count)
 
-    def skew(self, action: Action, machine: str, s: float) -> None:
+    async def skew(self, action: Action, machine: str, s: float) -> None:
+        """Not before every machine has looked at its clock after hours that were passed over: in life it looks once a second."""
+        await asyncio.sleep(max(0.0, self.w.passed_at + TICK_S - self.w.loop.time()))
         self.w.skew_max = max(self.w.skew_max, abs(s))
         for m in self.w.hubs if machine == "hub" else [self.machine(machine)]:
             if m.up and m.clock.skew_s <= self.w.limits.clock_ahead_s:  # further ahead it was in doubt, and believed none of its own moments
@@ -251,7 +257,6 @@ class Fate:
 
     async def _old_sale(self, stray: Site, action: Action, n: int) -> str:
         """Somebody buys at the old box's kiosk. Told to the oracle as any other sale. Returns its id where it was sold."""
-        from tests.simulation.oracle import Sale
 
         start = int(self.w.now() // 1800 + 1 + n % 4) * 2
         bay = f"{stray.site_id}.box-{1 + n % self.w.bays}"
@@ -279,20 +284,27 @@ class Fate:
         self.o.newest.pop(m.name, None)  # its records are gone, and it can remember no later moment
         others = [x for x in self.w.machines if x is not m and x.disk is not before]
         kept = [Books_of(after)] if after is not None else []
+        on_its_way = []
         for sale in self.o.sales.values():
-            if not sale.told or sale.lost_with_disk:
+            if sale.lost_with_disk:
                 continue
             known = [b for reader in (*others, *kept) if (b := reader.booking(sale.id)) is not None]
             if sale.ended:
                 sale.end_lost = sale.end_lost or all(b.status == "confirmed" for b in known)
                 continue
-            if not any(b.status in HAD for b in known) and m.booking(sale.id) is not None:
-                sale.lost_with_disk = True
-                sale.gone = isinstance(m, Site) and m.booking(sale.id).seller == "site" and not sale.override
-                if self.two_machines and isinstance(m, Hub):
-                    self.o.breach(f"{sale.id} was called confirmed by the hub, and no second machine had it when the hub's disk was lost")
-                self.o.count["lost_with_disk"] += 1
-                self.w.note(f"lost with the disk of {m.name}: {sale.id}")
+            there = m.booking(sale.id)
+            if there is not None and not any(b.status in HAD for b in known):
+                by_site = isinstance(m, Site) and there.seller == "site" and not sale.override
+                (self._lost(m, sale, by_site) if sale.told else on_its_way.append((sale, by_site)))
+        if on_its_way:  # said by a process that has ended when its guest hears it
+            self.w.loop.call_later(ANSWER_S, lambda: [self._lost(m, *one) for one in on_its_way if one[0].told])
+
+    def _lost(self, m: Books, sale: Sale, by_site: bool) -> None:
+        sale.lost_with_disk, sale.gone = True, by_site
+        if self.two_machines and isinstance(m, Hub):
+            self.o.breach(f"{sale.id} was called confirmed by the hub, and no second machine had it when the hub's disk was lost")
+        self.o.count["lost_with_disk"] += 1
+        self.w.note(f"lost with the disk of {m.name}: {sale.id}")
 
     # ---- the operator's words
     def _operator(self, site: Site) -> None:

@@ -19,7 +19,7 @@ from site_agent.services.people import KIOSK_RIGHTS, ROLES, Asker
 from tests.simulation.machines import Books, Hub
 from tests.simulation.oracle import Oracle, Sale
 from tests.simulation.pages import Lookers
-from tests.simulation.retries import ask_hub, same_for_both, settled
+from tests.simulation.retries import ask_hub, is_cancelled, is_moved, same_for_both, settled
 from tests.simulation.schedule import Action
 from tests.world import Dead, World
 
@@ -121,7 +121,7 @@ class People(Lookers):
                     self._numbered(answer.hub, booked.made[0].booking)
                 for seen in booked.made:
                     self.heard(seen.booking)
-            self.o.breaches += answers.contradictions(lambda booked: [same_for_both(s.booking) for s in booked.made])
+            self.o.breaches += answers.contradictions(lambda booked: [same_for_both(s.booking) for s in booked.made], settled)
             return ", ".join(f"{s.booking.id} {s.booking.status}" for s in answers.best(settled).made)
         outcome = await self.w.sites[site].kit.bookings.book(ask, KIOSK if how == "kiosk" else STAFF)
         return self._viewed(outcome.booking)
@@ -200,13 +200,13 @@ class People(Lookers):
         if ticket.how in ("web", "api"):
             return await self.reuse_at_hub(self._hub(action), ask)
         site = self.w.sites[ticket.site]
-        known = site.booking(ticket.id) is not None
+        if site.booking(ticket.id) is None:
+            return "nothing to reuse yet"
         other = SiteAsk(
             booking_id=ask.booking_id, resource_id=ask.resource_id, start=ask.start + 8, end=ask.end + 8, name=ask.name, email=ask.email
         )
         outcome = await site.kit.bookings.book(other, STAFF)
-        if known:
-            self.o.breach(f"{ask.booking_id} was sent again for another time and answered with {outcome.booking.status}")
+        self.o.breach(f"{ask.booking_id} was sent again for another time and answered with {outcome.booking.status}")
         return outcome.booking.status
 
     # ---- holds
@@ -261,8 +261,8 @@ class People(Lookers):
             answers = await ask_hub(
                 self.w, self._hub(action), action, lambda hub: hub.services.changes.cancel(booking_id, by="customer", once=once)
             )
-            self.o.breaches += answers.contradictions(lambda done: done.refund)
-            done = answers.best(lambda done: done.outcome == "cancelled")
+            self.o.breaches += answers.contradictions(lambda done: done.refund, is_cancelled)
+            done = answers.best(is_cancelled)
             if done.outcome == "cancelled":
                 self.o.told_cancelled(booking_id)
             return f"{booking_id} {done.outcome}"
@@ -296,8 +296,8 @@ class People(Lookers):
             answers = await ask_hub(
                 self.w, self._hub(action), action, lambda hub: hub.services.changes.reschedule(old.id, part, channel="web")
             )
-            self.o.breaches += answers.contradictions(lambda moved: same_for_both(moved[0].booking))
-            return self._moved(ticket, answers.best(lambda moved: moved[0].booking.status == "confirmed")[0].booking)
+            self.o.breaches += answers.contradictions(lambda moved: same_for_both(moved[0].booking), is_moved)
+            return self._moved(ticket, answers.best(is_moved)[0].booking)
         ask = SiteAsk(booking_id=new_id, resource_id=resource, start=first, end=first + slots, name="", customer_id="")
         outcome = await self.w.sites[old.site].kit.bookings.reschedule(old.id, ask, STAFF)
         return self._moved_at_site(ticket, outcome)

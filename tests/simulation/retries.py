@@ -48,14 +48,15 @@ class Answers:
             raise next((a.value for a in self._all if not isinstance(a.value, Dead)), self._all[0].value)
         return next((a.value for a in self.good if settled(a.value)), self.good[0].value)
 
-    def contradictions(self, said: Callable[[Any], Any]) -> list[str]:
-        """terr-6: the same request has one result, whoever is asked, and whoever is asked later knows it."""
+    def contradictions(self, said: Callable[[Any], Any], decided: Callable[[Any], bool]) -> list[str]:
+        """terr-6: the same request has one result, whoever is asked, and whoever is asked later knows it. What only went to the site has none
+        yet: its no may come before the other replica is asked."""
         out = []
         if len({repr(said(a.value)) for a in self.good}) > 1:
             out.append(f"{self._what} was asked of two replicas at once and has two results: {[said(a.value) for a in self.good]}")
         for no in self._all:
             code = no.value.refusal.code if isinstance(no.value, Refused) else ""
-            if code in OWN_RESULT and any(yes.job < no.job for yes in self.good):
+            if code in OWN_RESULT and any(yes.job < no.job and decided(yes.value) for yes in self.good):
                 out.append(f"{self._what} was asked of two replicas at once; one did it, and the other said {code} after it")
         return out
 
@@ -88,3 +89,11 @@ def same_for_both(b: Booking) -> tuple:
 
 def settled(booked: Any) -> bool:
     return all(s.booking.status == "confirmed" for s in booked.made)
+
+
+def is_moved(moved: Any) -> bool:
+    return moved[0].booking.status == "confirmed"
+
+
+def is_cancelled(done: Any) -> bool:
+    return done.outcome == "cancelled"

@@ -38,9 +38,10 @@ async def test_staff_health_and_metrics_are_told(world):
     booking = await broken(world)
     told = await panels(world)
     [halt] = told["halts"]
-    assert (halt["resource_id"], halt["bay"]) == (BOX_1, "Box 1") and booking["id"] in halt["found"][0]
+    assert (halt["resource_id"], halt["bay"]) == (BOX_1, "Box 1") and booking["id"] not in halt["found"][0]
+    assert f"Booking {booking['reference']} (Box 1, {booking['clock']}) is confirmed" in halt["found"][0]
     [alarm] = [one for one in told["alarms"] if one["code"] == "bay_halted"]
-    assert alarm["text"].startswith("Box 1 is not sold") and alarm["runbook"] == "bay-halted"
+    assert alarm["text"].startswith("Box 1 is not sold") and booking["id"] not in alarm["text"] and alarm["runbook"] == "bay-halted"
     ready = (await world.anybody.get("/health/ready")).json()
     assert (ready["status"], ready["halted"]) == ("degraded", [BOX_1])
     assert b"site_breaches 1.0" in world.kit.metrics.render()

@@ -269,6 +269,20 @@ async def test_the_command_waits_and_prints_the_report(linked, capsys):
     assert os.listdir(w.loaded.data_dir / SPOOL) == []
 
 
+async def test_the_command_says_why_a_drill_is_refused(linked, capsys):
+    w = linked
+    w.clock._now = __import__("time").time()
+    line = ["drill", "outage", "--minutes", "1", "--config", str(w.loaded.file)]
+    for code, said in ((0, "Unplugged for 1 min"), (2, "drill is under way")):
+        running = asyncio.create_task(asyncio.to_thread(command.main, line))
+        async with asyncio.timeout(8):
+            while not running.done():
+                await w.kit.outage.tick()
+                await asyncio.sleep(0.01)
+        told = capsys.readouterr()
+        assert await running == code and said in told.out + told.err, told
+
+
 def test_a_report_in_words_names_the_reasons():
     from site_agent.services.tally import Act, Counts, Why
 

@@ -143,6 +143,36 @@ async def test_a_person_vouches_and_states_and_all_times_are_sold_again(world):
     assert ("staff-ada", "vouched that the old box is off") in words(world) and ("staff-ada", "stated what was sold") in words(world)
 
 
+async def test_staff_enter_what_was_sold_below_the_floor_with_where_it_is_written_before_they_state_it(world):
+    floor(world)
+    wish = world.wish(1, 0, name="Testa Paper")
+    assert code_of(await world.staff.post("/api/bookings", wish)) == (409, "below_floor")
+    entered = await world.staff.post("/api/bookings", {**wish, "override_reason": "the paper list of Saturday"})
+    assert entered.status_code == 201
+    booking = entered.json()["booking"]
+    assert booking["status"] == "confirmed"
+    kept = world.db.read(lambda tx: records.booking(tx, booking["id"]))
+    assert not kept.override and not kept.displaced  # its own slots, which nobody of the web takes from it
+    assert ("staff-ada", "entered below the floor") in words(world)
+    again = await world.staff.post("/api/bookings", {**wish, "override_reason": "the paper list of Saturday"})
+    assert again.json()["booking"]["id"] == booking["id"] and words(world).count(("staff-ada", "entered below the floor")) == 1
+    assert code_of(await world.kiosk.post("/api/bookings", world.wish(1, 2))) == (409, "below_floor")
+    answer = await world.staff.post("/api/recovery/stated", {"reason": "the paper list is entered"})
+    assert answer.status_code == 200 and (await world.kiosk.post("/api/bookings", world.wish(1, 2))).status_code == 201
+    assert code_of(await world.kiosk.post("/api/bookings", world.wish(1, 0))) == (409, "slot_taken")
+
+
+async def test_nobody_else_enters_below_the_floor_and_a_fence_lets_nobody(world):
+    floor(world)
+    written = {"override_reason": "the paper list of Saturday"}
+    for client in (world.kiosk, await world.signed_in("vi")):
+        assert code_of(await client.post("/api/bookings", {**world.wish(1, 0), **written})) == (403, "not_allowed")
+    assert (await world.staff.post("/api/bookings", {**world.wish(1, 0), "override_reason": "no"})).status_code == 400
+    fence(world)
+    assert code_of(await world.staff.post("/api/bookings", {**world.wish(1, 0), **written})) == (409, "fenced")
+    assert ("staff-ada", "entered below the floor") not in words(world)
+
+
 async def test_a_word_that_is_still_owed_stands_when_time_has_passed_the_floor(world):
     floor(world, 1)
     unvouched(world)

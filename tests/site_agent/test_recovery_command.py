@@ -191,6 +191,32 @@ def test_a_wrong_identity_changes_nothing(kept, capsys, key, told):
     assert books(kept).read_bytes() == before and not list(kept.parent.glob(f"data/{DATABASE}.before-*"))
 
 
+def test_another_facilitys_backup_is_refused_by_its_name(kept, capsys):
+    c = connect(books(kept))
+    c.execute("UPDATE streams SET site_id = 'elsewhere'")
+    c.close()
+    assert main(["backup", "now", "--config", str(kept)]) == 0
+    before = books(kept).read_bytes()
+    assert "is of elsewhere, not of bedford. The books were not changed." in refused(capsys, restore(kept, "--same-machine"))
+    assert books(kept).read_bytes() == before and not list(kept.parent.glob(f"data/{DATABASE}.before-*"))
+
+
+def test_a_recovery_key_that_can_be_none_is_refused_at_the_start_and_not_on_the_day_it_is_needed(site, capsys):
+    site.write_text(site.read_text().replace(recovery.public_text(RECOVERY), recovery.public_text(RECOVERY)[:-6]))
+    assert "'recovery_public' is wrong" in refused(capsys, main(["run", "--config", str(site)]))
+
+
+@pytest.mark.parametrize("word", ["restore", "adopt"])
+def test_stopped_by_hand_a_command_says_so_in_a_sentence(kept, capsys, monkeypatch, word):
+    monkeypatch.setattr("site_agent.recovery.schema.prepare", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    if word == "adopt":
+        books(kept).unlink()
+    there = sorted(path.name for path in books(kept).parent.glob("*.db"))
+    assert (restore(kept, "--same-machine") if word == "restore" else adopt(kept)) == 130
+    assert "Stopped by hand" in capsys.readouterr().err
+    assert sorted(path.name for path in books(kept).parent.glob("*.db")) == there
+
+
 def test_a_backup_that_is_not_there_is_a_sentence(site, kept, capsys):
     assert "There is no backup named '20200101" in refused(capsys, restore(kept, "--same-machine", "--name", "20200101T000000Z-aaaa"))
     shutil.rmtree(kept.parent / "vault" / "site-bedford")
@@ -223,10 +249,10 @@ def test_killed_in_the_middle_a_command_leaves_no_books_that_would_sell(kept, mo
     before = books(kept).read_bytes() if word == "restore" else None
 
     def killed(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise GeneratorExit  # nothing of ours catches it
 
     monkeypatch.setattr(words, "_write", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(GeneratorExit):
         restore(kept, "--grant", GRANT) if word == "restore" else adopt(kept)
     assert (books(kept).read_bytes() if books(kept).exists() else None) == before
     monkeypatch.undo()
@@ -257,13 +283,13 @@ def test_old_books_whose_log_could_not_be_taken_in_are_known_for_older_wherever_
 
     def killed(path: Path, target: Path) -> Path:
         if len(moved) == step:
-            raise KeyboardInterrupt
+            raise GeneratorExit  # nothing of ours catches it
         moved.append(path.name)
         return replace(path, target)
 
     monkeypatch.setattr(put_back.sqlite3, "connect", damaged)
     monkeypatch.setattr(Path, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(GeneratorExit):
         put_back.take_place(tmp_path / "x.fresh", tmp_path / "x", 5)
     whole = (tmp_path / "x-wal").exists() or database_disk.torn(tmp_path / "x")
     assert (tmp_path / "x").read_text() == "fenced" or (whole and (tmp_path / "x.damaged").exists()), moved

@@ -54,7 +54,7 @@
         row("Seen as gone after", drill.dark_after_s < 0 ? "–" : `${drill.dark_after_s} s`),
         drill.counts.acts.map((act) => row(act.what, `${act.worked} worked${act.asked ? `, ${act.asked} asked of the booking centre` : ""}, ${refused(act)} refused`)).flat(),
         drill.counts.longest_what ? row("Longest answer", `${drill.counts.longest_ms} ms (${drill.counts.longest_what})`) : [],
-        row("Waiting at the end", `${drill.waiting_at_end} messages`),
+        row("Waiting at the end", `${drill.waiting_at_end} ${drill.waiting_at_end === 1 ? "message" : "messages"}`),
         row("All told after", drill.caught_up_s < 0 ? "not when the report was closed" : `${drill.caught_up_s} s`),
         row("Books of both sides", drill.books)),
       drill.counts.acts.some(refused) ? h("ul.list", {}, drill.counts.acts.flatMap((act) => act.refused.map((why) => h("li", {}, `${act.what}, ${why.count} × ${why.code}: ${why.sentence}`)))) : null);

@@ -134,8 +134,18 @@ Club.newAt = (resourceId, start, end) => {
   fit();
   const price = h("p.price-line", { "aria-live": "polite" }, " ");
   const error = h("div.notice.bad", { role: "alert", hidden: true });
-  const reason = h("input", { maxlength: 300, placeholder: "Why is this sold over the line?" });
-  const warn = h("div.notice", { hidden: true }, h("p", {}, Club.warning || ""), Club.field("Reason for the override", reason));
+  const reason = h("input", { maxlength: 300 });
+  const told = h("p", {}), field = Club.field("Reason for the override", reason);
+  const warn = h("div.notice", { hidden: true }, told, field);
+  let entering = false;  // a sale from before a loss, which only a person with paper knows
+  const ask = (floor) => {
+    entering = floor;
+    told.textContent = floor ? "Was this sold before the repair? Then enter it here, and say where it is written. What was not sold is sold again once all of it is entered and stated." : Club.warning || "";
+    field.firstChild.textContent = floor ? "Where is it written?" : "Reason for the override";
+    reason.placeholder = floor ? "For example: the paper list of Saturday" : "Why is this sold over the line?";
+    warn.hidden = false;
+    reason.focus();
+  };
   const button = h("button.button.primary", {}, "Book");
   const bookingId = Club.newId();
   let blockId = Club.newId();
@@ -144,7 +154,7 @@ Club.newAt = (resourceId, start, end) => {
   let asked = 0;
   const reprice = async () => {
     const mine = ++asked;
-    if (!ahead()) warn.hidden = true;
+    if (!ahead() && !entering) warn.hidden = true;
     try {
       const quote = await Club.post("/api/quotes", { ...times(), phone: /\d{7}/.test(phone.value.replace(/\D/g, "")) ? phone.value.trim() : "" });
       if (mine !== asked) return;
@@ -166,7 +176,9 @@ Club.newAt = (resourceId, start, end) => {
   bay.addEventListener("change", fit);
   for (const input of [bay, from, long, phone]) input.addEventListener("change", reprice);
   Club.onRefusal = (problem) => {
-    if (["hub_unreachable", "straddles_line", "declined"].includes(problem.code) && Club.may("override") && ahead()) { warn.hidden = false; reason.focus(); }
+    if (!Club.may("override")) return;
+    if (problem.code === "below_floor") ask(true);
+    else if (["hub_unreachable", "straddles_line", "declined"].includes(problem.code) && ahead()) ask(false);
   };
 
   const kind = h("select", {}, Club.options([["maintenance", "Maintenance"], ["training", "Training"], ["private_event", "Private event"], ["blocked", "Blocked"]], "maintenance"));

@@ -32,7 +32,7 @@
 
   function state(later) {
     const reason = h("input", { maxlength: 300, required: true, placeholder: "The paper list of Saturday is entered" });
-    asked("What was sold before the repair", "Sales that only the lost disk knew are in no book. Please enter them first: from paper, from the terminal's slips, from what “Needs you” shows. Then all times are sold again, and it is written down that you said so.",
+    asked("What was sold before the repair", "Sales that only the lost disk knew are in no book. Please enter them first, as bookings on the board: from paper, from the terminal's slips. The form asks where each is written. Settle what “Needs you” shows. Then all times are sold again, and it is written down that you said so.",
       "All of it is entered", Club.field("How do you know?", reason), () => Club.post("/api/recovery/stated", { reason: reason.value }), "All times are sold again.", later);
   }
 })();
