@@ -54,11 +54,19 @@ demo: setup ## start hub, sites, broker and emulators; prints addresses and sign
 demo-check: setup ## walk a booking through the running demo (start `make demo` beside it)
 	@$(CLUBOS) demo-check $(ARGS)
 
+# Tests start some hundred Python processes; where bytecode is switched off each of them would compile all that it imports.
+COMPILED := PYTHONDONTWRITEBYTECODE=
+# The books of the tests of every day are in memory where there is room for them: thousands of them, flushed at every sale, are a third of
+# the time. The slow tests keep theirs on a disk.
+SHM := /dev/shm
+SHM_FREE_KIB := 2000000
+IN_MEMORY = $(shell [ -w $(SHM) ] && [ "$$(df -Pk $(SHM) | awk 'NR == 2 {print $$4}')" -gt $(SHM_FREE_KIB) ] && echo TMPDIR=$(SHM))
+
 test: setup ## the tests of every day (at most 5 minutes)
-	@$(PY) -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	@$(COMPILED) $(IN_MEMORY) $(PY) -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 test-all: setup lint ## the slow tests (browser, chaos, schemathesis, wheel), the rules, the demo and its check (at most 30 minutes)
-	@$(PY) -m pytest -m slow $(ARGS)
+	@$(COMPILED) $(PY) -m pytest -m slow $(ARGS)
 	@$(CLUBOS) rules
 	@rm -f build/demo.json; \
 	$(CLUBOS) demo & demo=$$!; \
@@ -77,12 +85,14 @@ bench: setup ## measure against the bars; writes build/bench.json
 rules: setup ## every named rule of the protocol with the tests that hold it; guards are taken away and must be missed
 	@$(CLUBOS) rules $(ARGS)
 
+# What a simulated day may be asked by name: DAYS=n plays so many of the seeds from 1 on, SEED=n that one step by step. A failing day is
+# made short with SEED=n ARGS="--shrink"; ARGS="--without guard" plays days with a guard of the ledger gone; ARGS="--help" lists the rest.
 SEED ?=
 DAYS ?=
-sim: setup ## site-days under faults, by seed (2,000; DAYS=n for more; SEED=n plays one step by step); writes build/sim.json
-	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(DAYS),--days $(DAYS)) $(ARGS)
+sim: setup ## site-days under faults, by seed (2,000; DAYS=n as many as wanted; SEED=n one, step by step); writes build/sim.json
+	@$(PY) -m tests.simulation $(if $(SEED),--seed '$(SEED)') $(if $(DAYS),--days '$(DAYS)') $(ARGS)
 
-sim-teeth: setup ## takes every guard away in turn: the simulation must miss it; writes build/teeth.json
+sim-teeth: setup ## takes every guard (or those in ARGS) away in turn: the simulation must miss it; writes build/teeth.json
 	@$(PY) -m tests.simulation.teeth $(ARGS)
 
 lint: setup ## ruff

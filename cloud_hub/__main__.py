@@ -90,6 +90,7 @@ def _with_config(command: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    log.silent()
     try:
         if "bare" in args:
             return args.bare(args)

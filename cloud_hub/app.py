@@ -126,6 +126,7 @@ class App:
         await hub.mark.keep()
         await hub.witnessing.start()
         await hub.links.start()
+        await hub.watch.begin()  # after all that writes: books that turn out damaged are shown to people, so the hub must start
         self.ticker.start()
 
     async def stop(self) -> None:

@@ -22,7 +22,7 @@ from shared.ledger.desk import Desk
 from shared.runtime import sealed
 from shared.runtime.backup import newest
 from shared.runtime.database import Tx, connect
-from shared.runtime.database_put_back import fetched, fresh_path, take_place
+from shared.runtime.database_put_back import fresh_path, put_back, take_place
 
 from .config import Config
 from .services.backups import open_backups
@@ -107,11 +107,15 @@ def restore(config: Config, args: argparse.Namespace, alone: Alone) -> int:
         raise Failure("There is no [backup] table in the config, so there is nothing to restore from.")
     books = config.data_dir / DATABASE
     name = args.name or newest(backups.vault, time.time())
-    note, fresh = fetched(backups.vault, name, sealed.identity_file(args.identity), books, config.data_dir / "keys")
-    schema.prepare(fresh)
-    _is_of(fresh, config.hub.hub_id, name)
-    alone(fresh, lambda tx: _begin_term(tx, config, f"These books were put back from the backup {name}.", vouched=args.old_hub_off))
-    aside = take_place(fresh, books, int(time.time()))
+    why = f"These books were put back from the backup {name}."
+
+    def prepare(fresh: Path) -> None:
+        _is_of(fresh, config.hub.hub_id, name)
+        schema.prepare(fresh)
+        alone(fresh, lambda tx: _begin_term(tx, config, why, vouched=args.old_hub_off))
+
+    identity = sealed.identity_file(args.identity)
+    note, aside = put_back(backups.vault, name, identity, books, config.data_dir / "keys", prepare, int(time.time()))
     print(f"{name} is back, with {note.rows.get('bookings', 0)} bookings.{f' The books that were there lie in {aside}.' if aside else ''}")
     _say_next(args)
     return 0

@@ -107,8 +107,7 @@ def too_long(request: Request, facts: Facts, policy: Policy) -> Violation | None
 
 def off_grid(request: Request, facts: Facts, policy: Policy) -> Violation | None:
     """B2: the start lies on the facility's grid, by its wall clock."""
-    _, minute = slots.local_clock(facts.facility.zone, request.interval.start)
-    if minute % policy.grid_min == 0:
+    if slots.local_minute(facts.facility.zone, request.interval.start) % policy.grid_min == 0:
         return None
     starts = " and ".join(f":{at:02}" for at in range(0, 60, policy.grid_min))
     return Violation("B2", "off_grid", f"Bookings start at {starts}.", str(policy.grid_min))
@@ -322,8 +321,9 @@ def _candidates(
         return
     possible = Interval(first, last + wide)
     runs = slots.open_between(facts.hours or policy.hours, resource.id, zone, possible)
-    for start in heapq.merge(*(_nearest_first(run.start, run.end - wide, wished) for run in runs), key=lambda at: abs(at - wished)):
-        if slots.local_clock(zone, start)[1] % policy.grid_min == 0:
+    starts = [_nearest_first(run.start, run.end - wide, wished) for run in runs]
+    for start in starts[0] if len(starts) == 1 else heapq.merge(*starts, key=lambda at: abs(at - wished)):
+        if slots.local_minute(zone, start) % policy.grid_min == 0:
             yield (abs(start - wished), *order, start), resource, Interval(start, start + wide)
 
 

@@ -113,6 +113,12 @@ def local_day(zone: str, slot: int) -> date:
     return date.fromordinal(_ordinal(zone, slot))
 
 
+def local_minute(zone: str, slot: int) -> int:
+    """Minutes after midnight that the wall clock shows at the slot's start."""
+    day = _day(zone, _ordinal(zone, slot))
+    return day.minutes[slot - day.start]
+
+
 def local_clock(zone: str, slot: int) -> tuple[date, int]:
     """Day and minutes after midnight that calendar and wall clock show at the slot's start."""
     ordinal = _ordinal(zone, slot)

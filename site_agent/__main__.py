@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from shared.ledger import backup_command, journal_command
+from shared.runtime import log
 from shared.runtime.config import ConfigError
 from site_agent import recovery
 from site_agent.config import Loaded, load
@@ -32,6 +33,7 @@ TAKEN_WITHIN_S = 10.0
 def main(argv: list[str] | None = None) -> int:
     """Runs one sub-command; its exit code is the answer."""
     args = _parser().parse_args(argv)
+    log.silent()
     try:
         return args.bare(args) if "bare" in args else args.do(load(args.config), args)
     except (ConfigError, ValueError) as error:
@@ -76,7 +78,6 @@ def _command(commands, name: str, about: str, do) -> argparse.ArgumentParser:
 
 def _run(loaded: Loaded, args: argparse.Namespace) -> int:
     from shared.errors import Failure
-    from shared.runtime import log
     from shared.runtime.server import ListenError, listen, run
     from site_agent.app import build
 
@@ -133,7 +134,6 @@ def _lock_file(loaded: Loaded) -> TextIO:
 
 
 def _ready(loaded: Loaded):
-    from shared.runtime import log
 
     def ready(port: int) -> None:
         scheme = "https" if loaded.config.http.tls_cert else "http"

@@ -102,6 +102,7 @@ class SiteAgent:
         await kit.link.start()
         await kit.doors.start()
         await kit.credentials.start()
+        await kit.halts.watch.begin()  # after all that writes: books that turn out damaged are shown to people, so the agent must start
         jobs.register(self.ticker, kit, self._upkeep)
         self.ticker.start()
         _log.info("agent.started", site_id=site_id, box_id=self.desk.box_id)
@@ -134,6 +135,7 @@ class SiteAgent:
         await self.kit.doors.stop()
         await self.kit.outage.stop()
         await self.kit.link.stop()
+        await self.kit.halts.watch.stop()
         await self.kit.time.stop()
         await self.kit.mark.keep()
         await self.kit.db.stop()

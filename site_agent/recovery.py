@@ -25,7 +25,7 @@ from shared.ledger.desk import Desk
 from shared.runtime import sealed
 from shared.runtime.backup import newest
 from shared.runtime.database import InlineWriter, Tx, connect
-from shared.runtime.database_put_back import fetched, fresh_path, take_place
+from shared.runtime.database_put_back import fresh_path, put_back, take_place
 from site_agent.config import Loaded
 from site_agent.store import schema, spool
 
@@ -67,26 +67,33 @@ def _restore(loaded: Loaded, args: argparse.Namespace) -> int:
             raise ValueError("There is no [backup] table in the config, so there is nothing to restore from.")
         books = loaded.data_dir / DATABASE
         name = args.name or newest(backups.vault, time.time())
-        note, fresh = fetched(backups.vault, name, sealed.identity_file(args.identity), books, loaded.data_dir)
-        _is_of(fresh, loaded.config.site.id, name)
-        box_id, term = schema.prepare(fresh, _new_id), schema.identity(fresh)[0]
-        if granted is not None:
-            if granted[0] <= term:
-                raise ValueError(f"This grant is for box {granted[0]}, but the books are of box {term}. Have a new one made: cloud-hub grant")
-            term = granted[0]
-            box_id = schema.new_box(fresh, _new_id(), *granted)
-        vouched = args.old_box_off or args.same_machine
+        identity = sealed.identity_file(args.identity)
 
-        def run(tx: Tx, desk: Desk) -> None:
-            repair.fence_all(tx, desk, f"These books were put back from the backup {name}.")
-            boxes.mark_restored(tx, desk, loaded.config.site.id, vouched=vouched, stated=args.nothing_sold)
+        def prepare(fresh: Path) -> None:
+            _is_of(fresh, loaded.config.site.id, name)
+            _fence_restored(fresh, loaded.config.site.id, name, granted, args)
 
-        _write(fresh, _desk(box_id, term), run)
-        aside = take_place(fresh, books, int(time.time()))
+        note, aside = put_back(backups.vault, name, identity, books, loaded.data_dir, prepare, int(time.time()))
     kept = f" The books that were there lie in {aside}." if aside else ""
     print(f"{name} is back, with {note.rows.get('bookings', 0)} bookings.{kept}")
     print("Start the agent: doors and check-in work at once, sales once the hub has been reached and has told what is missing here.")
     return 0
+
+
+def _fence_restored(fresh: Path, site_id: str, name: str, granted: tuple[int, str] | None, args: argparse.Namespace) -> None:
+    """loss-1, loss-5: the copy sells nothing before its repair, under the term that was granted where this is another machine."""
+    box_id, term = schema.prepare(fresh, _new_id), schema.identity(fresh)[0]
+    if granted is not None:
+        if granted[0] <= term:
+            raise ValueError(f"This grant is for box {granted[0]}, but the books are of box {term}. Have a new one made: cloud-hub grant")
+        term = granted[0]
+        box_id = schema.new_box(fresh, _new_id(), *granted)
+
+    def run(tx: Tx, desk: Desk) -> None:
+        repair.fence_all(tx, desk, f"These books were put back from the backup {name}.")
+        boxes.mark_restored(tx, desk, site_id, vouched=args.old_box_off or args.same_machine, stated=args.nothing_sold)
+
+    _write(fresh, _desk(box_id, term), run)
 
 
 def _is_of(fresh: Path, site_id: str, name: str) -> None:

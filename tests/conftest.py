@@ -6,6 +6,7 @@ A missing program skips the tests that need it and is named at the end, with the
 Invariant: a run that skipped something says so in its last lines.
 """
 
+import gc
 import glob
 import os
 import shutil
@@ -70,6 +71,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if wanting and program.path is None:
             for item in wanting:
                 item.add_marker(pytest.mark.skip(reason=program.reason))
+
+
+def pytest_collection_finish() -> None:
+    # What is there by now stays to the end, and need not be looked through after every test.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

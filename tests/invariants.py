@@ -38,8 +38,8 @@ def overlaps(world: World) -> list[str]:
         taken: dict[tuple[str, int], str] = {}
         for b in word_of_owner(world, site_id).values():
             copies = [c for c in (at_site.get(b.id), at_hub.get(b.id)) if c is not None]
-            giving_up = b.status == "cancelling" and not b.replaced_by and b.reason != "already_checked_in"
-            if not (b.status == "confirmed" or giving_up) or b.override or any(c.displaced for c in copies):
+            live = b.status in ("confirmed", "cancelling") and not soundness.giving_way(b)
+            if not live or b.override or any(c.displaced for c in copies):
                 continue
             a = site.attendance(b.id)
             seat = a.seat if a and a.seat else b.resource_id

@@ -35,19 +35,50 @@ class Dead(BaseException):
     """The process that was asked, or that asks, is gone. No `except Exception` of the product may live through it."""
 
 
+#: an image with tables and no rows -> connections that held it, and know its statements: hundreds, which take a while to prepare
+_SPARE: dict[int, tuple[bytes, list[sqlite3.Connection]]] = {}
+
+
+def without_rows(image: bytes) -> bytes:
+    """Notes that disks which begin with this image may be used again."""
+    _SPARE[id(image)] = image, []
+    return image
+
+
+def _connected(image: bytes) -> sqlite3.Connection:
+    c = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=512)
+    copy = sqlite3.connect(":memory:")
+    copy.deserialize(image)
+    copy.backup(c)  # into pages of its own: those of an image are copied at every commit
+    copy.close()
+    c.execute("PRAGMA foreign_keys=ON")
+    c.execute("PRAGMA journal_mode=MEMORY")
+    return c
+
+
+def _emptied(c: sqlite3.Connection) -> sqlite3.Connection:
+    c.execute("BEGIN")
+    for (table,) in c.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        c.execute(f"DELETE FROM {table}")
+    c.execute("COMMIT")
+    return c
+
+
 class Disk:
     """What outlives a process: one SQLite database, in memory. `image()` is a backup as the online backup would make it."""
 
     def __init__(self, image: bytes):
-        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=512)
-        copy = sqlite3.connect(":memory:")
-        copy.deserialize(image)
-        copy.backup(self.connection)  # into pages of its own: those of an image are copied at every commit
-        copy.close()
-        self.connection.execute("PRAGMA foreign_keys=ON")
-        self.connection.execute("PRAGMA journal_mode=MEMORY")
+        self._spare = _SPARE[id(image)][1] if id(image) in _SPARE else None
+        self.connection = _emptied(self._spare.pop()) if self._spare else _connected(image)
         #: what processes and judges ask with; whoever asks takes the whole answer at once, so that one does for all
         self.cursor = self.connection.cursor()
+
+    def close(self) -> None:
+        """Nobody asks any more. What is known of the statements is kept for another disk that begins as this one did."""
+        self.cursor.close()
+        if self._spare is not None and not self.connection.in_transaction:
+            self._spare.append(self.connection)
+            self._spare = None
 
     def image(self) -> bytes:
         return self.connection.serialize()
@@ -303,6 +334,8 @@ class World:
 
     def close(self) -> dict[str, int]:
         """No statement of this world runs any more, and nothing of it stays. Returns how the replicas met."""
+        for disk in {id(m.disk): m.disk for m in (*self.machines, *self.strays)}.values():
+            disk.close()
         if self.gate is None:
             return {}
         self.note(f"statements {self.gate.count['statements']}, interleaved as {self.gate.trace:08x}")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 
 from shared.ledger import schema as ledger
 from shared.ledger.backups import Backups
 from shared.runtime import config as files
 from shared.runtime.backup import open_vault
+from shared.runtime.database import Tx
 
 from ..config import Config
 from ..store import schema
+from ..store.settings import get as setting
 
 #: what signs passes and customers' links; without them those already handed out stop working
 KEYS = ("keys/passes.key", "keys/customer-links.key", "keys/outage-pins.key")
@@ -30,4 +33,8 @@ def open_backups(config: Config, now: Callable[[], float], books: str, sure: Cal
 
         vault = open_vault(settings, f"hub-{config.hub.hub_id}", lambda path: files.resolve(path, config.file), secret)
     known = {"ledger": tuple(step.__name__ for step in ledger.STEPS), "hub": tuple(step.__name__ for step in schema.STEPS)}
-    return Backups(settings, vault, data_dir=config.data_dir, books=books, keys=KEYS, known=known, now=now, sure=sure)
+    return Backups(settings, vault, data_dir=config.data_dir, books=books, keys=KEYS, known=known, now=now, sure=sure, term=_term)
+
+
+def _term(books: sqlite3.Connection) -> int:
+    return int(setting(Tx(books), "term") or 1)

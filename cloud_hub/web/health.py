@@ -19,8 +19,16 @@ class Health(msgspec.Struct, kw_only=True):
     status: str
 
 
+class Alarm(msgspec.Struct, kw_only=True):
+    """What keeps this hub from its work as a whole: `code` as its refusals bear it, `text` a sentence."""
+
+    code: str
+    text: str
+
+
 class Ready(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """`clock` is `trusted`, or the sentence why not: then nothing is sold (clock-2). `clocks_differ`: the sites whose clock differs from
+    """`alarms`: what stops every sale. `clock` is `trusted`, or the sentence why not: then nothing is sold (clock-2), and `status` is
+    `degraded`. `clocks_differ`: the sites whose clock differs from
     ours, with the difference (clock-1). `mark`: what is wrong with the mark (loss-1).
     `sites`: each site's link, for whoever looks; it does not count. `books`: whether each site's books agree with ours (loss-8).
     `backups`: `none` where none are configured, else `none yet`, `good`, `late` or `failing`.
@@ -32,6 +40,7 @@ class Ready(msgspec.Struct, kw_only=True, omit_defaults=True):
     `disk` is `low` when the room for the books is nearly used up (stream-9)."""
 
     status: str
+    alarms: list[Alarm] = []
     sites: dict[str, str]
     books: dict[str, str]
     backups: str
@@ -69,10 +78,12 @@ async def ready(request: Request) -> Response[Ready]:
     said = mark.trouble or ("The mark lies on the same medium as the books and would be lost with them." if mark.same_medium else "")
     halted = {s.site_id: [one.resource_id or "all" for one in s.halted] for s in states if s.halted}
     recovery, unvouched = {s.site_id: s.recovery for s in states if s.recovery != "sound"}, [s.site_id for s in states if s.unvouched]
-    degraded = bool(halted or backups.degraded or recovery or unvouched)
-    return answer(Ready(status="degraded" if degraded else "ready", recovery=recovery, unvouched=unvouched, halted=halted,
+    doubt = hub.trust.doubt()
+    alarms = [Alarm(code="clock_untrusted", text=f"Nothing can be sold until the time is confirmed. {doubt}")] if doubt else []
+    degraded = bool(halted or backups.degraded or recovery or unvouched or doubt)
+    return answer(Ready(status="degraded" if degraded else "ready", alarms=alarms, recovery=recovery, unvouched=unvouched, halted=halted,
                         sites=links, books=books, backups=backups.status, disk=disk,
-                        clock=hub.trust.doubt() or "trusted", clocks_differ=differ, mark=said, second_machine=second.state,
+                        clock=doubt or "trusted", clocks_differ=differ, mark=said, second_machine=second.state,
                         possible_loss={s: loss.sales for s, loss in second.possible_loss.items()},
                         possible_loss_since=moment_or_none(second.since_at)))  # fmt: skip
 

@@ -151,7 +151,8 @@ async def _round(shop: Shop, folder: Path) -> Round:
     settings = BackupSettings(to=str(folder / "vault"), recipients=(sealed.new_identity()[1],))
     known = {"ledger": tuple(step.__name__ for step in schema.STEPS)}
     backups = Backups(
-        settings, FolderVault(folder / "vault", f"site-{SITE}"), data_dir=folder, books=BOOKS, keys=(), known=known, now=time.time, sure=lambda: True
+        settings, FolderVault(folder / "vault", f"site-{SITE}"), data_dir=folder, books=BOOKS, keys=(), known=known, now=time.time, sure=lambda: True,
+        term=lambda books: 1,
     )
     began_at, first = _rows(folder / BOOKS), shop.sold
     db = Database(folder / BOOKS)

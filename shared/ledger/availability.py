@@ -136,10 +136,12 @@ class DayCache:
         db.listen(self._changed)
 
     def _changed(self, events: list[tuple[str, str]]) -> None:
+        if not self._kept:
+            return
         sites = {site_of(key) for topic, key in events if topic == "resource"}
         if any(topic == "document" for topic, _ in events):
             self._kept.clear()
-        elif sites and self._kept:
+        elif sites:
             self._kept = {k: v for k, v in self._kept.items() if k[0] not in sites}
 
     def get(self, site_id: str, on: date) -> Kept:

@@ -13,6 +13,7 @@ import asyncio
 import fcntl
 import os
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -89,14 +90,15 @@ class BackupPanel(msgspec.Struct, frozen=True, kw_only=True):
 class Backups:
     """The backups of one data folder. `vault` None: none are configured; then everything but `panel` is a mistake of the caller's.
 
-    `sure()`: whether the clock may be believed. Retention deletes by the clock, so it waits until then.
+    `sure()`: whether the clock may be believed. Retention deletes by the clock, so it waits until then. `term(books)`: which box's they are
+    (loss-5).
     """
 
     def __init__(
         self, settings: BackupSettings | None, vault: Vault | None, *, data_dir: Path, books: str, keys: tuple[str, ...], known: Known,
-        now: Callable[[], float], sure: Callable[[], bool], zone: str = "UTC",
+        now: Callable[[], float], sure: Callable[[], bool], term: Callable[[sqlite3.Connection], int], zone: str = "UTC",
     ):  # fmt: skip
-        self._sure = sure
+        self._sure, self._term = sure, term
         self._settings, self._vault, self._data_dir, self._books = settings or BackupSettings(), vault, data_dir, data_dir / books
         self._keys, self._known, self._now, self._zone = keys, known, now, ZoneInfo(zone)
         self._ending = threading.Event()
@@ -166,7 +168,7 @@ class Backups:
                 _log.error("backup.failed", why=error.detail)
             raise
         if before.trouble:
-            _log.info("backup.works_again", name=made.name)
+            _log.info("backup.works_again", backup=made.name)
         return made
 
     def _made(self, now: float) -> Note:
@@ -174,10 +176,12 @@ class Backups:
         self._need_room()
         recipients = (*self._settings.recipients, sealed.recipient_of(self._drill_identity()))
         keys = [path for name in self._keys if (path := self._data_dir / name).is_file()]
-        made = backup.make(self.vault, self._books, recipients, now, self._data_dir / SCRATCH, keys=keys, stopping=self._ending.is_set)
+        made = backup.make(
+            self.vault, self._books, recipients, now, self._data_dir / SCRATCH, keys=keys, box=self._term, stopping=self._ending.is_set
+        )
         took_s = round(time.monotonic() - began, 3)
         self._keep(good_at=int(now), name=made.name, octets=made.octets, took_s=took_s, warning=self.vault.warning(self._data_dir))
-        _log.info("backup.made", name=made.name, octets=made.octets, took_s=took_s)
+        _log.info("backup.made", backup=made.name, octets=made.octets, took_s=took_s)
         if self._sure():
             backup.prune(self.vault, int(now), self._settings)
         return made
@@ -213,9 +217,9 @@ class Backups:
             drill_failures=before.drill_failures + bool(trouble),
         )  # fmt: skip
         if trouble:
-            _log.error("backup.drill_failed", name=name, why=trouble)
+            _log.error("backup.drill_failed", backup=name, why=trouble)
         else:
-            _log.info("backup.drill_passed", name=name, bookings=report.bookings, days=report.days, moved_on=report.moved_on)
+            _log.info("backup.drill_passed", backup=name, bookings=report.bookings, days=report.days, moved_on=report.moved_on)
         return report
 
     def verify(self, name: str, identity: str = "") -> Report:

@@ -46,7 +46,7 @@ def grant(tx: Tx, desk: Desk, site_id: str, word_hash: str, *, by: str = "operat
 
 def enrolled(tx: Tx, site_id: str) -> tuple[int, str]:
     """`(term, box_id)` of the box that speaks for the site; `(0, '')` before the first."""
-    row = tx.one("SELECT term, box_id FROM boxes WHERE site_id = :s AND state = 'enrolled'", {"s": site_id})
+    row = tx.one("SELECT term, box_id FROM boxes WHERE site_id = ? AND state = 'enrolled'", (site_id,))
     return (row[0], row[1]) if row else (0, "")
 
 

@@ -130,8 +130,8 @@ def displaced_at(tx: Tx, resource_id: str, interval: Interval) -> list[Booking]:
     return records.bookings_where(
         tx,
         # `+first`: found by the index of the displaced, not through all that the bay ever had before this end
-        "resource_id = :r AND displaced = 1 AND status IN ('confirmed', 'cancelling') AND +first < :e AND past > :s ORDER BY sale_no, id",
-        {"r": resource_id, "s": interval.start, "e": interval.end},
+        "resource_id = ? AND displaced = 1 AND status IN ('confirmed', 'cancelling') AND +first < ? AND past > ? ORDER BY sale_no, id",
+        (resource_id, interval.end, interval.start),
     )
 
 

@@ -76,7 +76,7 @@ class ClockTrust:
             self._confirmed_by, self._offset_s = kept.confirmed_by, kept.offset_s
         if not self._confirmed_by and self._source.rtc() and self._clock.now() >= EARLIEST_AT:
             self._confirmed_by = RTC
-        self._desk.clock_doubt = self.doubt
+        self._desk.clock_doubt, self._desk.believed = self.doubt, self.believed
         await self.tick()
 
     def doubt(self) -> str:
@@ -93,6 +93,12 @@ class ClockTrust:
         if ahead_s > self._desk.limits.clock_ahead_s:
             return f"This machine's clock went ahead by {_length(ahead_s)} at once; it now says {_words(now)}."
         return ""
+
+    def believed(self) -> float:
+        """The time as far as it can be told: a clock that was moved out of its trust is taken for what it was, and has run on since (the
+        uptime, which nobody sets). Where nothing has confirmed it since the machine was started there is nothing better than what it shows."""
+        now, uptime_s = self._clock.now(), self._source.uptime_s()
+        return uptime_s + self._offset_s if self._confirmed_by and self._doubt(now, now - uptime_s) else now
 
     def state(self) -> ClockState:
         why = self.doubt()

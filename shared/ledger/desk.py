@@ -95,7 +95,8 @@ class Desk:
     """Handed to every function of the ledger."""
 
     __slots__ = (
-        "box_id", "chance", "clock", "clock_doubt", "grant", "judge_hours", "limits", "new_id", "sealer", "second_machine", "side", "skewed", "term", "without",
+        "believed", "box_id", "chance", "clock", "clock_doubt", "grant", "judge_hours", "limits", "new_id", "sealer", "second_machine", "side",
+        "skewed", "term", "without",
     )
 
     def __init__(
@@ -124,6 +125,8 @@ class Desk:
         self.second_machine = False
         #: why this machine's clock is not to be trusted (clock-2), as a sentence; empty where it is
         self.clock_doubt: Callable[[], str] = lambda: ""
+        #: the time for the windows of passes: of a clock in doubt what it would show by now, had nobody moved it (unix seconds)
+        self.believed: Callable[[], float] = clock
         #: this box's key for secrets at rest (pass-4); None: it keeps none
         self.sealer: Sealer | None = None
         #: the sites whose clock differs from ours by more than `skew_stop_s`: for them no line is raised (clock-1). The pump keeps it

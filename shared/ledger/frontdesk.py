@@ -54,8 +54,10 @@ class Houses:
         db.listen(self._changed)
 
     def _changed(self, events: list[tuple[str, str]]) -> None:
-        if any(topic == "document" for topic, _ in events):
-            self._houses.clear()
+        for topic, _ in events:
+            if topic == "document":
+                self._houses.clear()
+                return
 
     def of(self, tx: Tx, site_id: str) -> House:
         """Refuses `facility_not_found`."""

@@ -37,6 +37,9 @@ def forget(tx: Tx, desk: Desk) -> int:
 
 def _not_understood(tx: Tx, site_id: str) -> int:
     oldest = tx.one(
-        "SELECT at FROM inbox WHERE site_id = :s ORDER BY at DESC, no DESC LIMIT 1 OFFSET :n", {"s": site_id, "n": NOT_UNDERSTOOD_MAX}
+        "SELECT at, no FROM inbox WHERE site_id = :s ORDER BY at DESC, no DESC LIMIT 1 OFFSET :n", {"s": site_id, "n": NOT_UNDERSTOOD_MAX}
     )
-    return tx.run("DELETE FROM inbox WHERE site_id = :s AND at <= :at", {"s": site_id, "at": oldest[0]}) if oldest else 0
+    if oldest is None:
+        return 0
+    at, no = oldest
+    return tx.run("DELETE FROM inbox WHERE site_id = :s AND (at < :at OR (at = :at AND no <= :no))", {"s": site_id, "at": at, "no": no})

@@ -78,7 +78,7 @@ def one(tx: Tx, pin_id: str) -> Spare | None:
     return _of(row) if row else None
 
 
-def _where(tx: Tx, where: str, params: dict) -> list[Spare]:
+def _where(tx: Tx, where: str, params: dict | tuple) -> list[Spare]:
     """`where` is a constant of this file."""
     return [_of(row) for row in tx.all(f"SELECT {_COLUMNS} FROM outage_pins WHERE {where} ORDER BY first, id", params)]
 
@@ -154,7 +154,7 @@ def below_line(tx: Tx, desk: Desk, resource_id: str, line: int) -> int:
     """`Released` was applied: what lies below and is nobody's ends, for a hub that may not sell there cannot give it. Returns how many."""
     if not desk.guard("outage_pin_revoked_on_release"):
         return 0
-    found = _where(tx, "resource_id = :r AND past <= :l AND state IN ('made', 'leased', 'free')", {"r": resource_id, "l": line})
+    found = _where(tx, "resource_id = ? AND past <= ? AND state IN ('made', 'leased', 'free')", (resource_id, line))
     _end_all(tx, desk, found)
     return len(found)
 

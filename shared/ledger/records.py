@@ -84,7 +84,7 @@ def touched(tx: Tx, b: Booking) -> None:
     tx.tell("resource", b.resource_id)
 
 
-def bookings_where(tx: Tx, where: str, params: dict) -> list[Booking]:
+def bookings_where(tx: Tx, where: str, params: dict | tuple) -> list[Booking]:
     """`where` is a constant of this package's callers, never built from input."""
     return [booking_of(r[0]) for r in tx.all(f"SELECT doc FROM bookings WHERE {where}", params)]
 
@@ -107,7 +107,7 @@ def bookings_between(tx: Tx, site_id: str, start: int, end: int) -> list[Booking
 
 
 def bookings_of_customer(tx: Tx, customer_id: str, from_slot: int = 0) -> list[Booking]:
-    return bookings_where(tx, "customer_id = :c AND first >= :f ORDER BY first, id", {"c": customer_id, "f": from_slot})
+    return bookings_where(tx, "customer_id = ? AND first >= ? ORDER BY first, id", (customer_id, from_slot))
 
 
 # ---- orders
@@ -165,7 +165,7 @@ def put_hold(tx: Tx, h: Hold) -> Hold:
 
 
 def holds_expired(tx: Tx, now: int) -> list[Hold]:
-    return [_hold(r[0]) for r in tx.all("SELECT doc FROM holds WHERE status = 'held' AND expires_at <= :now", {"now": now})]
+    return [_hold(r[0]) for r in tx.all("SELECT doc FROM holds WHERE status = 'held' AND expires_at <= ?", (now,))]
 
 
 # ---- blocks

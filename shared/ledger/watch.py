@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from ..errors import Failure
 from ..model import Interval, site_of
 from ..runtime import log
 from ..runtime.database import Database, Event, InlineWriter, Tx
@@ -136,13 +137,15 @@ def _take_again(tx: Tx, desk: Desk, booking_id: str) -> None:
 
 # ---- again and again
 class Watch:
-    """The looks of one side. `look()` is called about once a minute; `lines_heard` for every answered hello at the hub."""
+    """The looks of one side. `begin()` is called before the first sale, `look()` about once a minute; `lines_heard` for every answered hello at
+    the hub."""
 
     def __init__(self, db: Database | InlineWriter, desk: Desk):
         self._db, self._desk = db, desk
         self._changed: dict[str, None] = {}
         self._all_at = 0
         self._noting: set[asyncio.Task] = set()
+        self._first: asyncio.Task | None = None
         self.looks = 0
         db.listen(self._heard)
 
@@ -150,6 +153,24 @@ class Watch:
         for topic, key in events:
             if topic == "resource":
                 self._changed[key] = None
+
+    async def begin(self) -> None:
+        """Whatever was done to the books while nobody had them open: the near days are looked at before this returns (0.4 ms a bay and day),
+        those of as many bays as one look takes, and everything right afterwards. Books that cannot be read or written are looked at later."""
+        try:
+            for resource_id in self._db.read(_bays)[:BAYS_MAX]:
+                await self._look_near(resource_id)
+        except Failure as error:
+            _log.error("watch.first_look_failed", why=error.detail)
+            return
+        self._first = asyncio.get_running_loop().create_task(self._look_first())
+
+    async def _look_first(self) -> None:
+        try:
+            await self.look_at_all()
+        except Exception as error:
+            self._all_at = 0  # the next look begins anew
+            _log.error("watch.first_look_failed", error=error)
 
     async def look(self) -> int:
         """What changed since the last look, in the near days, and every stream; everything where that is due. Returns how many breaches
@@ -160,12 +181,17 @@ class Watch:
         bays = list(self._changed)[:BAYS_MAX]
         for resource_id in bays:
             del self._changed[resource_id]
-        first = self._desk.now_slot() - NEAR_DAYS_BEFORE * DAY
         new = 0
         for resource_id in bays:
-            for day in range(NEAR_DAYS_BEFORE + NEAR_DAYS_AFTER):
-                new += await self._look_at(resource_id, Interval(first + day * DAY, first + (day + 1) * DAY))
+            new += await self._look_near(resource_id)
         return new + await self._look_at_links()
+
+    async def _look_near(self, resource_id: str) -> int:
+        first = self._desk.now_slot() - NEAR_DAYS_BEFORE * DAY
+        new = 0
+        for day in range(NEAR_DAYS_BEFORE + NEAR_DAYS_AFTER):
+            new += await self._look_at(resource_id, Interval(first + day * DAY, first + (day + 1) * DAY))
+        return new
 
     async def look_at_all(self) -> int:
         """Every bay and every day in the books, every stream, every row of the journal."""
@@ -219,7 +245,10 @@ class Watch:
             task.add_done_callback(self._noting.discard)
 
     async def stop(self) -> None:
-        """Waits for what is being noted."""
+        """Ends a first look that is under way, and waits for what is being noted."""
+        if self._first is not None:
+            self._first.cancel()
+            await asyncio.gather(self._first, return_exceptions=True)
         await asyncio.gather(*self._noting, return_exceptions=True)
 
     async def _ask(self, question: Question) -> int:

@@ -20,6 +20,7 @@ import gzip
 import hashlib
 import secrets
 import shutil
+import sqlite3
 import tarfile
 import tempfile
 import time
@@ -122,9 +123,10 @@ def open_vault(settings: BackupSettings, owner: str, path: Path_, secret: Secret
 # ---- making
 def make(
     vault: Vault, books: Path, recipients: tuple[str, ...], now: float, scratch: Path, *,
-    keys: Iterable[Path] = (), stopping: Callable[[], bool] = lambda: False,
+    keys: Iterable[Path] = (), box: Callable[[sqlite3.Connection], int] = lambda c: 0, stopping: Callable[[], bool] = lambda: False,
 ) -> Note:  # fmt: skip
     """Copies, seals and lays away; the note is written last. Blocks, beside a writer that goes on. `scratch`: a folder for half-made files.
+    `box(copy)`: the number of the box that has the books; those of a box that was replaced are older than all of its successor's.
 
     Unavailable where the vault or the disk will not take it, Broken for damaged books, Stopped once `stopping()` says so.
     """
@@ -134,11 +136,11 @@ def make(
             raise Stopped
         time.sleep(REST_S)
 
-    # the second's fraction before what chance adds: two of one second sort as they were made
-    name = f"{datetime.fromtimestamp(int(now), UTC).strftime(STAMP)}-{int(now % 1 * 65536):04x}{secrets.token_hex(2)}"
     with _folder(scratch) as folder:
         copy, whole = folder / BOOKS, folder / "sealed"
         found = database_copy.copy(books, copy, between)
+        with database_copy.reading(copy, resting=True) as c:
+            name = _name(now, box(c))
         try:
             with whole.open("wb") as into:
                 sealed.seal(lambda stream: _pack(stream, copy, keys, between), into, recipients)
@@ -148,6 +150,11 @@ def make(
         vault.put(name + BODY, whole)
     vault.put_small(name + NOTE, msgspec.json.encode(note))
     return note
+
+
+def _name(now: float, box: int) -> str:
+    # the second's fraction before what chance adds: two of one second sort as they were made
+    return f"{datetime.fromtimestamp(int(now), UTC).strftime(STAMP)}-{int(now % 1 * 65536):04x}{secrets.token_hex(2)}-{box}"
 
 
 def _pack(stream: IO[bytes], copy: Path, keys: Iterable[Path], between: Callable[[], None]) -> None:
@@ -201,7 +208,8 @@ def _sum(path: Path, between: Callable[[], None]) -> tuple[int, str]:
 def listed(vault: Vault) -> list[Item]:
     """The complete backups, oldest first: their names without ending, and their sizes."""
     there = {item.name: item.octets for item in vault.list()}
-    return [Item(name.removesuffix(BODY), octets) for name, octets in there.items() if name.endswith(BODY) and name.removesuffix(BODY) + NOTE in there]
+    whole = {name.removesuffix(BODY): octets for name, octets in there.items() if name.endswith(BODY) and name.removesuffix(BODY) + NOTE in there}
+    return [Item(name, whole[name]) for name in sorted(whole, key=_age)]
 
 
 def note(vault: Vault, name: str) -> Note:
@@ -301,7 +309,7 @@ def _pour(content: IO[bytes], target: Path, between: Callable[[], None]) -> None
 def kept(names: Iterable[str], now: int, settings: BackupSettings) -> set[str]:
     """Which backups stay: all of the last hours, then the last of each day and of each week. The newest stays whatever the clock says, and
     so does what bears a time that is still to come or none at all."""
-    ordered = sorted(names)
+    ordered = sorted(names, key=_age)
     stay: set[str] = set(ordered[-1:])
     last_of: dict[tuple[str, int], str] = {}
     for name in ordered:
@@ -324,6 +332,12 @@ def made_at(name: str) -> int | None:
         return int(datetime.strptime(name.partition("-")[0], STAMP).replace(tzinfo=UTC).timestamp())
     except ValueError:
         return None
+
+
+def _age(name: str) -> tuple[int, str]:
+    """Sorts the oldest first: by the box that made it, then by time. A predecessor that has not heard of its successor goes on making them."""
+    box = name.rpartition("-")[2]
+    return int(box) if name.count("-") == 2 and box.isascii() and box.isdigit() else 0, name
 
 
 def prune(vault: Vault, now: int, settings: BackupSettings) -> int:

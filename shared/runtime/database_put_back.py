@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import Unavailable
@@ -33,20 +33,35 @@ def fresh_path(books: Path) -> Path:
     return fresh
 
 
-def fetched(vault: Vault, name: str, identity: str, books: Path, keys_to: Path) -> tuple[Note, Path]:
-    """The backup's note and the path of its books, not yet in place. Key files that are not in the folder `keys_to` are put there.
+def put_back(
+    vault: Vault, name: str, identity: str, books: Path, keys_to: Path, prepare: Callable[[Path], object], now: int
+) -> tuple[Note, Path | None]:
+    """The books of a backup become the books, and its key files that are not in the folder `keys_to` are put there.
 
-    Raises what `backup.fetch` raises; then nothing has been changed.
+    `prepare(fresh)` looks whose books these are and writes into them, before anything is laid down. Returns the backup's note and what
+    `take_place` returns. Raises what `backup.fetch`, `prepare` and `take_place` raise; nothing has been changed where one of the first two does.
     """
     with _told(books.parent):
         fresh = fresh_path(books)
-    with _told(books.parent), tempfile.TemporaryDirectory(prefix=".keys-", dir=books.parent) as scratch:
-        note = fetch(vault, name, identity, fresh, keys_to=Path(scratch))
-        keys_to.mkdir(mode=0o700, exist_ok=True)
-        for key in sorted(Path(scratch).iterdir()):
-            if not (keys_to / key.name).exists():
-                key.replace(keys_to / key.name)
-    return note, fresh
+        try:
+            with tempfile.TemporaryDirectory(prefix=".keys-", dir=books.parent) as scratch:
+                note = fetch(vault, name, identity, fresh, keys_to=Path(scratch))
+                prepare(fresh)
+                _lay_down(Path(scratch), keys_to)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                fresh_path(books)  # nobody's books stay behind
+            raise
+    return note, take_place(fresh, books, now)
+
+
+def _lay_down(keys: Path, keys_to: Path) -> None:
+    """Before the books are in place: those that find no key of theirs would have a new one made."""
+    keys_to.mkdir(mode=0o700, exist_ok=True)
+    for key in sorted(keys.iterdir()):
+        if not (keys_to / key.name).exists():
+            key.replace(keys_to / key.name)
+    flush_folder(keys_to)
 
 
 def take_place(fresh: Path, books: Path, now: int) -> Path | None:

@@ -1,6 +1,6 @@
 """JSON lines on stdout, one per event, without secrets and contact data.
 
-What it is for: `setup()` once in main; `get(name).info("booking.confirmed", booking_id=…)` everywhere.
+What it is for: `setup()` once in main (`silent()` in a command); `get(name).info("booking.confirmed", booking_id=…)` everywhere.
 What it is not: an audit journal (that is a table) or an access log (metrics count requests).
 Invariant: whatever comes in, through our calls, a library's or a traceback, passes `redact` before it is written. The event loop never
 waits for the pipe: lines are written by one thread, and when it falls behind, lines are dropped and counted.
@@ -182,6 +182,11 @@ class JsonLines(logging.Handler):
             self._waiting.put(None)
             self._thread.join(2.0)
         super().close()
+
+
+def silent() -> None:
+    """For commands, which tell their user in sentences: no line is written anywhere, until `setup`."""
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def setup(level: str = "INFO", stream: TextIO | None = None) -> JsonLines:

@@ -131,7 +131,7 @@ class FolderVault:
 
     def _ready(self) -> None:
         if not self._top.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "there is no such folder; is its disk connected?", str(self._top))
+            raise FileNotFoundError(errno.ENOENT, "there is no such folder (is its disk connected?)", str(self._top))
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
     def _write(self, name: str, source) -> None:

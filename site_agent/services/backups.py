@@ -23,4 +23,7 @@ def open_backups(loaded: Loaded, now: Callable[[], float], books: str, sure: Cal
     settings, site = loaded.config.backup, loaded.config.site
     vault = open_vault(settings, f"site-{site.id}", loaded.path, loaded.secret) if settings else None
     known = {"ledger": tuple(step.__name__ for step in ledger.STEPS), "site": tuple(step.__name__ for step in schema.STEPS)}
-    return Backups(settings, vault, data_dir=loaded.data_dir, books=books, keys=KEYS, known=known, now=now, sure=sure, zone=site.zone)
+    return Backups(
+        settings, vault, data_dir=loaded.data_dir, books=books, keys=KEYS, known=known, now=now, sure=sure, zone=site.zone,
+        term=schema.term_of,
+    )  # fmt: skip

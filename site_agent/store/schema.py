@@ -5,6 +5,7 @@ Invariant: nothing here takes or frees a slot; losing these tables costs sign-in
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,10 +67,18 @@ def identity(path: Path) -> tuple[int, str]:
     """`(term, grant)`: the box's term, 1 if none was granted, and the word that shows that it was (loss-5)."""
     c = connect(path, readonly=True)
     try:
-        kept = dict(c.execute("SELECT name, value FROM identity"))
+        return term_of(c), _kept(c).get("grant", "")
     finally:
         c.close()
-    return int(kept.get("term", 1)), kept.get("grant", "")
+
+
+def term_of(c: sqlite3.Connection) -> int:
+    """The term of the box that has these books."""
+    return int(_kept(c).get("term", 1))
+
+
+def _kept(c: sqlite3.Connection) -> dict[str, str]:
+    return dict(c.execute("SELECT name, value FROM identity"))
 
 
 def new_box(path: Path, box_id: str, term: int, grant: str) -> str:

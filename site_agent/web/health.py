@@ -35,14 +35,16 @@ def ready(request: Request) -> Response[dict[str, Any]]:
     if backups.degraded:
         alarms.append({"code": f"backups_{backups.status}", "text": backups.told[0]})
     owed, held = kit.credentials.counts()
+    doubt = bool(kit.time.doubt())
+    degraded = halted or backups.degraded or recovery.state != "sound" or recovery.unvouched or doubt
     told = {
-        "status": "degraded" if halted or backups.degraded or recovery.state != "sound" or recovery.unvouched else "ready",
+        "status": "degraded" if degraded else "ready",
         "recovery": recovery.state,
         "unvouched": recovery.unvouched,
         "halted": [one.resource_id or "all" for one in halted],
         "books": "well",
         "alarms": alarms,
-        "clock": "trusted" if not kit.time.doubt() else "in doubt",
+        "clock": "in doubt" if doubt else "trusted",
         "skew_s": link.skew_s,
         "link": link.link,
         "link_stopped": bool(link.stopped),
@@ -55,7 +57,8 @@ def ready(request: Request) -> Response[dict[str, Any]]:
 
 
 def _clock_alarms(kit: Kit) -> list[dict[str, str]]:
-    """What staff would see of the clock, of its difference to the hub's, and of the mark; none of it makes the box unready."""
+    """What staff would see of the clock, of its difference to the hub's, and of the mark; none of it makes the box unready; a doubt makes it
+    `degraded`, since nothing is sold."""
     why, mark = kit.time.doubt(), kit.mark.state()
     found = [{"code": "clock_untrusted", "text": f"Nothing can be sold until the time is confirmed. {why}"}] if why else []
     if kit.link.skew_is_shown():

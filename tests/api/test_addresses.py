@@ -1,26 +1,36 @@
 """What is at the edges of both apps: the first page, addresses of nothing, HEAD and OPTIONS."""
 
 import pytest
+import pytest_asyncio
 
 from tests.api.hostile import asking, served
 from tests.cloud_hub import hub_world
 from tests.site_agent import site_world
 
 BROWSER = {"accept": "text/html"}
+of_one_app = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(params=["hub", "site"])
-async def client(request, tmp_path):
-    """A browser that follows nothing by itself, at either app."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["hub", "site"])
+async def app(request, tmp_path_factory):
+    """A browser that follows nothing by itself, at either app, which is the same for all who only look."""
+    folder = tmp_path_factory.mktemp(request.param)
     if request.param == "hub":
-        async with hub_world.opened(tmp_path, link=False) as w:
+        async with hub_world.opened(folder, link=False) as w:
             yield w.client
     else:
-        async with site_world.opened(tmp_path) as w:
-            w.anybody.http.cookies.clear()
+        async with site_world.opened(folder) as w:
             yield w.anybody.http
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(app):
+    """It comes without cookies."""
+    app.cookies.clear()
+    return app
+
+
+@of_one_app
 async def test_the_first_address_leads_to_a_page_in_one_step(client):
     answer = await client.get("/", headers=BROWSER)
     if answer.status_code != 200:
@@ -36,6 +46,7 @@ async def test_the_first_address_leads_each_to_their_own_page(tmp_path):
         assert seen == ["/staff", "/kiosk", "/staff/sign-in"]
 
 
+@of_one_app
 @pytest.mark.parametrize("path", ["/nowhere", "/api/nowhere", "/static/nowhere.css", "/api", "/.env", "/wp-login.php", "/%2e%2e/etc/passwd"])
 async def test_an_address_of_nothing_is_a_page_for_people_and_a_problem_for_programs(client, path):
     program = await client.get(path)
@@ -46,6 +57,7 @@ async def test_an_address_of_nothing_is_a_page_for_people_and_a_problem_for_prog
     assert person.text.startswith("<!doctype html") is not path.startswith(("/api/", "/static/"))
 
 
+@of_one_app
 @pytest.mark.parametrize("path", ["/", "/health/live", "/metrics", "/api/openapi.json", "/api/docs", "/nowhere"])
 async def test_head_answers_as_get_does_without_the_body(client, path):
     got, asked = await client.get(path, headers=BROWSER), await client.head(path, headers=BROWSER)
@@ -54,6 +66,7 @@ async def test_head_answers_as_get_does_without_the_body(client, path):
     assert {name: asked.headers.get(name) for name in kept} == {name: got.headers.get(name) for name in kept}
 
 
+@of_one_app
 async def test_head_is_refused_where_get_is(client):
     assert (await client.head("/api/sign-in" if "site" in client.base_url.host else "/api/v1/holds")).status_code == 405
 

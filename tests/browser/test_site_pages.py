@@ -553,7 +553,7 @@ async def test_a_stopped_bay_is_shown_above_everything_and_sold_again_with_a_rea
     page, said = await staff_page(browser, url)
     await expect(page.locator("[data-alarm='bay_halted']")).to_contain_text("Box 1 is not sold")
     halt = page.get_by_label("Conflicts").locator("[data-halt]")
-    await expect(halt).to_contain_text(booking["id"])
+    await expect(halt).to_contain_text(booking["reference"])
     await halt.get_by_role("button", name="Sell again").click()
     await expect(halt.get_by_role("alert")).to_be_visible()
     await halt.get_by_role("textbox").fill("looked at the day")

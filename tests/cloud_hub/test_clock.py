@@ -30,9 +30,12 @@ async def test_a_hub_whose_clock_is_set_back_sells_nothing_and_says_why(tmp_path
         w.clock._now -= 600
         answer = await w.post("/bookings", w.wish(1, 40))
         assert (answer.status_code, answer.json()["code"]) == (409, "clock_untrusted")
-        assert "its own records go to" in (await ready(w))["clock"]
+        told = await ready(w)
+        assert "its own records go to" in told["clock"] and told["status"] == "degraded"
+        assert [one["code"] for one in told["alarms"]] == ["clock_untrusted"] and "Nothing can be sold" in told["alarms"][0]["text"]
         assert b"hub_clock_trusted 0.0" in (await w.client.get("/metrics")).content
         w.clock._now += 600
+        assert (await ready(w))["status"] == "ready" and "alarms" not in await ready(w)
         assert (await w.post("/bookings", w.wish(1, 40, booking_id="booking-0002"))).status_code == 201
 
 

@@ -25,7 +25,7 @@ def halted(db) -> list[str]:
 async def broken(w) -> None:
     """A slot is taken by a block that nobody knows, and the watch has looked."""
     await w.hub.db.write(lambda tx: tx.run("INSERT INTO claims VALUES (:r, :s, 'block', 'ghost-0001')", {"r": BOX_1, "s": NOON // 900 + 60}))
-    await w.hub.watch.look()
+    await w.hub.watch.look_at_all()
 
 
 async def test_a_stopped_bay_is_refused_and_shown_and_the_others_go_on(w):

@@ -189,10 +189,13 @@ def test_another_hubs_backup_is_refused_by_its_name(kept, capsys):
     before = books(kept).read_bytes()
     assert "is of the hub hub-1, not of hub-2. The books were not changed." in refused(capsys, restore(kept))
     assert books(kept).read_bytes() == before
+    shutil.rmtree(kept.parent / "data")
+    assert "is of the hub hub-1" in refused(capsys, restore(kept))
+    assert not [path for path in (kept.parent / "data").rglob("*") if path.suffix in (".key", ".fresh", ".db")]
 
 
 def test_stopped_by_hand_a_command_says_so_in_a_sentence(kept, capsys, monkeypatch):
-    monkeypatch.setattr("cloud_hub.recovery.take_place", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("shared.runtime.database_put_back.take_place", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     before = books(kept).read_bytes()
     assert restore(kept) == 130
     assert "Stopped by hand" in capsys.readouterr().err and books(kept).read_bytes() == before

@@ -14,7 +14,7 @@ import pytest
 from shared.errors import Unavailable
 from shared.ledger import backups, schema
 from shared.ledger.backups import AGAIN_S, DRILL_KEY, LOCK, ROOM_LEFT_OCTETS, SCRATCH, STATE, Backups, Busy
-from shared.runtime import backup, sealed
+from shared.runtime import backup, log, sealed
 from shared.runtime.backup import BackupSettings, Stopped
 from shared.runtime.metrics import Metrics
 from shared.runtime.vault import FolderVault
@@ -29,7 +29,7 @@ class World:
     """Backups of one data folder into a folder beside it, under a clock that stands."""
 
     def __init__(self, folder: Path, **settings):
-        self.sure = True
+        self.sure, self.term = True, 1
         self.now, self.data, self.vault = NOON, folder / "data", folder / "vault"
         self.data.mkdir()
         self.vault.mkdir()
@@ -41,7 +41,7 @@ class World:
     def again(self) -> Backups:
         return Backups(
             self.settings, FolderVault(self.vault, "site-bedford"), data_dir=self.data, books="site.db", keys=("signing.key", "absent.key"),
-            known=KNOWN, now=lambda: self.now, sure=lambda: self.sure, zone="America/Halifax",
+            known=KNOWN, now=lambda: self.now, sure=lambda: self.sure, term=lambda books: self.term, zone="America/Halifax",
         )  # fmt: skip
 
     def lying(self) -> list[str]:
@@ -148,7 +148,9 @@ def test_a_vault_that_is_away_is_told_and_tried_again(w, caplog):
     w.vault.with_name("elsewhere").rename(w.vault)
     w.backups.make()
     assert w.backups.state().trouble == "" and w.backups.panel().status == "good"
-    said = [record.getMessage() for record in caplog.records if "backup." in record.getMessage()]
+    lines = [record for record in caplog.records if "backup." in record.getMessage()]
+    assert all("[redacted]" not in log.line_of(line, {}).decode() for line in lines)  # which backup, whoever reads it must know
+    said = [record.getMessage() for record in lines]
     assert [text for text in said if "failed" in text or "works_again" in text] == ["backup.failed", "backup.works_again"]
 
 
@@ -254,7 +256,7 @@ async def test_the_loop_goes_on_while_a_backup_is_made(w):
 
 # ---- what is said of it
 def test_without_a_table_there_are_none_and_it_is_said(tmp_path):
-    none = Backups(None, None, data_dir=tmp_path, books="site.db", keys=(), known=KNOWN, now=lambda: NOON, sure=lambda: True)
+    none = Backups(None, None, data_dir=tmp_path, books="site.db", keys=(), known=KNOWN, now=lambda: NOON, sure=lambda: True, term=lambda books: 1)
     metrics = Metrics("site")
     none.meter(metrics)
     assert (none.configured, none.panel().status, none.panel().told) == (False, "none", ("No backups are configured.",))

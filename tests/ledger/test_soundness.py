@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from shared.errors import Broken
+from shared.errors import Broken, Unavailable
 from shared.ledger import digests, frontdesk, lines, records, soundness, standing, watch
 from shared.ledger.desk import Limits
 from shared.messages import FacilityStated
@@ -262,6 +262,36 @@ def test_a_journal_that_was_changed_is_told_but_stops_no_bay():
         assert await watch.Watch(w.site.db, w.site.desk).look() == 1
         [one] = w.site.read(lambda tx: watch.known(tx, SITE))
         assert one.breach.kind == "journal" and "is not what was written" in one.breach.detail and halted(w.site) == []
+
+    story(script)
+
+
+def test_what_was_done_to_closed_books_is_found_before_the_first_sale_where_it_is_near_and_soon_after_where_it_is_far():
+    async def script(w: World):
+        far = w.slot0 + 30 * 96
+        for resource_id, slot in ((BOX_1, w.slot0 + 6), (BOX_2, far)):
+            run(w.site, "INSERT INTO claims VALUES (:r, :s, 'hold', 'ghost-0001')", r=resource_id, s=slot)
+        looking = watch.Watch(w.site.db, w.site.desk)
+        await looking.begin()
+        assert halted(w.site) == [BOX_1]
+        await until(lambda: halted(w.site) == [BOX_1, BOX_2])
+        await looking.stop()
+
+    story(script)
+
+
+def test_a_disk_that_takes_no_halt_keeps_no_side_from_starting_and_is_asked_again(monkeypatch):
+    async def script(w: World):
+        run(w.site, "INSERT INTO claims VALUES (:r, :s, 'hold', 'ghost-0001')", r=BOX_1, s=w.slot0 + 6)
+        looking = watch.Watch(w.site.db, w.site.desk)
+
+        async def full(job):
+            raise Unavailable("The disk is full.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(w.site.db, "write", full)
+            await looking.begin()
+        assert await looking.look() == 1 and halted(w.site) == [BOX_1]
 
     story(script)
 

@@ -27,14 +27,18 @@ INI = '[pytest]\nmarkers =\n  needs_wrk: x\n'
 
 
 def run(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a small test file in `folder` under this project's conftest, on a machine whose search path holds no program at all."""
+    """Run a small test file in `folder` under this project's conftest, on a machine whose search path holds no program at all.
+
+    Only with the plugin that starts workers: to load all the others takes longer than the run.
+    """
     conftest = (TESTS / "conftest.py").read_text(encoding="utf-8").replace("/usr/sbin", "/nowhere")
     (folder / "conftest.py").write_text(conftest, encoding="utf-8")
     (folder / "pytest.ini").write_text(INI, encoding="utf-8")
     (folder / "test_small.py").write_text(FILE, encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "CI", "CLUBOS_"))}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
-    return subprocess.run(command, cwd=folder, env=kept | {"PATH": str(folder)} | variables, capture_output=True, text=True, timeout=100)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist", *options]
+    kept |= {"PATH": str(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(command, cwd=folder, env=kept | variables, capture_output=True, text=True, timeout=100)
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["in one process", "by a worker"])

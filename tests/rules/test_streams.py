@@ -300,6 +300,22 @@ async def test_a_stream_that_speaks_of_another_facility_is_refused(w: World):
 
 
 @rule("stream-6")
+@story(sites=(SITE, "truro"), equal=False)
+async def test_a_row_that_fails_among_others_leaves_what_came_before_it_and_nothing_of_itself_or_what_follows(w: World):
+    applied = w.hub.stream(SITE).applied_no
+
+    def say_three(tx, desk):
+        for n, site_id in enumerate((SITE, "truro", SITE)):
+            block = Block(id=f"k-{n}", site_id=site_id, resource_id=f"{site_id}.box-1", start=w.slot0 + 4 * n, end=w.slot0 + 4 * n + 4)
+            streams.append(tx, desk, SITE, BlockStated(block=block))
+
+    w.sites[SITE].write(say_three)
+    await until(lambda: w.hub.stream(SITE).stopped)
+    assert w.hub.stream(SITE).applied_no == applied + 1 and "another facility" in w.hub.stream(SITE).stopped
+    assert {ref for _, ref in w.hub.claims(SITE).values()} == {"k-0"} and w.hub.claims("truro") == {}
+
+
+@rule("stream-6")
 @story(sites=(SITE, "truro"))
 async def test_a_batch_of_one_site_in_the_tree_of_another_is_dropped(w: World):
     intruder = stranger(w)

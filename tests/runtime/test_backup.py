@@ -298,6 +298,16 @@ def test_one_without_its_note_is_not_listed(vault, books):
     assert [item.name for item in backup.listed(vault)] == [first.name] and backup.newest(vault, NOW) == first.name
 
 
+@pytest.mark.rule("loss-5")
+def test_what_a_replaced_box_goes_on_making_is_not_taken_for_its_successors(vault, books):
+    old = make(vault, books, box=lambda c: 9)
+    new = make(vault, books, now=NOW + 60, box=lambda c: 10)
+    late = make(vault, books, now=NOW + 3600, box=lambda c: 9)  # cut off, it has not heard that it was replaced
+    assert [item.name for item in backup.listed(vault)] == [old.name, late.name, new.name]
+    assert backup.newest(vault, NOW + 7200) == new.name
+    assert backup.kept([old.name, late.name, new.name], NOW + 2 * DAY_S, BackupSettings()) == {new.name}
+
+
 def test_two_of_one_second_are_listed_as_they_were_made(vault, books):
     made = [make(vault, books, NOW + fraction).name for fraction in (0.1, 0.2, 0.7)]
     assert [item.name for item in backup.listed(vault)] == made and {backup.made_at(name) for name in made} == {NOW}

@@ -18,9 +18,9 @@ from shared.policy import Opening
 from shared.profiles import profile
 from shared.runtime.transport import Faults
 from site_agent.services.booking import Ask as SiteAsk
+from tests.simulation.guests import STAFF
 from tests.simulation.machines import HUB_ID, Books, Hub, Site, empty
 from tests.simulation.oracle import Oracle, Sale
-from tests.simulation.people import STAFF
 from tests.simulation.schedule import WEATHER, Action
 from tests.world import Dead, Disk, World
 
@@ -77,7 +77,8 @@ class Fate:
 
     async def skew(self, action: Action, machine: str, s: float) -> None:
         """Not before every machine has looked at its clock after hours that were passed over: in life it looks once a second."""
-        await asyncio.sleep(max(0.0, self.w.passed_at + TICK_S - self.w.loop.time()))
+        while (early_s := self.w.passed_at + TICK_S - self.w.loop.time()) > 0:
+            await asyncio.sleep(early_s)
         self.w.skew_max = max(self.w.skew_max, abs(s))
         for m in self.w.hubs if machine == "hub" else [self.machine(machine)]:
             if m.up and m.clock.skew_s <= self.w.limits.clock_ahead_s:  # further ahead it was in doubt, and believed none of its own moments

@@ -39,7 +39,7 @@ from site_agent.services.credentials import Credentials
 from site_agent.services.kit import Kit
 from site_agent.store import schema as site_schema
 from tests.simulation.statements import SharedDisk
-from tests.world import Dead, Disk, Machine, World
+from tests.world import Dead, Disk, Machine, World, without_rows
 
 HUB_ID = "hub-test"
 FRONT = "door-front"
@@ -64,7 +64,7 @@ def empty(side: str) -> bytes:
     c = sqlite3.connect(":memory:", isolation_level=None)
     for step in (*schema.STEPS, *(hub_schema if side == "hub" else site_schema).STEPS):
         step(Tables(c))
-    return c.serialize()
+    return without_rows(c.serialize())
 
 
 class Books(Machine):

@@ -1,6 +1,7 @@
 """What people do in the world, action by action, through the product's own services, and what the oracle hears of the answers.
 
-Not here: when and what (`schedule`), machines and network (`fate`). Invariant: everything told to the oracle stood in an answer.
+Here: buying, holding, and what staff do about the house; `changes`, `arrivals` and `pages` are the rest. Not here: when and what
+(`schedule`), machines and network (`fate`). Invariant: everything told to the oracle stood in an answer.
 """
 
 from __future__ import annotations
@@ -8,65 +9,25 @@ from __future__ import annotations
 from typing import Any
 
 from cloud_hub.services.booking import Ask as HubAsk
-from cloud_hub.services.changes import Once
 from shared.errors import Refused
-from shared.ledger import claims, records, secured
+from shared.ledger import claims, records
 from shared.ledger.clock_trust import KEEP_EVERY_S
 from shared.ledger.frontdesk import Part
 from shared.model import Block, Booking, Interval
 from site_agent.services.booking import Ask as SiteAsk
-from site_agent.services.people import KIOSK_RIGHTS, ROLES, Asker
+from tests.simulation.arrivals import Arrivals
+from tests.simulation.changes import Changes
+from tests.simulation.guests import KIOSK, STAFF, WAITS, Ticket
 from tests.simulation.machines import Books, Hub
-from tests.simulation.oracle import Oracle, Sale
+from tests.simulation.oracle import Sale
 from tests.simulation.pages import Lookers
-from tests.simulation.retries import ask_hub, is_cancelled, is_moved, same_for_both, settled
+from tests.simulation.retries import ask_hub, same_for_both, settled
 from tests.simulation.schedule import Action
-from tests.world import Dead, World
-
-STAFF = Asker("staff", "staff-ada", "Ada Example", ROLES["admin"], "admin")
-KIOSK = Asker("kiosk", "kiosk-1", "Front kiosk", KIOSK_RIGHTS)
-#: statuses of a view that mean: the guest has it
-HAS = ("confirmed", "checked_in", "completed", "no_show")
-WAITS = ("requested", "pending", "cancelling")
+from tests.world import Dead
 
 
-class Ticket:
-    """What one person holds in hand: the ids of the order's bookings as they were last told, and where they ask."""
-
-    def __init__(self, order: str, site: str, how: str, ids: list[str]):
-        self.order, self.site, self.how, self.ids = order, site, how, ids
-        self.moves = 0
-
-    @property
-    def id(self) -> str:
-        return self.ids[0]
-
-
-class People(Lookers):
+class People(Changes, Arrivals, Lookers):
     """Carries out the actions of people. `do(action)` never raises for a no or for a machine that is gone."""
-
-    def __init__(self, world: World, oracle: Oracle):
-        self.w, self.o = world, oracle
-        self.tickets: dict[int, Ticket] = {}
-        self.holds: dict[int, tuple[str, dict[str, Any]]] = {}
-        self.blocks: dict[int, tuple[str, str]] = {}
-        self.asks: dict[int, Any] = {}
-        #: booking -> when its guest first read "confirmed", in the scheduler's seconds
-        self.told_at: dict[str, float] = {}
-        #: booking -> the PIN on its confirmation, and whether it is one for the time of a cut
-        self.papers: dict[str, tuple[str, bool]] = {}
-        #: who was told no goes home, and neither changes nor visits what they do not have
-        self.refused: set[int] = set()
-
-    # ---- names
-    def _ids(self, action: Action, n: int) -> list[str]:
-        return [f"b-{self.w.seed}-{action.no:04d}" + (f"-{i}" if i else "") for i in range(n)]
-
-    def _slot(self, relative: int) -> int:
-        return self.w.slot0 + relative
-
-    def _hub(self, action: Action) -> Hub:
-        return self.w.hubs[action.no % len(self.w.hubs)]
 
     # ---- doing
     async def do(self, action: Action) -> None:
@@ -169,20 +130,6 @@ class People(Lookers):
         if over:
             self.o.breach(f"{sale.id} was sold at the {machine.side} on {sale.resource} over the {over[0]}")
 
-    def heard(self, b: Booking) -> None:
-        if b.status == "confirmed" and b.id in self.o.sales:
-            self.told_at.setdefault(b.id, self.w.loop.time())
-            self.o.told_confirmed(b.id, b.resource_id, b.start, b.end)
-            if b.door_pin and b.id not in self.papers:
-                self.papers[b.id] = b.door_pin, bool(b.outage_pin)
-                self.o.told_pin(b.id, b.door_pin)
-
-    def _viewed(self, view: Any) -> str:
-        if view.status in HAS and view.id in self.o.sales:
-            sale = self.o.sales[view.id]
-            self.o.told_confirmed(view.id, view.resource_id, sale.start, sale.end)
-        return f"{view.id} {view.status}"
-
     async def again(self, action: Action, of: int) -> str:
         """A client that heard nothing, or pressed twice, sends the same request."""
         if of not in self.asks:
@@ -237,182 +184,6 @@ class People(Lookers):
         hold_id, there = self._holder(action, of)
         await there.drop(hold_id)
         return "dropped"
-
-    # ---- changes
-    def _ticket(self, of: int, how: str) -> tuple[Ticket, bool] | None:
-        """The ticket, and whether the hub is asked. Who bought at the desk may still ask on the web, once the web knows the booking."""
-        ticket = self.tickets.get(of)
-        if ticket is None:
-            return None
-        return ticket, how in ("web", "api")
-
-    async def cancel(self, action: Action, of: int, how: str, first: bool = False) -> str:
-        """`first`: by somebody who holds the confirmation of the first day, and has not heard of any change since."""
-        found = self._ticket(of, how)
-        if found is None:
-            return "no ticket"
-        ticket, at_hub = found
-        asked = ticket.ids if at_hub and len(ticket.ids) > 1 else [ticket.id]
-        booking_id = ticket.order if first else asked[0]
-        self.o.asks_change(booking_id, cancel=True)
-        self._touch_order(ticket)
-        if at_hub:
-            once = Once("person", f"cancel-{action.no}", booking_id)
-            answers = await ask_hub(
-                self.w, self._hub(action), action, lambda hub: hub.services.changes.cancel(booking_id, by="customer", once=once)
-            )
-            self.o.breaches += answers.contradictions(lambda done: done.refund, is_cancelled)
-            done = answers.best(is_cancelled)
-            if done.outcome == "cancelled":
-                self.o.told_cancelled(booking_id)
-            return f"{booking_id} {done.outcome}"
-        outcome = await self.w.sites[self._site_of(ticket)].kit.bookings.cancel(booking_id, "guest called", STAFF)
-        if outcome.state == "done":
-            self.o.told_cancelled(booking_id)
-        return f"{booking_id} {outcome.state}"
-
-    def _touch_order(self, ticket: Ticket) -> None:
-        for sale in self.o.sales.values():
-            if sale.order == ticket.order:
-                sale.touched = True
-
-    def _site_of(self, ticket: Ticket) -> str:
-        return self.o.sales[ticket.id].site
-
-    async def move(self, action: Action, of: int, how: str, site: str, bay: int, start: int, slots: int, first: bool = False) -> str:
-        """`first` as in `cancel`."""
-        found = self._ticket(of, how)
-        if found is None:
-            return "no ticket"
-        ticket, at_hub = found
-        old = self.o.sales[ticket.order if first else ticket.id]
-        resource = f"{site}.box-{bay}" if bay else old.resource
-        site = resource.split(".")[0]
-        new_id = f"m-{self.w.seed}-{action.no:04d}"
-        first = self._slot(start)
-        self._moving(ticket, old, Sale(new_id, old.order, site, resource, first, first + slots, old.who, "hub" if at_hub else "site", replaces=old.id))
-        if at_hub:
-            part = Part(new_id, resource, first, first + slots)
-            answers = await ask_hub(
-                self.w, self._hub(action), action, lambda hub: hub.services.changes.reschedule(old.id, part, channel="web")
-            )
-            self.o.breaches += answers.contradictions(lambda moved: same_for_both(moved[0].booking), is_moved)
-            return self._moved(ticket, answers.best(is_moved)[0].booking)
-        ask = SiteAsk(booking_id=new_id, resource_id=resource, start=first, end=first + slots, name="", customer_id="")
-        outcome = await self.w.sites[old.site].kit.bookings.reschedule(old.id, ask, STAFF)
-        return self._moved_at_site(ticket, outcome)
-
-    async def extend(self, action: Action, of: int, how: str) -> str:
-        found = self._ticket(of, how)
-        if found is None:
-            return "no ticket"
-        ticket, at_hub = found
-        old = self.o.sales[ticket.id]
-        new_id = f"x-{self.w.seed}-{action.no:04d}"
-        a = self.w.sites[old.site].attendance(old.id)
-        resource = a.seat if a is not None and a.seat else old.resource
-        sale = Sale(new_id, old.order, old.site, resource, old.start, old.end + 2, old.who, "hub" if at_hub else "site", replaces=old.id)
-        self._moving(ticket, old, sale)
-        if at_hub:
-            seen, _ = await self._hub(action).services.changes.extend(old.id, new_id, 30, channel="web")
-            return self._moved(ticket, seen.booking)
-        outcome = await self.w.sites[old.site].kit.bookings.extend(old.id, new_id, 30, STAFF)
-        return self._moved_at_site(ticket, outcome)
-
-    def _moving(self, ticket: Ticket, old: Sale, new: Sale) -> None:
-        new.touched = True  # until the move is over, and known to be, either may stand
-        new.group = old.group
-        self.o.wants(new)
-        self.o.asks_change(old.id)
-
-    def _moved(self, ticket: Ticket, b: Booking) -> str:
-        self.heard(b)
-        if b.status == "confirmed":
-            self._took(ticket, b.id)
-        return f"{b.id} {b.status}"
-
-    def _moved_at_site(self, ticket: Ticket, outcome: Any) -> str:
-        said = self._viewed(outcome.booking)
-        if outcome.state == "done" and outcome.booking.status in HAS:
-            self._took(ticket, outcome.booking.id)
-        return said
-
-    def _took(self, ticket: Ticket, new_id: str) -> None:
-        ticket.ids = [new_id, *ticket.ids[1:]]
-        ticket.moves += 1
-        self.o.count["changes"] += 1
-
-    # ---- visits
-    async def check_in(self, action: Action, of: int, how: str) -> str:
-        found = self.tickets.get(of)
-        if found is None:
-            return "no ticket"
-        sale = self.o.sales[found.id]
-        if not sale.told and how != "staff":
-            self._look(found, sale)
-        site, at = self.w.sites[sale.site], self.w.now()
-        if how == "staff":
-            came = await site.kit.checkin.by_staff(sale.id, STAFF)
-        elif how == "pin":
-            came = await site.kit.checkin.by_pin(self._pin(sale), KIOSK)
-        else:
-            came = await site.kit.checkin.by_pass(self._pass(sale), KIOSK)
-        inside = self.o.sales.get(came.booking.id, sale)  # a site that has not heard of a move lets its guest in on the old booking
-        self._in_window(inside, how, at)
-        self.o.told_came(inside.id, agreed=self._agreed(sale.site))
-        if inside.order != sale.order:
-            self.o.breach(f"the PIN of {sale.id} let in {inside.id}")
-        return f"{came.booking.id} {came.door}"
-
-    def _agreed(self, site: str) -> bool:
-        """Whether the hub has taken in what the site told it last of all its books."""
-        here, there = self.w.sites[site].stream(site), self.w.hub.stream(site)
-        if here is None or there is None or here.epoch != there.epoch or there.fenced:
-            return False
-        return not here.fenced or bool(here.repair)  # a copy that was put back is in the old epoch until it has told all
-
-    def _in_window(self, sale: Sale, how: str, at: float) -> None:
-        """D2: no pass and no PIN opens outside its window, but by as much as the clocks are, or have just been, wrong."""
-        if how == "staff":
-            return
-        wrong = self.w.skew_max + 5
-        if not sale.start * 900 - 900 - wrong <= at <= sale.end * 900 + 900 + wrong:
-            self.o.breach(f"{sale.id} ({sale.start}-{sale.end}) opened a door at slot {at / 900:.2f}")
-
-    def _pin(self, sale: Sale) -> str:
-        b = self._paper(sale)
-        return b.pin if b is not None else ""
-
-    def _pass(self, sale: Sale) -> str:
-        """The QR code that the guest was sent by whoever sold."""
-        b = self._paper(sale)
-        if b is None:
-            return "CB1.NONE"
-        if sale.side == "hub":
-            return self.w.hub.services.passes.of(b).token
-        site = self.w.sites[sale.site]
-        return site.kit.bookings.read(b.id, STAFF).pass_text
-
-    def _paper(self, sale: Sale) -> Booking | None:
-        """What the seller shows of the booking: the confirmation in the guest's pocket."""
-        machine = self.w.hub if sale.side == "hub" else self.w.sites[sale.site]
-        return machine.booking(sale.id) if machine.up else None
-
-    def _look(self, ticket: Ticket, sale: Sale) -> None:
-        """The guest opens the confirmation page before setting out."""
-        machine = self.w.hub if sale.side == "hub" else self.w.sites[sale.site]
-        b = machine.db.read(lambda tx: records.booking(tx, sale.id)) if machine.up else None
-        if b is not None:
-            self.heard(machine.db.read(lambda tx: secured.told(tx, machine.desk, b)))
-
-    async def attend(self, action: Action, of: int, state: str) -> str:
-        found = self.tickets.get(of)
-        if found is None:
-            return "no ticket"
-        sale = self.o.sales[found.id]
-        view = await self.w.sites[sale.site].kit.checkin.attend(sale.id, state, STAFF)
-        self.o.told_left(sale.id)
-        return f"{view.id} {view.status}"
 
     # ---- the house
     async def block(self, action: Action, site: str, bay: int, start: int, slots: int, how: str) -> str:

@@ -178,7 +178,8 @@ class _Day:
             raise _Stop(broken[0])
 
     def _look_closely(self) -> None:
-        if self.troubles.spoilt or any(self.glance.hurt(s) for s in self.w.site_ids):
+        away = any(not m.up or m.prepare is not None for m in self.w.machines)  # books put back say so when a process has begun on them
+        if away or self.troubles.spoilt or any(self.glance.hurt(s) for s in self.w.site_ids):
             return  # books under repair are judged when it is over, those that a disk has spoilt when somebody has looked
         try:
             invariants.assert_always(self.w)

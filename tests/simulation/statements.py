@@ -72,6 +72,9 @@ class SharedDisk:
         image[18:20] = b"\1\1"  # books in memory have no WAL, which the copy's own header would ask for
         return bytes(image)
 
+    def close(self) -> None:
+        self.connection.close()
+
     def another(self, image: bytes) -> SharedDisk:
         return SharedDisk(self.gate, image)
 

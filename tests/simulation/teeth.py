@@ -3,6 +3,7 @@
 A simulation that finds nothing wrong with a guard missing would find nothing wrong with a bug in its place. A find counts only where the
 same seed keeps every promise with the guard standing; where it does not, the product has a fault, which is told and fails the run. Writes
 `build/teeth.json` after every guard, so that a run that is stopped leaves what it found. To see one: `make sim SEED=n ARGS="--without guard"`.
+`make sim-teeth ARGS="guard guard"` looks at these alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from shared.ledger.desk import GUARDS
+from tests.simulation import asking
 from tests.simulation.run import play
 from tests.simulation.schedule import draw
 from tests.simulation.themes import seed_of
@@ -56,6 +58,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "outage_pin_once": ("reader",),
     "outage_pin_revoked_on_release": ("reader",),
 }
+
 
 class Bite(msgspec.Struct, kw_only=True):
     """What came of one guard. `found_seed` is null where no day showed the harm; `faults`: seeds that fail with the guard standing, too."""
@@ -107,20 +110,21 @@ def write(build: Path, found: list[Bite]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="sim-teeth", description=__doc__.splitlines()[0])
-    parser.add_argument("--first", type=int, default=1, help="the first day of every kind")
-    parser.add_argument("--days", type=int, default=150, help="days for one guard at most")
-    parser.add_argument("--within", type=float, default=40.0, help="seconds for one guard")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--build", type=Path, default=Path("build"), help="the folder of teeth.json")
-    parser.add_argument("guards", nargs="*", metavar="guard")
+    parser = argparse.ArgumentParser(
+        prog="sim-teeth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--first", type=asking.whole("the first day"), default=1, metavar="N", help="the number of the first day of every kind; 1")
+    add("--days", type=asking.whole("the number of days"), default=150, metavar="N", help="how many days are played for one guard at most; 150")
+    add("--within", type=asking.seconds, default=40.0, metavar="SECONDS", help="how long one guard may take; 40 s")
+    add("--processes", type=asking.whole("the number of processes"), default=2, metavar="N", help="how many guards are looked at at once; 2")
+    add("--build", type=Path, default=Path("build"), metavar="FOLDER", help="the folder of teeth.json; build")
+    add("guards", nargs="*", type=asking.guards, metavar="guard", help="the guards to take away, each by itself; all of them")
     asked = parser.parse_args(argv)
-    unknown = set(asked.guards) - GUARDS.keys()
-    if unknown:
-        parser.error(f"no such guard: {', '.join(sorted(unknown))}")
+    guards = list(dict.fromkeys(guard for names in asked.guards for guard in names)) or list(GUARDS)
     found: list[Bite] = []
     with ProcessPoolExecutor(asked.processes) as pool:
-        works = [pool.submit(bite, guard, asked.first, asked.days, asked.within) for guard in order(asked.guards or list(GUARDS))]
+        works = [pool.submit(bite, guard, asked.first, asked.days, asked.within) for guard in order(guards)]
         for work in as_completed(works):
             one = work.result()
             found.append(one)

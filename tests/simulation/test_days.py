@@ -1,6 +1,6 @@
 """Site-days under faults, as many as the daily tests can afford; `make sim` plays thousands.
 
-A failure prints its seed: `make sim SEED=n` plays that day step by step.
+A failure prints its seed: `make sim SEED=n` plays that day step by step. `test_more_days` plays the other half, in another process.
 """
 
 import os
@@ -14,17 +14,32 @@ from tests.simulation.shrink import kind_of, shrink
 
 #: fixed, so that a red test is red again; other days are played by `make sim`
 FIRST, DAYS = 1, int(os.environ.get("CLUBOS_SIM_DAYS") or 64)
-#: days in one test: enough of them that the processes share the work
+#: days in one test
 SHARE = 8
+#: the first seed of every share; two files of tests have half of them each, so that two processes play at once
+SHARES = range(FIRST, FIRST + DAYS, SHARE)
 
 
-@pytest.mark.parametrize("first", range(FIRST, FIRST + DAYS, SHARE))
-def test_every_promise_is_kept_whatever_fails(first):
+def keep_every_promise(first: int) -> None:
+    """Plays the days of one share, and judges them."""
     results = [of_seed(seed) for seed in range(first, first + SHARE)]
     assert not [f"seed {r.seed}: {r.failure}" for r in results if r.failure]
     assert sum(r.double_sales + r.lost for r in results) == 0
     done = sum(r.counts.get(what, 0) for r in results for what in ("sales", "changes", "check_ins"))
     assert done >= 100 * SHARE, f"days on which nobody comes prove nothing: {done} sales, changes and check-ins"
+
+
+@pytest.mark.parametrize("first", SHARES[::2])
+def test_every_promise_is_kept_whatever_fails(first):
+    keep_every_promise(first)
+
+
+def test_every_share_is_played_by_one_of_the_two_files_and_they_are_sixty_days_or_more():
+    from tests.simulation import test_more_days  # which plays with what is here
+
+    here, there = (f.pytestmark[0].args[1] for f in (test_every_promise_is_kept_whatever_fails, test_more_days.test_every_promise_is_kept_whatever_fails))
+    assert sorted([*here, *there]) == list(SHARES)
+    assert SHARE * len(SHARES) >= 60 or "CLUBOS_SIM_DAYS" in os.environ
 
 
 def test_the_same_seed_is_the_same_day_to_the_last_line():

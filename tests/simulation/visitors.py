@@ -9,9 +9,10 @@ from __future__ import annotations
 from cloud_hub.services.booking import Ask
 from shared.errors import Refused
 from shared.ledger.frontdesk import Part
+from tests.simulation.guests import Ticket
 from tests.simulation.machines import Hub
 from tests.simulation.oracle import Sale
-from tests.simulation.people import People, Ticket
+from tests.simulation.people import People
 from tests.simulation.schedule import Action
 from tests.world import Dead
 

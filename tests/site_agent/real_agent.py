@@ -51,13 +51,14 @@ def wish(number: int, half_hours: int, box: int = 1) -> dict[str, Any]:
 
 
 class RealAgent:
-    """`with RealAgent(config) as agent: agent.get("/health/ready")`; `lines` is what it has logged."""
+    """`with RealAgent(config) as agent: agent.get("/health/ready")`; `lines` is what it has logged. `signed_in`: the agent that this one
+    follows on the same folder, at whose staff page somebody is still signed in."""
 
-    def __init__(self, config: Path, *, unplugged: bool = False):
+    def __init__(self, config: Path, *, unplugged: bool = False, signed_in: RealAgent | None = None):
         command = [sys.executable, "-m", "site_agent", "run", "--config", str(config), "--port", "0"]
         if unplugged:
             command = ["unshare", "-n", sys.executable, "-c", UNPLUGGED, *command[1:]]
-        self._unplugged = unplugged
+        self._unplugged, self._signed_in = unplugged, signed_in
         self.lines: list[dict[str, Any]] = []
         self.url = ""
         self._serving = threading.Event()
@@ -122,6 +123,10 @@ class RealAgent:
         if self._unplugged:
             self._enter_its_network()
         self._client = httpx.Client(base_url=self.url, timeout=10)
+        if self._signed_in is not None:
+            before = self._signed_in._client
+            self._client.cookies, self._client.headers["x-csrf-token"] = before.cookies, before.headers["x-csrf-token"]
+            return
         answer = self._client.post("/api/sign-in", json={"user": "ada", "password": PASSWORD})
         assert answer.status_code == 200, answer.text
         self._client.headers["x-csrf-token"] = answer.json()["csrf_token"]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -140,6 +141,14 @@ def test_without_books_or_vault_the_command_says_so(site, tmp_path, capsys):
     assert "is its disk connected" in capsys.readouterr().err
 
 
+def test_a_command_that_fails_says_its_sentence_and_no_line_of_a_log(site, tmp_path):
+    said = subprocess.run(
+        [sys.executable, "-m", "site_agent", "backup", "now", "--config", str(site)], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, timeout=60,
+    )  # fmt: skip
+    assert said.returncode == 1 and len(said.stderr.splitlines()) == 1 and said.stderr.endswith(".\n"), said.stderr
+
+
 async def test_a_backup_by_another_process_has_the_running_agents_last_sale_and_leaves_its_wal(tmp_path):
     (tmp_path / "vault").mkdir()
 
@@ -189,3 +198,14 @@ async def test_without_backups_the_page_says_that_there_are_none(tmp_path):
         assert (await w.staff.get("/api/panels", date="2026-11-21")).json()["backups"]["told"] == ["No backups are configured."]
         ready = (await w.anybody.get("/health/ready")).json()
         assert ready["backups"] == "none" and "site_backup" not in w.kit.metrics.render().decode()
+
+
+@pytest.mark.rule("loss-5")
+def test_a_backups_name_ends_with_the_number_of_the_box_that_made_it(sold, tmp_path, capsys):
+    for grant, box in (("", "1"), ("7.word", "7")):
+        if grant:
+            (tmp_path / "operator.key").write_text(SECRET)
+            assert main(["restore", "--config", str(sold), "--identity", str(tmp_path / "operator.key"), "--grant", grant]) == 0
+            capsys.readouterr()
+        assert main(["backup", "now", "--config", str(sold)]) == 0
+        assert capsys.readouterr().out.split()[0].rpartition("-")[2] == box

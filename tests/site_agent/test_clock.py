@@ -59,6 +59,28 @@ async def test_check_in_goes_on_while_the_clock_is_in_doubt(world):
     assert came.status_code == 200, came.text
 
 
+@pytest.mark.rule("clock-1")
+@pytest.mark.parametrize("moved_h", [-8, 5])
+async def test_a_kiosk_lets_in_by_the_time_that_was_trusted_last_whoever_moved_the_clock(world, moved_h):
+    now, later = await world.booked(1, 0), await world.booked(1, 5)
+    await set_back(world, -moved_h * HOUR)
+    assert world.kit.time.doubt()
+    world.clock.forward(600)
+    early = await world.kiosk.post("/api/check-in", {"code": later["pin"]})
+    assert code_of(early) == (403, "pass_early") and "that clock is in doubt" in early.json()["detail"]
+    came = await world.kiosk.post("/api/check-in", {"code": now["pin"]})
+    assert came.status_code == 200 and came.json()["door"] == "opened", came.text
+    assert (await world.anybody.get("/health/ready")).json()["halted"] == []  # nor does the watch of windows think otherwise
+
+
+async def test_where_nothing_has_told_the_time_a_guest_is_sent_to_the_doors_reader(world):
+    booking = await world.booked(1, 0)
+    world.kit.time._trust._confirmed_by = ""
+    world.clock._now -= 8 * HOUR
+    no = await world.kiosk.post("/api/check-in", {"code": booking["pin"]})
+    assert code_of(no) == (403, "pass_early") and "use your PIN at the door's reader" in no.json()["detail"] and "902-555-0100" in no.json()["detail"]
+
+
 async def test_staff_confirm_the_time_shown_and_sales_go_on(world):
     await set_back(world)
     shown = (await world.staff.get("/api/clock")).json()

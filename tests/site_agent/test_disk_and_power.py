@@ -111,12 +111,12 @@ def garble(path: Path, page: int) -> None:
 
 def test_a_damaged_page_is_an_alarm_and_no_empty_day_and_a_backup_mends_it(tmp_path):
     config, books = config_in(tmp_path, tmp_path / "data"), tmp_path / "data" / "site.db"
-    with RealAgent(config) as agent:
-        assert agent.post("/api/bookings", wish(1, 2)).status_code == 201
+    with RealAgent(config) as before:
+        assert before.post("/api/bookings", wish(1, 2)).status_code == 201
     shutil.copy(books, tmp_path / "backup.db")
     garble(books, root_page(books, "claims"))
 
-    with RealAgent(config) as agent:
+    with RealAgent(config, signed_in=before) as agent:
         grid = agent.get(f"/api/availability?date={today()}")
         assert (grid.status_code, grid.json()["detail"]) == (503, DAMAGED)
         ready = agent.get("/health/ready")

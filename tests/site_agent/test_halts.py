@@ -1,11 +1,20 @@
 """A bay whose books are not sound, as staff, guests and programs meet it; and a door that stays shut outside the booking's time."""
 
+import contextlib
+import sqlite3
+
 import pytest
 
 from shared import passes
+from shared.errors import Refused
 from shared.ledger import standing, watch
+from shared.runtime.clock import Chance, ManualClock
 from site_agent.__main__ import main
-from tests.site_agent.site_world import NOON, SITE, code_of
+from site_agent.app import build
+from site_agent.config import load
+from site_agent.services.booking import Ask
+from site_agent.services.people import Asker
+from tests.site_agent.site_world import CONFIG, NOON, SITE, code_of, staff_file
 
 BOX_1 = f"{SITE}.box-1"
 
@@ -16,6 +25,29 @@ async def broken(world, bay: int = 1) -> dict:
     world.db.write_now(lambda tx: tx.run("DELETE FROM claims WHERE ref = :b", {"b": booking["id"]}))
     await world.kit.halts.watch.look()
     return booking
+
+
+async def test_a_bay_whose_books_were_changed_while_the_box_was_off_is_not_sold_once(tmp_path):
+    (tmp_path / "site.toml").write_text(CONFIG)
+    (tmp_path / "staff.toml").write_text(staff_file())
+
+    def agent():
+        return build(load(tmp_path / "site.toml"), clock=ManualClock(float(NOON)), chance=Chance(5))
+
+    first = agent()
+    await first.start()
+    await first.stop()
+    with contextlib.closing(sqlite3.connect(first.kit.db.path, isolation_level=None)) as c:
+        c.execute("INSERT INTO claims VALUES (?, ?, 'block', 'ghost-0001')", (BOX_1, NOON // 900 + 8))
+    again = agent()
+    await again.start()
+    try:
+        wish = Ask(booking_id="booking-0001", resource_id=BOX_1, start=NOON // 900 + 4, end=NOON // 900 + 8, name="Testa Birdie", phone="902-555-0142")
+        with pytest.raises(Refused) as no:
+            await again.kit.bookings.book(wish, Asker("staff", "staff-ada", "Ada", frozenset({"book"})))
+        assert no.value.refusal.code == "bay_halted"
+    finally:
+        await again.stop()
 
 
 async def lift(client, reason: str = "looked at the day", resource_id: str = BOX_1):
@@ -116,5 +148,5 @@ async def test_the_command_verifies_the_journal_beside_the_running_agent(world, 
     assert main(words) == 0 and f"{SITE}: " in capsys.readouterr().out
     world.db.write_now(lambda tx: tx.run("UPDATE journal SET actor = 'nobody' WHERE what = 'sign in'"))
     assert main(words) == 1 and "is not what was written" in capsys.readouterr().err
-    await world.kit.halts.watch.look()
+    await world.kit.halts.watch.look_at_all()
     assert [one["code"] for one in (await panels(world))["alarms"] if one["code"].startswith("journal")] == ["journal_changed"]

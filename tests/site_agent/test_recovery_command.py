@@ -19,6 +19,7 @@ from site_agent.__main__ import main
 from site_agent.app import DATABASE, build
 from site_agent.config import load
 from site_agent.store import schema
+from tests.mounts import needs_mount, small_disk
 from tests.site_agent.site_world import CONFIG, SITE, staff_file
 
 SECRET, RECIPIENT = sealed.new_identity()
@@ -199,6 +200,15 @@ def test_another_facilitys_backup_is_refused_by_its_name(kept, capsys):
     before = books(kept).read_bytes()
     assert "is of elsewhere, not of bedford. The books were not changed." in refused(capsys, restore(kept, "--same-machine"))
     assert books(kept).read_bytes() == before and not list(kept.parent.glob(f"data/{DATABASE}.before-*"))
+    shutil.rmtree(kept.parent / "data")
+    assert "is of elsewhere" in refused(capsys, restore(kept, "--grant", GRANT))
+    assert {path.name for path in (kept.parent / "data").iterdir()} == {"agent.lock"}  # neither its keys nor its guests
+
+
+def test_a_grant_that_is_refused_leaves_no_keys_behind(kept, capsys):
+    shutil.rmtree(kept.parent / "data")
+    assert "This grant is for box 1" in refused(capsys, restore(kept, "--grant", "1.word"))
+    assert not [path for path in (kept.parent / "data").iterdir() if path.suffix in (".key", ".fresh", ".db")]
 
 
 def test_a_recovery_key_that_can_be_none_is_refused_at_the_start_and_not_on_the_day_it_is_needed(site, capsys):
@@ -304,6 +314,17 @@ def test_a_disk_that_takes_no_books_is_a_sentence(kept, capsys, monkeypatch):
     monkeypatch.setattr(Path, "replace", full)
     assert "no space left" in refused(capsys, restore(kept, "--same-machine"))
     assert books(kept).read_bytes() == before
+
+
+@needs_mount
+def test_a_full_disk_of_the_books_is_not_blamed_on_the_vault(kept, capsys):
+    shutil.rmtree(kept.parent / "data")
+    with small_disk(kept.parent / "data") as disk:
+        disk.fill()
+        told = refused(capsys, restore(kept, "--same-machine"))
+        assert "backup folder" not in told and "could not be kept on this machine: no space left" in told
+        disk.make_room()
+        assert restore(kept, "--same-machine") == 0
 
 
 # ---- adopt

@@ -1,0 +1,75 @@
+"""What the people of the world have in hand, and what everybody who asks for them needs: names, tickets, papers, and telling the oracle.
+
+Not here: what they do (`people`, `changes`, `arrivals`). Invariant: everything told to the oracle stood in an answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.model import Booking
+from site_agent.services.people import KIOSK_RIGHTS, ROLES, Asker
+from tests.simulation.machines import Hub
+from tests.simulation.oracle import Oracle
+from tests.simulation.schedule import Action
+from tests.world import World
+
+STAFF = Asker("staff", "staff-ada", "Ada Example", ROLES["admin"], "admin")
+KIOSK = Asker("kiosk", "kiosk-1", "Front kiosk", KIOSK_RIGHTS)
+#: statuses of a view that mean: the guest has it
+HAS = ("confirmed", "checked_in", "completed", "no_show")
+WAITS = ("requested", "pending", "cancelling")
+
+
+class Ticket:
+    """What one person holds in hand: the ids of the order's bookings as they were last told, and where they ask."""
+
+    def __init__(self, order: str, site: str, how: str, ids: list[str]):
+        self.order, self.site, self.how, self.ids = order, site, how, ids
+        self.moves = 0
+
+    @property
+    def id(self) -> str:
+        return self.ids[0]
+
+
+class Guests:
+    """What is common to all that people do."""
+
+    def __init__(self, world: World, oracle: Oracle):
+        self.w, self.o = world, oracle
+        self.tickets: dict[int, Ticket] = {}
+        self.holds: dict[int, tuple[str, dict[str, Any]]] = {}
+        self.blocks: dict[int, tuple[str, str]] = {}
+        self.asks: dict[int, Any] = {}
+        #: booking -> when its guest first read "confirmed", in the scheduler's seconds
+        self.told_at: dict[str, float] = {}
+        #: booking -> the PIN on its confirmation, and whether it is one for the time of a cut
+        self.papers: dict[str, tuple[str, bool]] = {}
+        #: who was told no goes home, and neither changes nor visits what they do not have
+        self.refused: set[int] = set()
+
+    # ---- names
+    def _ids(self, action: Action, n: int) -> list[str]:
+        return [f"b-{self.w.seed}-{action.no:04d}" + (f"-{i}" if i else "") for i in range(n)]
+
+    def _slot(self, relative: int) -> int:
+        return self.w.slot0 + relative
+
+    def _hub(self, action: Action) -> Hub:
+        return self.w.hubs[action.no % len(self.w.hubs)]
+
+    # ---- answers
+    def heard(self, b: Booking) -> None:
+        if b.status == "confirmed" and b.id in self.o.sales:
+            self.told_at.setdefault(b.id, self.w.loop.time())
+            self.o.told_confirmed(b.id, b.resource_id, b.start, b.end)
+            if b.door_pin and b.id not in self.papers:
+                self.papers[b.id] = b.door_pin, bool(b.outage_pin)
+                self.o.told_pin(b.id, b.door_pin)
+
+    def _viewed(self, view: Any) -> str:
+        if view.status in HAS and view.id in self.o.sales:
+            sale = self.o.sales[view.id]
+            self.o.told_confirmed(view.id, view.resource_id, sale.start, sale.end)
+        return f"{view.id} {view.status}"

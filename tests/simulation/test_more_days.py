@@ -1,0 +1,10 @@
+"""The other half of the days of `test_days`."""
+
+import pytest
+
+from tests.simulation.test_days import SHARES, keep_every_promise
+
+
+@pytest.mark.parametrize("first", SHARES[1::2])
+def test_every_promise_is_kept_whatever_fails(first):
+    keep_every_promise(first)
