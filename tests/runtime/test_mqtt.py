@@ -86,10 +86,28 @@ async def settle(hub, site, ears, topic=UP):
     await until(lambda: marker in ears.payloads(topic))
 
 
+async def heard_both_ways(hub, site, at_hub, at_site):
+    """Each has heard the other: its subscription, which is asked for only once it is connected, holds."""
+
+    def greeted():
+        site.publish(UP, b"hello")
+        hub.publish(DOWN, b"hello")
+        return at_hub.heard and at_site.heard
+
+    await until(greeted)
+    await settle(hub, site, at_hub)
+    hub.publish(DOWN, b"and no more")
+    await until(lambda: b"and no more" in at_site.payloads(DOWN))
+    at_hub.heard.clear()
+    at_site.heard.clear()
+
+
 async def exchange(broker):
-    hub, site = link(broker, "hub"), link(broker, "bedford")
+    patient = Patience()  # nobody goes away here, and on a machine that stands still for a second nothing is to be lost
+    hub, site = link(broker, "hub", patience=patient), link(broker, "bedford", patience=patient)
     at_hub, at_site = Listener(hub, "clubos/v1/+/up"), Listener(site, DOWN)
     async with connected(hub, site):
+        await heard_both_ways(hub, site, at_hub, at_site)
         for number in range(300):
             site.publish(UP, b"up %d" % number)
             hub.publish(DOWN, b"down %d" % number)

@@ -114,18 +114,19 @@ def test_a_kept_day_is_not_named_by_a_seed_too_and_takes_away_only_what_is_there
     assert "takes away what is not there: there is no guard called claim_is_exclusiv" in said
 
 
-def test_the_help_names_every_way_to_ask(capsys):
-    for main, options in ((sim.main, sim._parser()), (teeth.main, None)):
-        with pytest.raises(SystemExit) as end:
-            main(["--help"])
-        assert end.value.code == 0
-        told = capsys.readouterr().out
-        for action in options._actions if options else ():
-            assert action.help and action.option_strings[-1] in told
-    with pytest.raises(SystemExit):
-        sim.main(["--help"])
-    told = capsys.readouterr().out
-    assert all(way in told for way in ("DAYS=n", "SEED=n", "--shrink", "--without guard", "exit code"))
+@pytest.mark.parametrize(
+    ("main", "ways"),
+    [
+        (sim.main, "DAYS=n SEED=n --shrink --statements --processes --first --schedule exit code"),
+        (teeth.main, "--first --days --within --processes --build guards make sim"),
+    ],
+)
+def test_the_help_names_every_way_to_ask_and_what_is_taken_when_nothing_is_said(main, ways, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert end.value.code == 0 and [way for way in ways.split() if way not in told] == []
+    assert ("2000" in told and "40 with --without" in told) if main is sim.main else "150" in told
 
 
 def test_a_good_day_is_told_step_by_step_with_the_unit_of_its_times(at_hand, capsys):

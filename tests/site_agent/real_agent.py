@@ -83,7 +83,11 @@ class RealAgent:
     def __enter__(self) -> RealAgent:
         assert self._serving.wait(40) and self.url, f"It did not serve: {self.lines[-3:]}, {self.process.stderr.read()}"
         self.served_after_s = time.monotonic() - self.begun_at
-        self._call(self._sign_in)
+        try:
+            self._call(self._sign_in)
+        except BaseException:
+            self.stop()  # nobody else will: the test has not begun
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
