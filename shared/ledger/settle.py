@@ -129,6 +129,9 @@ def decide_withdraw(tx: Tx, desk: Desk, m: Withdraw, site_id: str) -> None:
         stands = CancelRefused(booking_id=b.id, code="illegal_move", detail="The change has been made already; the new booking stands.")
         streams.append(tx, desk, site_id, stands)
         return
+    if b.site_id != site_id:
+        _end_far(tx, desk, b, by="customer", reason="withdrawn", asker=site_id)
+        return
     if not lines.owns(tx, desk, b.resource_id, b.start):
         streams.append(tx, desk, site_id, NotMine(asked="withdraw", ids=(b.id,)))
         return
@@ -147,10 +150,21 @@ def decide_cancel(tx: Tx, desk: Desk, m: CancelRequest, site_id: str) -> None:
         code = "already_cancelled" if b.status in ("cancelled", "cancelling") else "illegal_move"
         streams.append(tx, desk, site_id, CancelRefused(booking_id=b.id, code=code, detail=f"This booking is {b.status}."))
         return
+    if b.site_id != site_id:
+        _end_far(tx, desk, b, by=m.by, reason=m.reason, asker=site_id)
+        return
     if not lines.owns(tx, desk, b.resource_id, b.start):
         streams.append(tx, desk, site_id, NotMine(asked="cancel", ids=(b.id,)))
         return
     _give_up_or_say(tx, desk, b, by=m.by, reason=m.reason, replaced_by=m.replaced_by)
+
+
+def _end_far(tx: Tx, desk: Desk, b: Booking, *, by: str, reason: str, asker: str) -> None:
+    """At the hub: what was given up had been moved to another facility, whose box is asked where the slots are its own."""
+    try:
+        sales.cancel(tx, desk, b.id, by=by, reason=reason)
+    except Refused as e:
+        streams.append(tx, desk, asker, CancelRefused(booking_id=b.replaces, code=e.refusal.code, detail=e.refusal.detail))
 
 
 def _moved_on(tx: Tx, b: Booking) -> Booking:

@@ -193,4 +193,5 @@ def unharmed(apps: Served, app: str, seldom: set[str]) -> None:
     assert found == [], found[:5]
     operations = httpx.get(f"{apps.keys[app]}/api/openapi.json").json()["paths"]
     all_of_them = {f"{method.upper()} {path}" for path, item in operations.items() for method in item if method in ("get", "post", "delete")}
-    assert all_of_them - apps.granted(app) - seldom == set()
+    never = all_of_them - apps.granted(app) - seldom
+    assert never == set(), never

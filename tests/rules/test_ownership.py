@@ -169,6 +169,20 @@ async def test_a_move_asked_of_the_owner_is_run_by_the_owner(w: World):
 
 
 @rule("own-4")
+@story(sites=(SITE, "truro"))
+async def test_a_cancel_that_crosses_a_move_to_another_facility_ends_it_there(w: World):
+    [b] = w.hub.book(2, 12)
+    await w.quiet()
+    deafen(w, "hub")
+    new = w.hub.move(b.id, 1, 4, site_id="truro")
+    w.site.cancel(b.id)
+    w.heal()
+    await w.quiet(SITE, "truro")
+    assert w.hub.booking(b.id).status == w.site.booking(b.id).status == "cancelled"
+    assert w.hub.booking(new.id).status == w.sites["truro"].booking(new.id).status == "cancelled"
+
+
+@rule("own-4")
 @story(limits=Limits(answer_by_s=7200))
 async def test_a_booking_that_both_sides_move_while_its_slots_change_hands_is_moved_once(w: World):
     [b] = w.hub.book(2, 8)

@@ -135,6 +135,8 @@ class Fate:
             if box.up:
                 box.die()
             box.disk = disk
+        # whoever starts a process on it before that is done starts it on books that were put back
+        m.prepare = lambda tx, desk: self._fence(tx, desk, vouched=True)
         self.o.count["restores"] += 1
         await asyncio.sleep(0.5)
         if isinstance(m, Hub):
@@ -332,8 +334,8 @@ class Fate:
     def _may_speak(self, site: Site) -> bool:
         if not self.may_vouch(site):
             return False
-        ahead = [s for s in self.o.sales.values() if s.site == site.site_id and s.lost_with_disk and s.end * 900 > self.w.now()]
-        return not ahead
+        here = [s for s in self.o.sales.values() if s.site == site.site_id and s.end * 900 > self.w.now()]
+        return not any(s.lost_with_disk or (s.side == "old box" and s.told and site.booking(s.id) is None) for s in here)
 
     @staticmethod
     def _retired(stray: Site) -> bool:
