@@ -34,7 +34,7 @@ WAIT, ASK_AGAIN = -1, -2
 HAND_IN_TIMES = 12
 #: so many rows are applied in one transaction; where others wait for the books it ends after fewer, so that a sale of our own does not
 #: wait for what a long cut has left
-TAKEN_AT_ONCE, TAKEN_AT_LEAST = 64, 4
+TAKEN_AT_ONCE, TAKEN_AT_LEAST = 32, 2
 #: while more is coming in than that, what it causes and what is sold meanwhile goes out once in so many transactions, together
 SENT_EVERY = 8
 #: the peer's position stands still this long although rows are out: they are sent again
