@@ -103,6 +103,8 @@ class Changes:
         a = records.attendance(tx, booking_id)
         if b.status == "confirmed" and ask is None and a is not None and a.state:
             raise refuse("already_checked_in", "The guest has checked in already.")
+        if sales.stood_after_withdrawal(b, ask):
+            raise refuse("illegal_move", sales.CHANGE_IS_MADE)
         return None
 
     def refund(self, booking_id: str) -> Refund:

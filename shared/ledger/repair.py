@@ -459,7 +459,7 @@ def _ask_again(tx: Tx, desk: Desk, site_id: str) -> None:
     for b in records.bookings_where(tx, f"{records.WAITING} AND status = 'requested' AND site_id = :s ORDER BY first, id", {"s": site_id}):
         moved = bool(b.replaces and records.asks_waiting(tx, "moved", b.replaces))
         if b.withdrawn:
-            streams.append(tx, desk, site_id, m.Withdraw(booking_id=b.id, unless_moved=moved))
+            streams.append(tx, desk, site_id, m.Withdraw(booking_id=b.id, unless_moved=sales.is_change(tx, b)))
         elif moved:
             order = records.order_of(tx, b)
             streams.append(tx, desk, site_id, m.MoveRequest(old_id=b.replaces, order=order, booking=b, answer_by=b.answer_by))

@@ -15,6 +15,8 @@ from . import claims, holds, lines, locked, outage_pins, pins, records, standing
 from .desk import Desk
 
 replace = msgspec.structs.replace
+#: what somebody is told whose withdrawal of a change came too late
+CHANGE_IS_MADE = "The change has been made already, and the new booking stands. Cancel that if nothing is wanted any more."
 LIVE = ("confirmed", "cancelling", "pending")
 
 
@@ -217,12 +219,23 @@ def _withdraw_order(tx: Tx, desk: Desk, b: Booking) -> Booking:
     for part in parts:
         if part.status == "requested":
             part = records.put_booking(tx, replace(part, withdrawn=True))
-            asked_to_move = bool(part.replaces and records.asks_waiting(tx, "moved", part.replaces))
-            streams.append(tx, desk, part.site_id, Withdraw(booking_id=part.id, unless_moved=asked_to_move))
+            streams.append(tx, desk, part.site_id, Withdraw(booking_id=part.id, unless_moved=is_change(tx, part)))
         else:
             records.put_booking(tx, replace(part, withdrawn=True, status="cancelled", reason="withdrawn"))
             claims.free(tx, desk, part.id)
     return records.booking(tx, b.id)
+
+
+def is_change(tx: Tx, b: Booking) -> bool:
+    """Asked for in the place of a booking that stands until the answer is yes; giving it up gives up the change alone (own-4)."""
+    asked = records.ask(tx, b.id) if b.replaces else None
+    return asked is not None and asked[0] == "waiting"
+
+
+def stood_after_withdrawal(b: Booking, asked: tuple | None) -> bool:
+    """A booking that somebody has just given up, with the question about it if there is one: whether it was a change that had been made
+    already, so that it stands. Of any other it would be asked, or it would be ended."""
+    return b.status == "confirmed" and not b.withdrawn and bool(b.replaces) and asked is None
 
 
 def drop_moves_from(tx: Tx, desk: Desk, old: Booking) -> None:

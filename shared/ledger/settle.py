@@ -126,7 +126,7 @@ def decide_withdraw(tx: Tx, desk: Desk, m: Withdraw, site_id: str) -> None:
     if b.status != "confirmed":
         return
     if m.unless_moved:
-        stands = CancelRefused(booking_id=b.id, code="illegal_move", detail="The change has been made already; the new booking stands.")
+        stands = CancelRefused(booking_id=b.id, code="illegal_move", detail=sales.CHANGE_IS_MADE)
         streams.append(tx, desk, site_id, stands)
         return
     if b.site_id != site_id:
@@ -229,9 +229,11 @@ def confirmed(tx: Tx, desk: Desk, m: BookingConfirmed) -> None:
     """The owner's yes settles the order: our pending parts are sold now and told (terr-10); a move goes on (own-4)."""
     for b in m.bookings:
         heard = take_in(tx, desk, b)
-        if heard.withdrawn:
-            continue
-        _go_on_moving(tx, desk, heard)
+        if heard.withdrawn and sales.is_change(tx, heard):
+            # the change was given up too late: it has been made, which is what its owner will say of our withdrawal, too
+            heard = records.put_booking(tx, replace(heard, withdrawn=False))
+        if not heard.withdrawn:
+            _go_on_moving(tx, desk, heard)
     pending = [p for p in records.bookings_of_order(tx, m.order_id) if p.status == "pending"]
     if not pending:
         return

@@ -264,17 +264,18 @@ class BookingDesk:
 
         b, state, cents, rule = await self._db.write(run)
         if state == "asked" and self._link.up():
-            b = await self._settled("booking", b.id, records.booking, lambda now: now.status == "cancelled" or self._cancel_refused(now.id))
-            refused = self._db.read(lambda tx: records.ask(tx, f"cancel|{b.id}"))
-            if b.status != "cancelled" and refused is not None and refused[0] == "refused":
-                raise Refused(Refusal(refused[1], refused[2] or "The booking centre did not cancel this booking."))
+            b = await self._settled("booking", b.id, records.booking, lambda now: now.status == "cancelled" or self._cancel_refused(now))
+            if b.status != "cancelled" and (refusal := self._cancel_refused(b)):
+                raise Refused(refusal)
         done = b.status == "cancelled"
         view = self._db.read(lambda tx: self._view(tx, b, full=True))
         return Outcome(view, "done" if done else "asked", cents if done else 0, rule if done else "")
 
-    def _cancel_refused(self, booking_id: str) -> bool:
-        found = self._db.read(lambda tx: records.ask(tx, f"cancel|{booking_id}"))
-        return found is not None and found[0] == "refused"
+    def _cancel_refused(self, b: Booking) -> Refusal | None:
+        found = self._db.read(lambda tx: records.ask(tx, f"cancel|{b.id}"))
+        if found is not None and found[0] == "refused":
+            return Refusal(found[1], found[2] or "The booking centre did not cancel this booking.")
+        return Refusal("illegal_move", sales.CHANGE_IS_MADE) if sales.stood_after_withdrawal(b, found) else None
 
     # ---- blocks
     async def block(self, wanted: Block, asker: Asker) -> BlockView:

@@ -241,6 +241,41 @@ async def test_giving_up_a_change_that_is_done_already_leaves_the_new_booking_st
 
 
 @rule("own-4")
+@story(sites=(SITE, "truro"))
+async def test_giving_up_a_change_whose_yes_is_on_its_way_leaves_the_new_booking_and_not_both(w: World):
+    [b] = w.site.book(1, 6)
+    await w.quiet()
+    deafen(w, SITE)
+    new = w.site.move(b.id, 2, 20)
+    await until(lambda: w.hub.booking(new.id) is not None)
+    w.site.cancel(new.id)
+    await w.healed()
+    assert statuses(w, b.id, new.id) == [("cancelled", "cancelled"), ("confirmed", "confirmed")]
+    deafen(w, "hub")
+    far = w.hub.move(new.id, 1, 4, site_id="truro")
+    await until(lambda: w.sites["truro"].booking(far.id) is not None)
+    w.hub.cancel(far.id)
+    w.heal()
+    await w.quiet(SITE, "truro")
+    assert w.hub.booking(new.id).status == w.site.booking(new.id).status == "cancelled"
+    assert w.hub.booking(far.id).status == w.sites["truro"].booking(far.id).status == "confirmed"
+
+
+@rule("own-4")
+@story()
+async def test_who_gives_up_a_change_and_the_new_booking_in_either_order_has_none(w: World):
+    [b] = w.site.book(1, 6)
+    await w.quiet()
+    deafen(w, SITE)
+    new = w.site.move(b.id, 2, 20)
+    await until(lambda: w.hub.booking(new.id) is not None)
+    w.hub.cancel(new.id)
+    w.site.cancel(new.id)
+    await w.healed()
+    assert statuses(w, b.id, new.id) == [("cancelled", "cancelled")] * 2
+
+
+@rule("own-4")
 @story()
 async def test_giving_up_one_change_of_a_group_leaves_the_other_change_alone(w: World):
     one, other = w.site.book([1, 2], 4)

@@ -65,7 +65,7 @@
       const all = await Club.get(`/api/panels?date=${asked}`);
       if (asked === day) figures(all.figures);
       alarms(all.alarms, all.recovery);
-      conflicts(all.conflicts, all.credentials, all.halts);
+      Club.needs(all.conflicts, all.credentials, all.halts, later);
       doors(all.doors);
       Club.spares(all.spare_pins, all.doors, later);
       link(all.link, all.recovery);
@@ -108,45 +108,6 @@
         late ? null : h(`span.state${item.state === "checked_in" ? ".in" : ""}`, {}, item.state === "checked_in" ? "in" : item.start <= now + 1 ? "due" : "")),
       gone ? h("button.button.small", { "aria-label": `${item.label} is a no-show`, onclick: () => Club.noShow(item.id, item.label) }, "No-show") : null);
     })) : h("p.fine", {}, "Nobody is expected for the rest of the day."));
-  }
-
-  // a bay whose books are not sound is not sold until somebody with the right has looked and says so
-  function stopped(one) {
-    const error = h("div.notice.bad", { hidden: true, role: "alert" });
-    const about = [h("p", {}, h("strong", {}, one.bay), ` · not sold, stopped ${Club.ago(Date.parse(one.since) / 1000)}`), ...one.found.map((text) => h("p.fine", {}, text))];
-    if (!Club.may("resume")) return h("article.conflict", { "data-halt": one.resource_id }, ...about, h("p.fine", {}, "Please call somebody who may put it back on sale."));
-    const reason = h("input", { maxlength: 300, required: true, "aria-label": `What you have looked at before ${one.bay} is sold again`, placeholder: "What have you looked at?" });
-    const button = h("button.button.small", {}, "Sell again");
-    button.addEventListener("click", (event) => Club.act(button, error, async () => {
-      const lifted = await Club.post("/api/halts/lift", { resource_id: one.resource_id, reason: reason.value });
-      Club.say(lifted.left.length ? `${one.bay} is sold again. Let stand: ${lifted.left.join(" ")}` : `${one.bay} is sold again.`);
-      panels();
-    })(event));
-    return h("article.conflict", { "data-halt": one.resource_id }, ...about, reason, button, error);
-  }
-
-  function conflicts(list, stuck, halts) {
-    const box = find("conflicts"), told = JSON.stringify([list, stuck, halts]);
-    if (box.dataset.told === told && box.contains(document.activeElement)) return;  // somebody is writing there
-    box.dataset.told = told;
-    box.hidden = !list.length && !stuck.length && !halts.length;
-    box.replaceChildren(h("h2", {}, `Needs you`), ...halts.map(stopped), ...list.map((one) => {
-      const error = h("div.notice.bad", { hidden: true, role: "alert" });
-      const ways = one.ways.slice(0, 4).map((way) => {
-        if (!way.here || !Club.may("book")) return h("li", {}, `${way.bay}, ${way.clock}`, h("span.fine", {}, way.seller === "site" ? "" : " · asked of the booking centre"));
-        const button = h("button.button.small", {}, `Seat in ${way.bay}`);
-        button.addEventListener("click", (event) => Club.act(button, error, async () => {
-          await Club.post(`/api/bookings/${one.booking.id}/reseat`, { resource_id: way.resource_id });
-          Club.say(`${one.booking.name} plays in ${way.bay}.`);
-          panels();
-        })(event));
-        return h("li", {}, button);
-      });
-      return h("article.conflict", {}, h("p", {}, h("strong", {}, one.booking.name || "Guest"), ` · ${one.booking.bay}, ${one.booking.clock}`),
-        h("p.fine", {}, one.why === "block" ? `The ${page.word.toLowerCase()} is blocked at that time.` : one.why === "override" ? "An override sits where the web has sold." : one.why === "door_controller" ? "Sold before a loss and told to nobody; the door controller still had it. Its PIN is on the door; please find out whose it is." : ["late_sale", "witness"].includes(one.why) ? "Sold before a loss, and heard of only now. Please look whether it fits." : one.why === "books_differ" ? "This facility and the booking centre do not say the same of it. Please call the booking centre." : "Somebody else has the slots."),
-        !one.booking.displaced && ["door_controller", "late_sale", "witness"].includes(one.why) ? null : ways.length ? h("ul.ways", {}, ways) : h("p.fine", {}, "Nothing fits; please call the guest."), error,
-        h("button.link", { onclick: () => Club.openBooking(one.booking.id) }, "Open the booking"));
-    }), ...stuck.map((one) => h("article.conflict", {}, h("p", {}, h("strong", {}, one.wanted === "revoke" ? "A cancelled PIN is still on the door" : "A PIN is not on the door yet")), h("p.fine", {}, one.error), h("button.link", { onclick: () => Club.openBooking(one.booking_id) }, "Open the booking"))));
   }
 
   function doors(panel) {
