@@ -165,6 +165,21 @@ async def test_a_booking_moves_over_the_line_and_within_the_sites_time(w, old_st
     await w.until(lambda: w.site.booking("booking-0001").status == "cancelled")
 
 
+@pytest.mark.parametrize(("old_start", "new_start"), [(FAR, NEAR), (NEAR, NEAR + 6)])
+@pytest.mark.parametrize("how", ["withdraw", "cancel"])
+async def test_a_change_given_up_after_it_was_made_stands_and_its_guest_is_told(w, old_start, new_start, how):
+    await booked(w, 2, old_start)
+    w.network.cut(f"site-{SITE}", "to_broker", noticed=False)
+    asked = await w.post("/bookings/booking-0001/reschedule", {**w.time(3, new_start), "booking_id": "booking-0002"})
+    assert asked.status_code == 202
+    await w.until(lambda: (made := w.site.booking("booking-0002")) is not None and made.status == "confirmed")
+    w.network.heal(f"site-{SITE}")
+    no = await w.post(f"/bookings/booking-0002/{how}", {})
+    assert (no.status_code, no.json()["code"]) == (409, "illegal_move") and "the new booking stands" in no.json()["detail"]
+    await w.until(lambda: w.site.booking("booking-0001").status == "cancelled")
+    assert (await w.get("/bookings/booking-0002")).json()["status"] == "confirmed"
+
+
 async def test_a_move_is_repeated_under_its_id_and_not_made_twice(w):
     await booked(w)
     wish = {**w.time(2, FAR + 4), "booking_id": "booking-0002"}
