@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..messages import SCHEMA, Batch, Hello, Message, Position, Topics, Unknown, chain_next, decode
+from ..messages import SCHEMA, Batch, Hello, Position, Topics
 from ..runtime.clock import Clock
 from ..runtime.database import Database, InlineWriter, Tx
 from ..runtime.transport import Transport
 from . import boxes, lines, repair, streams
-from .apply import From, apply
 from .desk import Desk
+from .intake import Intake, RowFailed
 
 log = logging.getLogger("clubos.link")
 _batch = msgspec.json.Decoder(Batch).decode
@@ -32,15 +32,10 @@ NONCES_MAX = 8
 WAIT, ASK_AGAIN = -1, -2
 #: how often a replaced box hands in what it had not told; the broker may lose some
 HAND_IN_TIMES = 12
-#: so many rows are applied in one transaction; where others wait for the books it ends after fewer, so that a sale of our own does not
-#: wait for what a long cut has left
-TAKEN_AT_ONCE, TAKEN_AT_LEAST = 32, 2
 #: while more is coming in than that, what it causes and what is sold meanwhile goes out once in so many transactions, together
 SENT_EVERY = 8
 #: the peer's position stands still this long although rows are out: they are sent again
 RESEND_S = 2.0
-#: a merge that failed is tried again after this long
-MERGE_AGAIN_S = 60.0
 
 
 class Asked(NamedTuple):
@@ -55,20 +50,6 @@ class Asked(NamedTuple):
 
 #: an answer to no question of ours (nothing can be concluded from it)
 NOTHING_ASKED = Asked(0.0, 0.0, "", 0, 0)
-
-
-class Applied(msgspec.Struct):
-    """What came of the batches taken in one transaction; `rest` are those, or what is left of them, for the next."""
-
-    rows: int = 0
-    gap: bool = False
-    stopped: str = ""
-    merged: bool = False
-    rest: tuple[Batch, ...] = ()
-
-
-class _RowFailed(Exception):
-    """One of the rows taken in this transaction cannot be applied; nothing of it is kept."""
 
 
 class Pump:
@@ -95,6 +76,7 @@ class Pump:
         self.state_out, self.state_in = (topics.state_hub, topics.state_site) if hub else (topics.state_site, topics.state_hub)
         self._nonces: dict[str, Asked] = {}
         self._inbound: list[Batch] = []
+        self._intake = Intake(db, desk, clock, site_id)
         self._draining: asyncio.Task | None = None
         self._tasks: set[asyncio.Task] = set()
         self._closed = False
@@ -114,7 +96,6 @@ class Pump:
         #: another hub than the one this site is married to, speaking on its topics (loss-6)
         self._foreign, self._foreign_at = "", 0.0
         self._handed_in = 0
-        self._merge_again_at = float("-inf")
 
     # ---- life
     def attach(self) -> None:
@@ -315,7 +296,7 @@ class Pump:
             if hello.repair and hello.repair != s.epoch:
                 streams.heard(tx, site_id, hello, int(self.clock.now()))
                 news = repair.propose(tx, desk, s, hello)
-                return ASK_AGAIN if news or (self._merge_waits(tx, s) and self._merge(tx)) else WAIT
+                return ASK_AGAIN if news or (self._intake.merge_waits(tx, s) and self._intake.merge(tx)) else WAIT
             if not s.epoch and hello.epoch and not hello.closed and not hello.applied.no and not (hello.acked and hello.acked.no):
                 streams.adopt_epoch(tx, site_id, hello.epoch)
                 return ASK_AGAIN  # first contact: now both have an epoch, so the positions can be asked
@@ -330,7 +311,7 @@ class Pump:
             return ASK_AGAIN
         if not found:
             streams.heard(tx, site_id, hello, int(self.clock.now()))
-        if s.repair and desk.side == "site" and hello.epoch == s.epoch and self._merge_waits(tx, s) and self._merge(tx):
+        if s.repair and desk.side == "site" and hello.epoch == s.epoch and self._intake.merge_waits(tx, s) and self._intake.merge(tx):
             return ASK_AGAIN
         if s.repair and desk.side == "site" and hello.epoch != s.epoch:  # the hub is taking our snapshot in, or has not begun to
             if hello.repair != s.epoch or hello.staged is None:
@@ -437,8 +418,11 @@ class Pump:
             return
         if self._closed:
             return
-        self._inbound.append(batch)
-        if self._draining is None or self._draining.done():
+        self._progress(batch)
+        if self._draining is not None and not self._draining.done():
+            self._inbound.append(batch)
+        elif not self._intake.is_repeat(batch):
+            self._inbound.append(batch)
             self._draining = self._begin(self._drain())
 
     async def _drain(self) -> None:
@@ -447,10 +431,10 @@ class Pump:
             batches, self._inbound = self._inbound, []
             fresh = self.fresh()
             try:
-                outcome = await self.db.write(lambda tx, b=batches, f=fresh: self._take(tx, b, f))
-            except _RowFailed:  # seldom: taken once more, each row in a savepoint of its own
-                outcome = await self.db.write(lambda tx, b=batches, f=fresh: self._take(tx, b, f, apart=True))
-            self._progress(batches)
+                outcome = await self.db.write(lambda tx, b=batches, f=fresh: self._intake.take(tx, b, f))
+            except RowFailed:  # seldom: taken once more, each row in a savepoint of its own
+                outcome = await self.db.write(lambda tx, b=batches, f=fresh: self._intake.take(tx, b, f, apart=True))
+            self._intake.settled(outcome)
             if self._closed:
                 return
             self._inbound[:0] = outcome.rest
@@ -468,155 +452,7 @@ class Pump:
             if not self._all_out and (not self._much or taken % SENT_EVERY == 0):
                 self.send()
 
-    def _progress(self, batches: list[Batch]) -> None:
-        for batch in batches:
-            if batch.gap and self._resumed:
-                self._cursor, self._all_out = min(self._cursor, batch.applied.no), False
+    def _progress(self, batch: Batch) -> None:
+        if batch.gap and self._resumed:
+            self._cursor, self._all_out = min(self._cursor, batch.applied.no), False
         self._progress_at = self.clock.monotonic()
-
-    def _take(self, tx: Tx, batches: list[Batch], link_fresh: bool, *, apart: bool = False) -> Applied:
-        out = Applied()
-        for number, batch in enumerate(batches, 1):
-            if self._enough(out):
-                out.rest += tuple(batches[number - 1 :])
-                return out
-            s = streams.lock(tx, self.site_id)
-            if self._stranger(tx, s, batch):
-                continue
-            staging = bool(s.repair) and batch.epoch == s.repair
-            if (batch.epoch != s.epoch or s.closed or s.retired) and not staging:
-                continue
-            try:
-                if batch.epoch == s.epoch:
-                    streams.acknowledge(tx, self.desk, s, batch.applied)
-                if staging or not s.stopped:
-                    self._rows(tx, batch, out, link_fresh, apart)
-            except streams.Behind as behind:
-                repair.close(tx, self.desk, self.site_id, behind)
-            out.stopped = "" if staging else streams.lock(tx, self.site_id).stopped
-        return out
-
-    def _enough(self, taken: Applied) -> bool:
-        return taken.rows >= TAKEN_AT_ONCE or (taken.rows >= TAKEN_AT_LEAST and self.db.crowded)
-
-    def _stranger(self, tx: Tx, s: streams.Stream, batch: Batch) -> bool:
-        """A batch of another box than the one we talk to; what a replaced box of the site hands in is taken note of (loss-5)."""
-        if not self.desk.guard("old_box_retires") or not s.peer_box_id:
-            return False
-        if self.desk.side == "site":
-            return batch.term < s.peer_term
-        if batch.box_id == s.peer_box_id:
-            return False
-        if batch.term < s.peer_term and batch.epoch != s.epoch:
-            boxes.late(tx, self.desk, self.site_id, batch)
-        return True
-
-    def _rows(self, tx: Tx, batch: Batch, out: Applied, link_fresh: bool, apart: bool) -> None:
-        chain, desk = batch.prev, self.desk
-        for number, row in enumerate(batch.rows):
-            if self._enough(out):
-                out.rest = (msgspec.structs.replace(batch, prev=chain, rows=batch.rows[number:], gap=False),)
-                return
-            s = streams.lock(tx, self.site_id)
-            to_stage = bool(s.repair) and batch.epoch == s.repair
-            aside = to_stage and desk.side == "hub"
-            at_no, at_chain = (s.staged_no, s.staged_chain) if aside else (s.applied_no, s.applied_chain)
-            before, chain = chain, chain_next(chain, row.no, bytes(row.body))
-            if row.no <= at_no and desk.guard("applied_once"):
-                if row.no == at_no and chain != at_chain and desk.guard("chain_continues"):
-                    raise streams.Behind(f"chain differs at the peer's row {row.no}", mine=False)
-                continue
-            if row.no > at_no + 1 and desk.guard("no_gap"):
-                out.gap = True
-                return
-            if row.no == at_no + 1 and before != at_chain and desk.guard("chain_continues"):
-                raise streams.Behind(f"chain differs before the peer's row {row.no}", mine=False)
-            if to_stage:
-                if not self._stage(tx, batch.epoch, row, chain, out):
-                    return
-                continue
-            if not self._row(tx, row, link_fresh, apart):
-                return
-            streams.advance(tx, streams.lock(tx, self.site_id), row.no, chain)
-            out.rows += 1
-
-    def _stage(self, tx: Tx, epoch: str, row, chain: str, out: Applied) -> bool:
-        """Keeps a row of the peer's snapshot; merges at its last. False where nothing more can be taken in for now."""
-        desk, site_id = self.desk, self.site_id
-        s = streams.lock(tx, site_id)
-        if repair.is_complete(tx, site_id, epoch):
-            return False  # the merge waits, for a person or for its next attempt; what follows the snapshot is for later
-        body = bytes(row.body)
-        try:
-            kind = type(decode(body, row.crit)).__name__
-            last = repair.stage(tx, s, epoch, row.no, body.decode(), kind)
-            if desk.side == "hub":
-                repair.staged_at(tx, s, row.no, chain)
-            else:
-                streams.advance(tx, s, row.no, chain)
-            out.rows += 1
-        except Unknown as e:
-            log.exception("repair failed", extra={"site_id": site_id, "message_no": row.no})
-            streams.keep(tx, desk, s, row.no, body.decode(errors="replace"), str(e))
-            return False
-        if not last:
-            return True
-        out.merged = self._merge(tx)
-        return out.merged
-
-    def _merge(self, tx: Tx) -> bool:
-        """R2 or R3, once the whole snapshot is kept. False where the hub waits for a person, or where it failed: the books are as they were
-        then, people are told, and it is tried again after `MERGE_AGAIN_S` and after a start (an upgrade may have mended it)."""
-        desk, site_id = self.desk, self.site_id
-        merge = repair.merge_at_hub if desk.side == "hub" else repair.merge_at_site
-        try:
-            return tx.attempt(lambda: merge(tx, desk, site_id)) is not False
-        except Exception as e:
-            if tx.trouble is not None:
-                raise
-            log.exception("repair failed", extra={"site_id": site_id})
-            s = streams.lock(tx, site_id)
-            no = s.staged_no if desk.side == "hub" else s.applied_no
-            streams.keep(tx, desk, s, no, "", f"{type(e).__name__}: {e}")
-            self._merge_again_at = self.clock.monotonic() + MERGE_AGAIN_S
-            return False
-
-    def _merge_waits(self, tx: Tx, s: streams.Stream) -> bool:
-        """Whether a snapshot is whole and was not merged, and it is time to try again."""
-        return self.clock.monotonic() >= self._merge_again_at and repair.is_complete(tx, self.site_id, s.repair)
-
-    def _together(self, tx: Tx, message: Message, link_fresh: bool) -> None:
-        try:
-            apply(tx, self.desk, message, From(self.site_id, link_fresh))
-        except Exception as e:
-            if tx.trouble is not None:
-                raise
-            raise _RowFailed from e
-
-    def _row(self, tx: Tx, row, link_fresh: bool, apart: bool) -> bool:
-        """Applies one row. False where the stream stops here (stream-6); what is only informative is kept and passed over.
-
-        `apart`: in a savepoint of its own. Rows that fail are so few that all others need none: one that does raises _RowFailed there.
-        """
-        body = bytes(row.body)
-        try:
-            message = decode(body, row.crit)
-            if apart:
-                tx.attempt(lambda: apply(tx, self.desk, message, From(self.site_id, link_fresh)))
-            else:
-                self._together(tx, message, link_fresh)
-            return True
-        except _RowFailed:
-            raise
-        except Unknown as e:
-            why = str(e)
-        except Exception as e:  # a row that fails must not be lost, nor those behind it be applied over the hole
-            if tx.trouble is not None:
-                raise  # the disk, not the row: all of it is taken back and comes again
-            log.exception("row of the link failed", extra={"site_id": self.site_id, "message_no": row.no})
-            why = f"{type(e).__name__}: {e}"
-        if row.must and self.desk.guard("must_understand_stops"):
-            streams.stop(tx, self.desk, self.site_id, f"row {row.no}: {why}", row.no, body.decode(errors="replace"))
-            return False
-        streams.keep(tx, self.desk, streams.lock(tx, self.site_id), row.no, body.decode(errors="replace"), why)
-        return True

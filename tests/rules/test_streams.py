@@ -335,6 +335,35 @@ async def test_a_batch_of_one_site_in_the_tree_of_another_is_dropped(w: World):
     assert w.hub.claims("truro") == {}
 
 
+@rule("stream-2")
+@story()
+async def test_what_was_taken_already_costs_the_books_nothing_when_it_comes_again(w: World):
+    heard = listen(w, TOPICS.up)
+    for start in (4, 8, 12):
+        w.site.book(1, start)
+        await w.quiet()
+    before, known = w.hub.db.commits, w.hub.stream()
+    assert len(heard) >= 3
+    for payload in heard:
+        w.hub.pumps[SITE]._on_batch(TOPICS.up, payload, False)
+    await asyncio.sleep(0.05)
+    assert (w.hub.db.commits, w.hub.stream()) == (before, known)
+
+
+@rule("stream-7")
+@story(equal=False)
+async def test_a_number_that_comes_again_with_another_message_stops_the_stream_however_often_the_true_one_came(w: World):
+    heard = listen(w, TOPICS.up)
+    w.site.book(1, 4)
+    await w.quiet()
+    told = [batch for payload in heard if (batch := msgspec.json.decode(payload, type=Batch)).rows][-1]
+    other = (*told.rows[:-1], msgspec.structs.replace(told.rows[-1], body=msgspec.Raw(encode(WeatherTold(rain=True)))))
+    for batch in (told, told, msgspec.structs.replace(told, rows=other)):
+        w.hub.pumps[SITE]._on_batch(TOPICS.up, msgspec.json.encode(batch), False)
+    await asyncio.sleep(0.05)
+    assert "chain differs at the peer's row" in w.hub.stream().stopped
+
+
 @rule("stream-7")
 @story()
 async def test_a_site_that_was_rolled_back_is_noticed_and_the_hub_goes_on_selling_until_both_are_repaired(w: World):
