@@ -188,6 +188,7 @@ class MemoryNetwork:
         self._lines: dict[str, _Line] = {}
         self._retained: dict[str, bytes] = {}
         self._history: deque[tuple[str, bytes]] = deque(maxlen=HISTORY_MAX)
+        self._topics: set[str] = set()
         self._broker_up = True
 
     def attach(self, client_id: str, will: Will | tuple[str, bytes, bool] | None = None) -> "MemoryTransport":
@@ -242,7 +243,7 @@ class MemoryNetwork:
     def replay(self, client_id: str, count: int = 1) -> int:
         """Send the client up to `count` random old publications again that its subscriptions match. Returns how many."""
         line = self._line(client_id)
-        wanted = {topic for topic in {topic for topic, _ in self._history} if line.wants(topic)}
+        wanted = {topic for topic in self._topics if line.wants(topic)}
         old = [message for message in self._history if message[0] in wanted]
         chosen = self._rng.sample(old, min(count, len(old))) if line.known_to_broker else []
         for topic, payload in chosen:
@@ -315,6 +316,7 @@ class MemoryNetwork:
         elif retain:
             self._retained.pop(topic, None)
         self._history.append((topic, payload))
+        self._topics.add(topic)
         for client_id, line in list(self._lines.items()):
             if line.known_to_broker and line.wants(topic):
                 self._hop_down(line, topic, payload, retained=False)

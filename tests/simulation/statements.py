@@ -18,7 +18,8 @@ import sqlite3
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable
-from itertools import count
+from functools import lru_cache
+from itertools import chain, count, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -110,7 +111,7 @@ class Gate:
     def note(self, replica: Replica, what: str) -> None:
         self.count["switches"] += replica is not self._last
         self._last = replica
-        self.trace = crc32(f"{replica.name} {what}".encode(), self.trace)
+        self.trace = crc32(_encoded(replica.name, what), self.trace)
         if self.tell is not None:
             self.tell(f"{self.loop.time():9.3f} | {replica.name:6} {' '.join(what.split())[:140]}")
 
@@ -134,6 +135,11 @@ class Gate:
         """Everybody comes to the end of the transactions under way."""
         while busy := [r for r in self.replicas if r.stands or r.blocked]:
             self.rng.choice(busy).go_on()
+
+
+@lru_cache(maxsize=2048)
+def _encoded(name: str, what: str) -> bytes:
+    return f"{name} {what}".encode()
 
 
 class _Wake:
@@ -188,31 +194,30 @@ class Gated:
         return self._c.total_changes
 
     def execute(self, sql: str, params: Any = ()) -> sqlite3.Cursor:
-        act = self._replica.as_twin(sql, writes=self._writes)
-        return self._do(sql, lambda: self._c.execute(act, params))
+        replica = self._replica
+        return self._do(self._c.execute, sql, replica.as_twin(sql, writes=self._writes) if replica.gate.twin else sql, params)
 
     def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor:
-        rows = list(rows)
-        return self._do(sql, lambda: self._c.executemany(sql, rows))
+        return self._do(self._c.executemany, sql, sql, list(rows))
 
-    def _do(self, sql: str, act: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
-        loop, tries = self._replica.gate.loop, 0
-        since = loop.time()
-        while True:
-            self._replica.turn(sql, writes=self._writes)
+    def _do(self, act: Callable[[str, Any], sqlite3.Cursor], sql: str, as_twin: str, params: Any) -> sqlite3.Cursor:
+        c, replica, writes = self._c, self._replica, self._writes
+        began = replica.gate.loop.time()
+        for wait_s in chain(BUSY_S, repeat(BUSY_S[-1])):
+            replica.turn(sql, writes=writes)
             try:
-                done = act()
+                done = act(as_twin, params)
             except sqlite3.OperationalError as error:
                 # As SQLite's own handler: nobody who has read in this transaction waits, since he might wait for ever.
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY and not self._c.in_transaction
-                if not busy or loop.time() - since >= BUSY_TIMEOUT_S or not self._writes:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY and not c.in_transaction
+                if not busy or replica.gate.loop.time() - began >= BUSY_TIMEOUT_S or not writes:
                     raise
-                self._replica.wait_for_lock(BUSY_S[min(tries, len(BUSY_S) - 1)])
-                tries += 1
+                replica.wait_for_lock(wait_s)
                 continue
-            if self._writes and not self._c.in_transaction:
-                self._replica.shared.version += 1
+            if writes and not c.in_transaction:
+                replica.shared.version += 1
             return done
+        raise AssertionError("the tries have no end")
 
     def close(self) -> None:
         """What was not committed is gone, as when a process dies. Statements that are still open would keep the lock otherwise."""
@@ -411,8 +416,6 @@ class Replica(Database):
     def as_twin(self, sql: str, *, writes: bool) -> str:
         """The statement as it stands, or as it would be without what keeps replicas apart."""
         twin = self.gate.twin
-        if not twin:
-            return sql
         if twin == "deferred" and sql == "BEGIN IMMEDIATE":
             return "BEGIN"
         alone = twin == "single" if writes else twin == "torn"
