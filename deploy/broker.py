@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,13 +103,15 @@ def access_text(users: Sequence[BrokerUser]) -> str:
     return "\n".join(lines) + "\n"
 
 
-class Broker:
+class Broker(ABC):
     """What both kinds share: files in a folder, one child process, one port that stays the same over restarts.
 
     `port` 0 takes a free one. Usable as a context manager. Methods block for milliseconds (start: at most `START_WITHIN_S`).
     """
 
     kind = ""
+    #: the files in its folder that it keeps from one run to the next
+    kept: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, users: Sequence[BrokerUser], *, port: int = 0, tls: BrokerTls | None = None) -> None:
         self.host = HOST
@@ -167,17 +170,16 @@ class Broker:
         """Stop if running, forget everything kept on disk if `wipe`, start again on the same port."""
         self.stop()
         if wipe:
-            self._wipe()
+            for name in self.kept:
+                (self.folder / name).unlink(missing_ok=True)
         self.start()
 
+    @abstractmethod
     def _command(self, port: int) -> list[str]:
-        raise NotImplementedError
+        """The words that start the program on this port; its settings are written before."""
 
     def _environment(self) -> dict[str, str]:
         return dict(os.environ)
-
-    def _wipe(self) -> None:
-        """Remove what the broker keeps from one run to the next."""
 
     def _start_on(self, port: int) -> None:
         command = self._command(port)
@@ -214,6 +216,7 @@ class Mosquitto(Broker):
     """Mosquitto. `persistence`: whether it writes retained messages to disk, so that they outlive a restart."""
 
     kind = "mosquitto"
+    kept = ("mosquitto.db",)
 
     def __init__(
         self, folder: Path, users: Sequence[BrokerUser], *, port: int = 0, tls: BrokerTls | None = None, persistence: bool = True
@@ -253,9 +256,6 @@ class Mosquitto(Broker):
         config = self.folder / "mosquitto.conf"
         _write_private(config, self.config_text(port))
         return [program, "-c", str(config)]
-
-    def _wipe(self) -> None:
-        (self.folder / "mosquitto.db").unlink(missing_ok=True)
 
 
 class EmbeddedBroker(Broker):

@@ -16,7 +16,7 @@ import msgspec
 from sqlite_utils import Database as Tables
 
 from shared.keys import KeyRing
-from shared.ledger import attendance, blocks, boxes, frontdesk, holds, lines, pins, records, repair, sales, schema, streams
+from shared.ledger import attendance, blocks, boxes, frontdesk, holds, lines, pins, records, repair, sales, schema, streams, ways
 from shared.ledger.desk import Desk, Limits
 from shared.ledger.pump import Pump
 from shared.messages import FacilityStated, ResourceStated, Topics
@@ -153,7 +153,7 @@ class Party:
         """What is offered instead of this."""
         wanted = self.wanted(bay, start, site_id=site_id)
         house = self.read(lambda tx: self.houses.of(tx, site_id))
-        return self.read(lambda tx: frontdesk.ways(tx, self.desk, house, wanted, link_up=self.up(site_id)))
+        return self.read(lambda tx: ways.out(tx, self.desk, house, wanted, link_up=self.up(site_id)))
 
     def hold(self, bay: int, start: int, hours: float = 1, hold_id: str = "", site_id: str = SITE) -> Hold:
         h = Hold(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
@@ -215,7 +216,7 @@ class SimTicker:
         self._stopped = True
 
 
-class Machine:
+class Machine(ABC):
     """One box: a disk, a clock, and while it is up a process. `name` is also the client id of its link, where it has one only."""
 
     side = ""
@@ -247,16 +248,17 @@ class Machine:
         self.ticker = SimTicker(self.world.loop, random.Random(crc32(f"{self.world.seed}/{self.name}/{self.lives}/ticks".encode())))
         await self._begin()
 
+    @abstractmethod
     async def _begin(self) -> None:
-        raise NotImplementedError
+        """What a process does at its start, its books being open."""
 
+    @abstractmethod
     def clients(self) -> tuple[str, ...]:
         """Its client ids at the broker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pumps(self) -> list:
         """The links of its process; none where it is down."""
-        raise NotImplementedError
 
     def die(self) -> None:
         """The process is gone: nothing of it runs on, and the broker says its last will."""

@@ -12,7 +12,7 @@ import msgspec
 
 from shared import rules, territory
 from shared.errors import STATUS, Refusal, Refused, refuse
-from shared.ledger import claims, frontdesk, lines, records
+from shared.ledger import claims, frontdesk, lines, records, ways
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses, Part, Quoted, Wanted
 from shared.model import Booking, Channel, Customer, Frozen, Interval, site_of
@@ -168,7 +168,7 @@ class Bookings:
 
         def read(tx: Tx):
             house = self.houses.of(tx, ask.site_id)
-            return frontdesk.ways(tx, self.desk, house, self._wanted(tx, ask, house), link_up=up)
+            return ways.out(tx, self.desk, house, self._wanted(tx, ask, house), link_up=up)
 
         try:
             found = self.db.read(read)

@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from cloud_hub import app as hub_app
@@ -43,22 +43,25 @@ COMMAND_WITHIN_S = 120.0
 # ---- a new box
 async def adopt(bench: Bench) -> list[Entry]:
     """`adopt`."""
-    took_s, floors_ms = [], []
     async with facility.prepared(bench, doors=False) as place:
         await _met(place)
         at_hub = await asyncio.to_thread(_history_of_hub, place)
         with place.run_hub():
             await until("The hub of the bench did not serve", place.hub.ready)
-            for number in range(1, RUNS + 1):
-                floors_ms.append(floors.flush_ms(bench.folder))
-                took_s.append(await _adopted(place))
-                bench.say(f"run {number}: {took_s[-1]:.2f} s")
+            what = f"a new box with {at_hub} bookings at the hub, from the start of its process to its first sale"
+            return [await _median(bench, "adopt", what, lambda: _adopted(place), ADOPT_BAR_S)]
+
+
+async def _median(bench: Bench, name: str, what: str, once: Callable[[], Awaitable[float]], bar_s: float) -> Entry:
+    """The entry of this name: the median of what `once` takes, in seconds, against the bar times the machine's factor over the same rounds."""
+    took_s, floors_ms = [], []
+    for number in range(1, RUNS + 1):
+        floors_ms.append(floors.flush_ms(bench.folder))
+        took_s.append(await once())
+        bench.say(f"run {number}: {took_s[-1]:.2f} s")
     factor = Factor("flush", results.percentile(floors_ms, 50), FLUSH_MS)
-    what = (
-        f"a new box with {at_hub} bookings at the hub, from the start of its process to its first sale, median of {len(took_s)}"
-        f" ({_seconds(took_s)}; {ADOPT_BAR_S:g} s × {factor})"
-    )
-    return [results.at_most("adopt", what, results.percentile(took_s, 50), ADOPT_BAR_S * factor.times, "s")]
+    what = f"{what}, median of {len(took_s)} ({_seconds(took_s)}; {bar_s:g} s × {factor})"
+    return results.at_most(name, what, results.percentile(took_s, 50), bar_s * factor.times, "s")
 
 
 async def _met(place: Facility) -> None:
@@ -165,7 +168,10 @@ class Chain:
 
 async def rebuild(bench: Bench) -> list[Entry]:
     """`rebuild`. The sites run on through all rounds; each round loses the hub's books anew."""
-    took_s, floors_ms = [], []
+    what = (
+        f"a lost hub rebuilt from {SITES} sites with {BOOKINGS_EACH} bookings each, from the start of its process until every site is open and"
+        " the books are equal"
+    )
     async with _chain(bench) as chain:
         for name in chain.sites:
             with chain.run_site(name):
@@ -174,16 +180,7 @@ async def rebuild(bench: Bench) -> list[Entry]:
         with contextlib.ExitStack() as running:
             for name in chain.sites:
                 running.enter_context(chain.run_site(name))
-            for number in range(1, RUNS + 1):
-                floors_ms.append(floors.flush_ms(bench.folder))
-                took_s.append(await _rebuilt(chain))
-                bench.say(f"run {number}: {took_s[-1]:.1f} s")
-    factor = Factor("flush", results.percentile(floors_ms, 50), FLUSH_MS)
-    what = (
-        f"a lost hub rebuilt from {SITES} sites with {BOOKINGS_EACH} bookings each, from the start of its process until every site is open and"
-        f" the books are equal, median of {len(took_s)} ({_seconds(took_s)}; {REBUILD_BAR_S:g} s × {factor})"
-    )
-    return [results.at_most("rebuild", what, results.percentile(took_s, 50), REBUILD_BAR_S * factor.times, "s")]
+            return [await _median(bench, "rebuild", what, lambda: _rebuilt(chain), REBUILD_BAR_S)]
 
 
 @contextlib.asynccontextmanager

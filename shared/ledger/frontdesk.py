@@ -1,31 +1,27 @@
 """The front desk: facts, rules, price and sale as one step, the same at kiosk, web, staff board and API (R1, P1). One way in.
 
-Everything runs inside the caller's transaction, so the facts that are judged are the facts that are sold on. Prices and rights come from
-the books and from signed quotes, never from what a client says of itself.
+Not for: what else could be had where it says no (`ways`). Everything runs inside the caller's transaction, so the facts that are judged are
+the facts that are sold on. Prices and rights come from the books and from signed quotes, never from what a client says of itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
-from .. import quotes, rules, slots, terms, territory
+from .. import quotes, rules, slots, terms
 from ..bookings import counts_as_open
-from ..errors import Broken, Refusal, Refused, Suggestion, Violation, refuse
+from ..errors import Broken, Refusal, Refused, Violation, refuse
 from ..keys import KeyRing, SigningKey
 from ..model import FIRST_SLOT, LAST_SLOT, Booking, Channel, Customer, Facility, Frozen, Interval, Order, Price, Resource
 from ..policy import Profile
-from ..pricing import CodeUse, alike
+from ..pricing import CodeUse, add
 from ..pricing import quote as price_of
 from ..profiles import from_json
 from ..runtime.database import Tx
-from . import claims, lines, locked, records, sales, streams
+from . import lines, locked, records, sales, streams
 from .desk import Desk
 from .soundness import adds_up
 
-#: how far around the wished time a way out is looked for
-REACH_SLOTS = 2 * 96
 PARTS_MAX = 12
 GUESTS_MAX = 200
 
@@ -150,7 +146,7 @@ def book(
     priced = []
     for part, b in zip(wanted.parts, plain, strict=True):
         _judge(house, wanted, part, now, open_bookings=open_bookings)
-        priced.append(msgspec.structs.replace(b, price=_price(house, wanted, part, now, ring)))
+        priced.append(msgspec.structs.replace(b, price=price_of_part(house, wanted, part, now, ring)))
     return sales.place(tx, desk, msgspec.structs.replace(wish, bookings=tuple(priced), new=True))
 
 
@@ -209,7 +205,8 @@ def _order(desk: Desk, wanted: Wanted) -> Order:
     )
 
 
-def _request(house: House, wanted: Wanted, part: Part, now: int) -> rules.Request:
+def request_of(house: House, wanted: Wanted, part: Part, now: int) -> rules.Request:
+    """What the rules are asked of one part."""
     guests = -(-wanted.guests // len(wanted.parts))
     return rules.Request(
         resource=house.resource(part.resource_id),
@@ -223,12 +220,12 @@ def _request(house: House, wanted: Wanted, part: Part, now: int) -> rules.Reques
 
 def _judge(house: House, wanted: Wanted, part: Part, now: int, *, open_bookings: int, changes: int | None = None) -> None:
     facts = rules.Facts(facility=house.facility, open_bookings=open_bookings, changes_so_far=changes)
-    refusal = rules.judge(_request(house, wanted, part, now), facts, house.profile.policy)
+    refusal = rules.judge(request_of(house, wanted, part, now), facts, house.profile.policy)
     if refusal is not None:
         raise Refused(refusal)
 
 
-def _price(house: House, wanted: Wanted, part: Part, now: int, ring: KeyRing | None, fee_cents: int = 0) -> Price:
+def price_of_part(house: House, wanted: Wanted, part: Part, now: int, ring: KeyRing | None, fee_cents: int = 0) -> Price:
     """The price of one part. Raises Broken where its lines do not add up: nothing is sold at a price that nobody can explain."""
     price = _priced(house, wanted, part, now, ring, fee_cents)
     if not adds_up(price):
@@ -288,10 +285,10 @@ def quote(tx: Tx, desk: Desk, house: House, wanted: Wanted, *, key: SigningKey |
     open_bookings = _open_bookings(tx, wanted.customer.id, now)
     prices, tokens, violations = [], [], []
     for part in wanted.parts:
-        price = _price(house, wanted, part, now, None)
+        price = price_of_part(house, wanted, part, now, None)
         prices.append(price)
         facts = rules.Facts(facility=house.facility, open_bookings=open_bookings)
-        violations += rules.check(_request(house, wanted, part, now), facts, house.profile.policy)
+        violations += rules.check(request_of(house, wanted, part, now), facts, house.profile.policy)
         if key is not None:
             made = quotes.make(
                 resource_id=part.resource_id,
@@ -316,8 +313,6 @@ def quote(tx: Tx, desk: Desk, house: House, wanted: Wanted, *, key: SigningKey |
 
 
 def add_prices(prices: list[Price]) -> Price:
-    from ..pricing import add
-
     return prices[0] if len(prices) == 1 else add(prices)
 
 
@@ -347,7 +342,7 @@ def reschedule(
         return before[0]
     _judge(house, wanted, part, now, open_bookings=_open_bookings(tx, old.customer_id, now, old.order_id), changes=old.changes)
     change = terms.change_fee(house.profile.policy, old.changes, slots.local_day(house.facility.zone, now // 900))
-    price = _price(house, wanted, part, now, ring, change.fee_cents)
+    price = price_of_part(house, wanted, part, now, ring, change.fee_cents)
     new = msgspec.structs.replace(wish.bookings[0], price=price, changes=old.changes + 1)
     if change.flag:
         records.journal(tx, now, old.site_id, wanted.channel, change.flag, old.id, f"change {old.changes + 1}")
@@ -382,14 +377,14 @@ def extend(
     if now >= old.ends_at:
         raise refuse("illegal_move", "This booking is over; please book anew.")
     _judge_length(house, wanted, part, old, now)
-    new = msgspec.structs.replace(wish.bookings[0], price=_price(house, wanted, part, now, None), changes=old.changes)
+    new = msgspec.structs.replace(wish.bookings[0], price=price_of_part(house, wanted, part, now, None), changes=old.changes)
     return sales.move(tx, desk, old_id, msgspec.structs.replace(wish, bookings=(new,)))
 
 
 def _judge_length(house: House, wanted: Wanted, part: Part, old: Booking, now: int) -> None:
     """What is added must be allowed; that the old part has begun is no objection."""
     facts = rules.Facts(facility=house.facility)
-    found = rules.check(_request(house, wanted, part, now), facts, house.profile.policy)
+    found = rules.check(request_of(house, wanted, part, now), facts, house.profile.policy)
     found = tuple(v for v in found if v.code not in ("in_the_past", "cut_off_passed", "prepay_only", "too_many_open"))
     if found:
         raise Refused(Refusal(found[0].code if len(found) == 1 else "rules_violated", " ".join(v.detail for v in found), violations=found))
@@ -412,19 +407,11 @@ def _move_wish(tx: Tx, desk: Desk, house: House, old: Booking, wanted: Wanted, p
         channel=old.channel,
         created_at=desk.now(),
     )
-    house.resource(part.resource_id)
-    new = Booking(
-        id=part.booking_id,
+    new = msgspec.structs.replace(
+        _plain(desk, house, wanted, part),
         order_id=old.order_id,
-        site_id=wanted.site_id,
-        resource_id=part.resource_id,
-        start=part.start,
-        end=part.end,
-        buffer=rules.buffer_slots(house.profile.policy),
-        seller=desk.side,
         customer_id=old.customer_id,
         shown_name=old.shown_name,
-        channel=wanted.channel,
         replaces=old.id,
         changes=old.changes,
     )
@@ -448,72 +435,6 @@ def refund_of(tx: Tx, desk: Desk, house: House, b: Booking) -> terms.Refund:
         customer=customer,
         cancelled_at=tuple(min(x.starts_at, desk.now()) for x in recent),
     )
-
-
-# ---- ways out
-def free_between(tx: Tx, resource_id: str, window: Interval) -> list[Interval]:
-    """The unclaimed runs of a resource within the window."""
-    return _between(claims.taken_of(tx, [resource_id], window)[resource_id], window)
-
-
-def _between(taken: list[int], window: Interval) -> list[Interval]:
-    runs, at = [], window.start
-    for slot in taken:
-        if slot > at:
-            runs.append(Interval(at, slot))
-        at = slot + 1
-    if at < window.end:
-        runs.append(Interval(at, window.end))
-    return runs
-
-
-def ways(tx: Tx, desk: Desk, house: House, wanted: Wanted, *, link_up: bool = True, limit: int = 3) -> tuple[Suggestion, ...]:
-    """B13: the next priced alternatives to the first part of what was refused. What nobody could sell just now is left out."""
-    part, now = wanted.parts[0], desk.now()
-    resource = house.resources.get(part.resource_id)
-    if resource is None or not FIRST_SLOT <= part.start < part.end <= LAST_SLOT:
-        return ()
-    around = Interval(max(part.start - REACH_SLOTS, now // 900), max(part.end, now // 900) + REACH_SLOTS)
-    line = lines.lines_of(tx, wanted.site_id)
-
-    def instant(r: Resource, interval: Interval) -> bool:
-        return territory.may_sell(desk.side, interval, line.get(r.id, 0)) == "mine"
-
-    def free() -> Iterable[tuple[Resource, list[Interval]]]:
-        bays = [r for r in house.resources.values() if r.kind == resource.kind and r.active and r.id in line]
-        taken = claims.taken_of(tx, [r.id for r in bays], around)
-        for r in bays:
-            runs = _between(taken[r.id], around)
-            if not link_up:
-                runs = [own for run in runs if (own := _own(desk.side, run, line[r.id])) is not None]
-            yield r, runs
-
-    plain = msgspec.structs.replace(wanted, quote="", code="")
-    priced: dict[tuple[int, Interval], Price] = {}  # the nearest ways out are one time in bays that cost the same
-
-    def price_there(r: Resource, interval: Interval) -> Price:
-        there = Part(booking_id="", resource_id=r.id, start=interval.start, end=interval.end)
-        key = alike(r), interval
-        if key not in priced:
-            priced[key] = _price(house, plain, there, now, None)
-        return priced[key]
-
-    facts = rules.Facts(facility=house.facility, open_bookings=0)
-    request = _request(house, wanted, part, now)
-    return rules.suggest(
-        request,
-        facts,
-        house.profile.policy,
-        free(),
-        price_there,
-        limit=limit,
-        instant=instant,
-    )
-
-
-def _own(side: str, run: Interval, line: int) -> Interval | None:
-    own = Interval(run.start, min(run.end, line)) if side == "site" else Interval(max(run.start, line), run.end)
-    return own if own.start < own.end else None
 
 
 # ---- customers

@@ -154,7 +154,7 @@ class Intake:
             out.rows += 1
 
     def _stage(self, tx: Tx, epoch: str, row, chain: str, out: Applied) -> bool:
-        """Keeps a row of the peer's snapshot; merges at its last. False where nothing more can be taken in for now."""
+        """Keeps a row of the peer's snapshot; merges at its last. False where the rows behind it have to wait."""
         desk, site_id = self.desk, self.site_id
         s = streams.lock(tx, site_id)
         if repair.is_complete(tx, site_id, epoch):

@@ -95,7 +95,10 @@ class ApiDescription:
             tags=list(tags) or None,
             use_handler_docstrings=True,
             components=Components(security_schemes=dict(security or {}) or None),
-            render_plugins=[_JsonPlugin(self), _PagePlugin(self)],
+            render_plugins=[
+                _Plugin(self, "/openapi.json", MediaType.JSON, lambda app, schema: msgspec.json.encode(self.finished(app, schema))),
+                _Plugin(self, "/docs", MediaType.HTML, lambda app, schema: self.page(app, schema).encode()),
+            ],
         )
 
     def finished(self, app: Any, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,9 +247,12 @@ def _response(description: str) -> dict[str, Any]:
 
 
 class _Plugin(OpenAPIRenderPlugin):
-    def __init__(self, description: ApiDescription, path: str, media_type: MediaType | str) -> None:
+    """One page below the API's path, drawn once a day by `draw(app, schema)`."""
+
+    def __init__(self, description: ApiDescription, path: str, media_type: MediaType, draw: Callable[[Any, dict[str, Any]], bytes]) -> None:
         super().__init__(path=path, media_type=media_type, favicon="", style="")
         self._description = description
+        self._draw = draw
         self._rendered: tuple[date, bytes] | None = None
 
     def render(self, request: Request, openapi_schema: dict[str, Any]) -> bytes:
@@ -259,22 +265,3 @@ class _Plugin(OpenAPIRenderPlugin):
     def receive_router(self, router: Router) -> None:
         # Litestar adds a catch-all that answers HTML below the API's path; unknown addresses there are a problem document.
         router.routes = [route for route in router.routes if "{path" not in route.path and route.path.strip("/") != router.path.strip("/")]
-
-    def _draw(self, app: Any, schema: dict[str, Any]) -> bytes:
-        raise NotImplementedError
-
-
-class _JsonPlugin(_Plugin):
-    def __init__(self, description: ApiDescription) -> None:
-        super().__init__(description, "/openapi.json", MediaType.JSON)
-
-    def _draw(self, app: Any, schema: dict[str, Any]) -> bytes:
-        return msgspec.json.encode(self._description.finished(app, schema))
-
-
-class _PagePlugin(_Plugin):
-    def __init__(self, description: ApiDescription) -> None:
-        super().__init__(description, "/docs", MediaType.HTML)
-
-    def _draw(self, app: Any, schema: dict[str, Any]) -> bytes:
-        return self._description.page(app, schema).encode()

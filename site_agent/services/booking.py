@@ -15,7 +15,7 @@ import msgspec
 
 from shared import conflicts, slots
 from shared.errors import Refusal, Refused, refuse
-from shared.ledger import attendance, blocks, frontdesk, holds, lines, records, sales
+from shared.ledger import attendance, blocks, frontdesk, holds, lines, records, sales, ways
 from shared.ledger.availability import DayCache, DayGrid, Kept
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses, Part, Wanted
@@ -374,7 +374,7 @@ class BookingDesk:
         def look(tx: Tx) -> Refusal:
             house = self._houses.of(tx, self.site_id)
             wanted = self._wanted(ask, asker or _ANYBODY, Customer(id="", name=""))
-            found = frontdesk.ways(tx, self._desk, house, wanted, link_up=self._link.up())
+            found = ways.out(tx, self._desk, house, wanted, link_up=self._link.up())
             return msgspec.structs.replace(refusal, suggestions=found)
 
         return self._db.read(look)
@@ -419,6 +419,6 @@ def ways_of(tx: Tx, desk: Desk, house: House, b: Booking) -> tuple[conflicts.Way
     zone, hours = house.facility.zone, house.profile.policy.hours
     free = {}
     for resource in house.resources.values():
-        runs = frontdesk.free_between(tx, resource.id, reach)
+        runs = ways.free_between(tx, resource.id, reach)
         free[resource.id] = [part for run in runs for part in slots.open_between(hours, resource.id, zone, run)]
     return conflicts.ways_out(b, tuple(house.resources.values()), free, now_slot, lines.lines_of(tx, house.facility.id))

@@ -12,7 +12,7 @@ import msgspec
 
 from shared import passes, rules, slots, territory
 from shared.errors import refuse
-from shared.ledger import frontdesk, lines
+from shared.ledger import frontdesk, lines, ways
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses, Part, Wanted
 from shared.model import Customer, Interval, Price, Resource
@@ -173,7 +173,7 @@ class WalkIn:
         if reach.start >= reach.end:
             return
         line = lines.line_of(tx, resource.id)
-        for free in frontdesk.free_between(tx, resource.id, reach):
+        for free in ways.free_between(tx, resource.id, reach):
             for run in slots.open_between(policy.hours, resource.id, zone, free):
                 for start in range(run.start, run.end - least + 1):
                     if slots.local_clock(zone, start)[1] % (grid * slots.SLOT_MIN):

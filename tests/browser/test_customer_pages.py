@@ -4,30 +4,20 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
 
 from shared.ledger import holds, records
 from tests.browser.customer_world import served
 from tests.cloud_hub.hub_world import LINE_AFTER, NOON, SITE
 
-pytestmark = pytest.mark.needs_chromium
+pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-ARGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-]  # fmt: skip
 FAR = NOON // 900 + LINE_AFTER + 8  # 22:00 that night
 
 
-@pytest.fixture
-async def browser(chromium_path):
-    async with async_playwright() as p:
-        browser = await p.chromium.launch(executable_path=chromium_path, args=ARGS)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def world(tmp_path: Path):
     async with served(tmp_path) as (w, url):
         yield w, url

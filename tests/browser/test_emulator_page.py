@@ -3,18 +3,17 @@
 import time
 
 import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from deploy.emulators.unifi.controller import AGENT_SCOPES
 from deploy.emulators.unifi.doors import DoorSpec
 from deploy.emulators.unifi.visitors import ResourceRef, VisitorBody
 from deploy.emulators.unifi_access import UnifiAccessEmulator
 
-QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-
 
 @pytest.mark.needs_chromium
-async def test_a_person_types_a_pin_at_the_page_and_sees_the_door_open(chromium_path, tmp_path):
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_person_types_a_pin_at_the_page_and_sees_the_door_open(browser, tmp_path):
     doors = [DoorSpec("front"), DoorSpec("side", sensor=False), DoorSpec("shed", bound=False)]
     emulator = UnifiAccessEmulator(doors=doors, tokens={"good": AGENT_SCOPES}, folder=tmp_path, log_delay_s=0.1, pulse_s=30)
     now = int(time.time())
@@ -23,25 +22,23 @@ async def test_a_person_types_a_pin_at_the_page_and_sees_the_door_open(chromium_
     emulator.box.visitors.assign_pin(visitor.id, "570121")
     await emulator.start()
     try:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium_path, args=QUIET)
-            page = await (await browser.new_context(ignore_https_errors=True)).new_page()
-            troubles: list[str] = []
-            page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-            page.on("pageerror", lambda error: troubles.append(str(error)))
-            await page.goto(f"{emulator.url}/_emulator/")
-            await expect(page.get_by_text("No door has been unlocked yet.")).to_be_visible()
-            await page.get_by_label("PIN", exact=True).fill("111111")
-            await page.get_by_role("button", name="Enter").click()
-            await expect(page.locator("#verdict")).to_have_text("Unknown credential")
-            await page.get_by_label("PIN", exact=True).fill("570121")
-            await page.get_by_role("button", name="Enter").click()
-            await expect(page.locator("#verdict")).to_have_text("Access granted")
-            await expect(page.locator(".door.open")).to_contain_text("front")
-            await expect(page.get_by_role("region", name="Unlocks")).to_contain_text("booking-1")
-            await expect(page.get_by_role("region", name="Log")).to_contain_text("BLOCKED")
-            await page.screenshot(path=tmp_path / "page.png", full_page=True)
-            await browser.close()
+        page = await (await browser.new_context(ignore_https_errors=True)).new_page()
+        troubles: list[str] = []
+        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        await page.goto(f"{emulator.url}/_emulator/")
+        await expect(page.get_by_text("No door has been unlocked yet.")).to_be_visible()
+        await page.get_by_label("PIN", exact=True).fill("111111")
+        await page.get_by_role("button", name="Enter").click()
+        await expect(page.locator("#verdict")).to_have_text("Unknown credential")
+        await page.get_by_label("PIN", exact=True).fill("570121")
+        await page.get_by_role("button", name="Enter").click()
+        await expect(page.locator("#verdict")).to_have_text("Access granted")
+        await expect(page.locator(".door.open")).to_contain_text("front")
+        await expect(page.get_by_role("region", name="Unlocks")).to_contain_text("booking-1")
+        await expect(page.get_by_role("region", name="Log")).to_contain_text("BLOCKED")
+        await page.screenshot(path=tmp_path / "page.png", full_page=True)
+        await page.close()
     finally:
         await emulator.stop()
     assert troubles == []

@@ -1,29 +1,12 @@
 """The outage drill on the staff page, in Chromium: the button with its confirmation, the bar while it runs, the report."""
 
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from site_agent.services.outage import CATCH_UP_MAX_S
-from tests.browser.site_pages_world import ARGS, PHONE, kiosk_page, served, sound, staff_page
+from tests.browser.site_pages_world import PHONE, kiosk_page, sound, staff_page
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(chromium_path):
-    async with async_playwright() as p:
-        launched = await p.chromium.launch(executable_path=chromium_path, args=ARGS)
-        yield launched
-        await launched.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def world(tmp_path: Path):
-    async with served(tmp_path) as (w, url):
-        yield w, url
 
 
 async def test_staff_unplug_the_facility_sell_through_it_and_read_the_report(browser, world):

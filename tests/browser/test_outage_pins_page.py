@@ -1,35 +1,25 @@
 """The spare PINs for outages on the staff page, in Chromium: how many there are, the alert, and the step that voids them."""
 
-from pathlib import Path
-
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from shared.ledger import outage_pins, records
 from shared.sealing import Sealer
-from tests.browser.site_pages_world import ARGS, served, sound, staff_page
+from tests.browser.site_pages_world import sound, staff_page
 from tests.site_agent.site_world import SITE
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.rule("pass-4"), pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(chromium_path):
-    async with async_playwright() as p:
-        launched = await p.chromium.launch(executable_path=chromium_path, args=ARGS)
-        yield launched
-        await launched.close()
-
-
 @pytest_asyncio.fixture(loop_scope="module")
-async def world(tmp_path: Path):
-    async with served(tmp_path) as (w, url):
-        w.hub.desk.sealer = Sealer(bytes(32))
-        await w.kit.outage_pins.tick()
-        await w.kit.credentials.settle()
-        await w.quiet()
-        yield w, url
+async def world(world):
+    w, _ = world
+    w.hub.desk.sealer = Sealer(bytes(32))
+    await w.kit.outage_pins.tick()
+    await w.kit.credentials.settle()
+    await w.quiet()
+    return world
 
 
 async def test_staff_see_the_stock_an_alert_and_void_it(browser, world):

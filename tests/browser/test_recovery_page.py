@@ -1,33 +1,23 @@
 """After a loss, on the staff page in Chromium: one place for all alarms, and the two words of a person behind a question."""
 
-from pathlib import Path
-
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from shared.ledger import boxes
-from tests.browser.site_pages_world import ARGS, PHONE, served, sound, staff_page
+from tests.browser.site_pages_world import PHONE, sound, staff_page
 from tests.site_agent.site_world import NOON, SITE
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(chromium_path):
-    async with async_playwright() as p:
-        launched = await p.chromium.launch(executable_path=chromium_path, args=ARGS)
-        yield launched
-        await launched.close()
-
-
 @pytest_asyncio.fixture(loop_scope="module")
-async def world(tmp_path: Path):
+async def world(world):
     """A site after its repair: a floor of every bay at 18:00 on the next day, and nobody has vouched yet."""
-    async with served(tmp_path) as (w, url):
-        w.db.write_now(lambda tx: tx.run("UPDATE lines SET floor = :f", {"f": NOON // 900 + 120}))
-        w.db.write_now(lambda tx: boxes.mark_restored(tx, w.kit.recovery._desk, SITE, vouched=False, stated=False))
-        yield w, url
+    w, _ = world
+    w.db.write_now(lambda tx: tx.run("UPDATE lines SET floor = :f", {"f": NOON // 900 + 120}))
+    w.db.write_now(lambda tx: boxes.mark_restored(tx, w.kit.recovery._desk, SITE, vouched=False, stated=False))
+    return world
 
 
 @pytest.mark.rule("loss-4")

@@ -1,14 +1,11 @@
 """The staff's and the kiosk's pages in Chromium: everything that is done with them, by mouse, keyboard and finger, and how they look."""
 
 import re
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from tests.browser.site_pages_world import (
-    ARGS,
     DESK,
     LYING,
     PHONE,
@@ -17,7 +14,6 @@ from tests.browser.site_pages_world import (
     kiosk_page,
     opened,
     pair_real,
-    served,
     sound,
     staff_page,
     with_emulated_door,
@@ -27,27 +23,6 @@ from tests.site_agent.site_world import FRONT, NOON, SITE, away
 # one browser for all, which takes one event loop for all; every test has contexts and a world of its own
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 SLOT = NOON // 900
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium(chromium_path):
-    async with async_playwright() as p:
-        browser = await p.chromium.launch(executable_path=chromium_path, args=ARGS)
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def browser(chromium):
-    yield chromium
-    for context in chromium.contexts:  # a page that is left open goes on asking
-        await context.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def world(tmp_path: Path):
-    async with served(tmp_path) as (w, url):
-        yield w, url
 
 
 def cell(page: Page, bay: int, half_hours: int):

@@ -63,9 +63,10 @@ async def test_a_child_that_does_not_listen_is_killed(children: Children, tmp_pa
 
 async def test_stopping_what_has_ended_does_nothing(children: Children, tmp_path: Path) -> None:
     child = await start(children, tmp_path, "bad", FAILS)
-    await child.ended()
+    assert await child.ended() == 3
     await children.stop()
     child.kill()
+    assert not child.running and await child.ended() == 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")

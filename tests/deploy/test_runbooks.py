@@ -29,20 +29,26 @@ def ours(words: list[str]) -> list[str]:
     return words if words[0] in PARSERS else []
 
 
+def exists(words: list[str]) -> bool:
+    """Whether the program takes these words."""
+    try:
+        PARSERS[words[0]]().parse_args(words[1:])
+    except SystemExit:
+        return False
+    return True
+
+
 OURS = [(page.stem, words) for page in PAGES for line in commands_of(page) if (words := ours(line))]
 
 
 @pytest.mark.parametrize(("page", "words"), OURS, ids=[f"{page}: {' '.join(words[:3])}" for page, words in OURS])
 def test_a_command_in_a_runbook_exists_with_these_words(page, words):
-    try:
-        PARSERS[words[0]]().parse_args(words[1:])
-    except SystemExit:
-        pytest.fail(f"{page}.md: there is no such command: {' '.join(words)}")
+    assert exists(words), f"{page}.md: there is no such command: {' '.join(words)}"
 
 
 def test_a_command_that_does_not_exist_would_be_found():
-    with pytest.raises(SystemExit):
-        site_parser().parse_args(["heal", "--config", "site.toml"])
+    assert not exists(["site-agent", "heal", "--config", "site.toml"])
+    assert not exists(["site-agent", "run", "--config", "site.toml", "--quickly"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

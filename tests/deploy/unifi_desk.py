@@ -37,6 +37,11 @@ class Desk:
         assert (answer.status_code, told["code"]) == (status, code), told
         return told
 
+    async def refusal(self, method, path, body=None, **more):
+        """Status and code of an answer that is none of the successes."""
+        answer = await self.http.request(method, API + path, json=body, **more)
+        return answer.status_code, answer.json()["code"]
+
     async def tell(self, path, body, status=200):
         answer = await self.http.post("/_emulator" + path, json=body)
         assert answer.status_code == status, answer.text

@@ -72,12 +72,12 @@ def test_a_lost_row_comes_back_or_is_named(name, side):
         named = await a_busy_day(w)
         lose_booking(getattr(w, side), named[name])
         await compared(w)
-        mended(w, named[name])
+        assert_mended_or_named(w, named[name])
 
     play(story, equal=False)
 
 
-def mended(w, booking_id) -> None:
+def assert_mended_or_named(w, booking_id) -> None:
     """The books are sound and equal again, or both sides name the booking to people."""
     if doubtful(w.hub) or doubtful(w.site):
         assert doubtful(w.hub) == doubtful(w.site) == [booking_id]
@@ -102,7 +102,7 @@ def test_any_damage_to_one_row_is_mended_or_named(name, side, harm):
         if (party.booking(named[name]), party.attendance(named[name])) == before:
             return
         await compared(w)
-        mended(w, named[name])
+        assert_mended_or_named(w, named[name])
 
     play(story, equal=False)
 

@@ -29,6 +29,14 @@ class Scenario(NamedTuple):
         """With the guard the two books must be sound and equal afterwards; without it nothing is promised but that the harm is seen."""
         play(self.script, equal=not without and self.settings.get("equal", True), without=without, **self._world())
 
+    def harm(self, without: frozenset[str] = frozenset()) -> str:
+        """The harm that is seen, empty where there is none."""
+        try:
+            self.run(without)
+        except Harm as e:
+            return str(e)
+        return ""
+
     def _world(self) -> dict[str, Any]:
         return {k: v for k, v in self.settings.items() if k != "equal"}
 

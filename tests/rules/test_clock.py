@@ -6,29 +6,18 @@ import pytest
 
 from shared.ledger import outage_pins, pins
 from shared.ledger.clock_trust import HUB, ClockTrust
+from shared.runtime.timesource import Given
 from tests.rules.harm import refused
 from tests.rules.harm_clock import watched
 from tests.rules.harm_outage_pins import stocked
 from tests.two_sides import SITE, World, play
 
 
-class Blank:
+class Blank(Given):
     """A machine of which nothing is known but how long it has been up."""
-
-    def __init__(self, clock):
-        self._clock = clock
 
     def rtc(self) -> bool:
         return False
-
-    def synchronised(self) -> bool:
-        return False
-
-    def boot_id(self) -> str:
-        return ""
-
-    def uptime_s(self) -> float:
-        return self._clock.monotonic()
 
 
 async def measured(w: World, skew_s: float) -> None:

@@ -1,5 +1,6 @@
 """Backups end to end on real files: what goes in comes out, damage and wrong keys are seen, retention keeps what it says."""
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -56,14 +57,18 @@ def lying(vault_path: Path) -> list[str]:
     return sorted(path.name for path in (vault_path / "site-bedford").iterdir())
 
 
+def rows_of(path: Path) -> list[tuple]:
+    with contextlib.closing(sqlite3.connect(path)) as c:
+        return c.execute("SELECT * FROM bookings").fetchall()
+
+
 # ---- there and back
 def test_a_backup_comes_back_as_the_books_it_was_made_of(vault, books, tmp_path):
     note = make(vault, books)
     fetched = backup.fetch(vault, note.name, SECRET, tmp_path / "again.db")
     assert fetched == note and (note.at, note.rows) == (NOW, {"_sqlite_migrations": 3, "bookings": 500})
     assert note.steps == {"ledger": ("m001", "m002"), "site": ("m001",)}
-    before, after = (sqlite3.connect(path).execute("SELECT * FROM bookings").fetchall() for path in (books, tmp_path / "again.db"))
-    assert before == after and database_copy.faults(tmp_path / "again.db") == []
+    assert rows_of(tmp_path / "again.db") == rows_of(books) and database_copy.faults(tmp_path / "again.db") == []
 
 
 def test_what_is_restored_is_for_its_owner_only(vault, books, tmp_path):
@@ -95,6 +100,7 @@ def test_every_recipient_can_open_it(vault, books, tmp_path):
     note = backup.make(vault, books, (RECIPIENT, recipient), NOW, tmp_path / "scratch")
     for number, secret in enumerate((SECRET, other)):
         backup.fetch(vault, note.name, secret, tmp_path / f"{number}.db")
+        assert rows_of(tmp_path / f"{number}.db") == rows_of(books)
 
 
 def test_nothing_of_the_books_can_be_read_in_the_vault(vault, books, tmp_path):

@@ -15,7 +15,7 @@ THING = {"id": "3f1c6f0a-7d55-4c7e-9a55-0d6f6a1b2c3e", "slots": [1, 2], "guest":
 JSON = {"content-type": "application/json"}
 
 
-def problem_of(answer, status: int, code: str) -> dict:
+def assert_problem(answer, status: int, code: str) -> dict:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == PROBLEM_MEDIA
     document = answer.json()
@@ -46,7 +46,7 @@ async def test_a_good_request_is_answered():
 )
 async def test_a_body_that_does_not_fit_is_told_where(change, path, words):
     async with Demo().client() as client:
-        document = problem_of(await client.post("/api/v1/things", json=THING | change), 400, "bad_request")
+        document = assert_problem(await client.post("/api/v1/things", json=THING | change), 400, "bad_request")
     assert document["violations"][0]["path"] == path and words in document["violations"][0]["message"]
     assert path in document["detail"]
 
@@ -80,13 +80,15 @@ GOOD = json.dumps(THING).encode()
 )
 async def test_a_hostile_body_is_a_400(raw):
     async with Demo().client() as client:
-        problem_of(await client.post("/api/v1/things", content=raw, headers=JSON), 400, "bad_request")
+        assert_problem(await client.post("/api/v1/things", content=raw, headers=JSON), 400, "bad_request")
 
 
 async def test_a_key_given_twice_is_named():
     async with Demo().client() as client:
         raw = GOOD.replace(b'{"id"', b'{"slots": [3], "id"')
-        assert "'slots' twice" in problem_of(await client.post("/api/v1/things", content=raw, headers=JSON), 400, "bad_request")["detail"]
+        assert (
+            "'slots' twice" in assert_problem(await client.post("/api/v1/things", content=raw, headers=JSON), 400, "bad_request")["detail"]
+        )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ async def test_a_key_given_twice_is_named():
 )
 async def test_a_body_of_another_kind_is_a_415(media):
     async with Demo().client() as client:
-        problem_of(await client.post("/api/v1/things", content=GOOD, headers={"content-type": media}), 415, "unsupported_media_type")
+        assert_problem(await client.post("/api/v1/things", content=GOOD, headers={"content-type": media}), 415, "unsupported_media_type")
 
 
 async def test_a_charset_that_is_utf_8_is_taken():
@@ -108,39 +110,39 @@ async def test_a_charset_that_is_utf_8_is_taken():
 )
 async def test_an_unknown_address_is_a_404(path):
     async with Demo().client() as client:
-        problem_of(await client.get(path), 404, "not_found")
+        assert_problem(await client.get(path), 404, "not_found")
 
 
 async def test_a_wrong_method_is_a_405_that_says_which_are_right():
     async with Demo().client() as client:
         answer = await client.delete("/api/v1/things")
-        problem_of(answer, 405, "method_not_allowed")
+        assert_problem(answer, 405, "method_not_allowed")
         assert "POST" in answer.headers["allow"]
 
 
 @pytest.mark.parametrize("query", ["count=0", "count=x", "on=2027-02-30", "count=" + "9" * 30, "count=" + "9" * 5000])
 async def test_a_wrong_query_is_a_400_with_its_place(query):
     async with Demo().client() as client:
-        document = problem_of(await client.get(f"/api/v1/things/{THING['id']}?{query}"), 400, "bad_request")
+        document = assert_problem(await client.get(f"/api/v1/things/{THING['id']}?{query}"), 400, "bad_request")
     assert document["violations"][0]["path"] == "query." + query.partition("=")[0]
 
 
 @pytest.mark.parametrize("target", ["/api/v1/hello?a=%ff", "/api/v1/hello?a=%00", "/api/v1/%ff", "/api/v1/hel%00lo", "/page?x=%c3%28"])
 async def test_an_address_that_is_no_text_is_a_400(target):
     async with Demo().client() as client:
-        problem_of(await client.get(target), 400, "bad_address")
+        assert_problem(await client.get(target), 400, "bad_address")
 
 
 async def test_a_problem_keeps_its_suggestions_and_further_members():
     async with Demo().client() as client:
-        document = problem_of(await client.get("/api/v1/things/3f1c6f0a-7d55-4c7e-9a55-0d6f6a1b2c3d"), 409, "thing_gone")
+        document = assert_problem(await client.get("/api/v1/things/3f1c6f0a-7d55-4c7e-9a55-0d6f6a1b2c3d"), 409, "thing_gone")
     assert document["suggestions"] == ["another"] and document["now_at"] == "elsewhere"
 
 
 async def test_unavailable_says_when_to_come_back():
     async with Demo().client() as client:
         answer = await client.get("/api/v1/busy")
-        problem_of(answer, 503, "unavailable")
+        assert_problem(answer, 503, "unavailable")
         assert answer.headers["retry-after"] == "30"
 
 
@@ -148,7 +150,7 @@ async def test_a_bug_shows_an_id_and_nothing_else_and_is_logged(caplog):
     async with Demo().client() as client:
         with caplog.at_level(logging.ERROR):
             answer = await client.get("/api/v1/boom", headers={"accept": "text/html"})
-    problem_of(answer, 500, "internal")
+    assert_problem(answer, 500, "internal")
     assert "thing.db" not in answer.text and "RuntimeError" not in answer.text
     logged = [record for record in caplog.records if record.message == "http.unexpected"]
     assert len(logged) == 1 and logged[0].exc_info[0] is RuntimeError and logged[0].fields["route"] == "/api/v1/boom"
@@ -177,7 +179,7 @@ async def test_a_browser_without_a_session_is_sent_to_sign_in_and_a_program_is_n
         answer = await client.get("/secret", headers={"accept": "text/html"})
         assert answer.status_code == 303 and answer.headers["location"] == "/sign-in"
         answer = await client.get("/secret")
-        problem_of(answer, 401, "unauthorized")
+        assert_problem(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
@@ -186,7 +188,7 @@ async def test_an_apps_own_exceptions_are_translated():
         return Unavailable("The store is full.") if isinstance(error, RuntimeError) else None
 
     async with Demo(translate=translate).client() as client:
-        problem_of(await client.get("/api/v1/boom"), 503, "unavailable")
+        assert_problem(await client.get("/api/v1/boom"), 503, "unavailable")
 
 
 def test_a_problem_refuses_a_code_or_status_that_is_none():

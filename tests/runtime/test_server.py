@@ -114,6 +114,7 @@ async def test_a_body_that_trickles_in_is_not_waited_for_without_end(monkeypatch
             while not ended.done():
                 writer.write(b" ")
                 await asyncio.sleep(0.05)
+        assert ended.result() == b"", "closed, without an answer"
         writer.close()
 
 

@@ -20,7 +20,7 @@ SHARE = 8
 SHARES = range(FIRST, FIRST + DAYS, SHARE)
 
 
-def keep_every_promise(first: int) -> None:
+def assert_every_promise_is_kept(first: int) -> None:
     """Plays the days of one share, and judges them."""
     results = [of_seed(seed) for seed in range(first, first + SHARE)]
     assert not [f"seed {r.seed}: {r.failure}" for r in results if r.failure]
@@ -31,7 +31,7 @@ def keep_every_promise(first: int) -> None:
 
 @pytest.mark.parametrize("first", SHARES[::2])
 def test_every_promise_is_kept_whatever_fails(first):
-    keep_every_promise(first)
+    assert_every_promise_is_kept(first)
 
 
 def test_every_share_is_played_by_one_of_the_two_files_and_they_are_sixty_days_or_more():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.simulation.test_days import SHARES, keep_every_promise
+from tests.simulation.test_days import SHARES, assert_every_promise_is_kept
 
 
 @pytest.mark.parametrize("first", SHARES[1::2])
 def test_every_promise_is_kept_whatever_fails(first):
-    keep_every_promise(first)
+    assert_every_promise_is_kept(first)

@@ -191,8 +191,9 @@ def test_a_replica_hears_what_the_other_has_committed():
             await two.replicas[0].write(lambda tx: tx.tell("moved", "1"))
         async with asyncio.timeout(5):
             await asyncio.gather(*(event.wait() for event in heard))
+        return [event.is_set() for event in heard]
 
-    run(2, day)
+    assert run(2, day) == [True, True]
 
 
 def test_a_backup_of_a_shared_disk_is_what_is_committed_and_can_be_put_back():

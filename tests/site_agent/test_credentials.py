@@ -28,7 +28,8 @@ async def test_a_booking_gets_a_visitor_with_its_pin_and_window(world):
 
 async def test_a_commit_wakes_the_worker_by_itself(world):
     booking = await world.booked(1, 0)
-    await world.until(lambda: [c.booking_id for c in world.doors.visitors.values()] == [booking["id"]])
+    await world.until(lambda: world.doors.visitors)
+    assert [c.booking_id for c in world.doors.visitors.values()] == [booking["id"]]
 
 
 async def test_cancelling_revokes(world):

@@ -24,7 +24,7 @@ async def until(condition, within_s=8.0):
         await asyncio.sleep(0.005)
 
 
-async def _pulled_and_put_back(site: Plug, hub) -> None:
+async def assert_pulled_and_put_back(site: Plug, hub) -> None:
     heard, told, hooks = [], [], []
     hub.subscribe(STATE, lambda topic, payload, retained: told.append(payload))
     hub.subscribe(UP, lambda topic, payload, retained: told.append(payload))
@@ -54,17 +54,17 @@ async def _pulled_and_put_back(site: Plug, hub) -> None:
     await hub.stop()
 
 
-async def test_over_the_memory_broker():
+async def test_a_pulled_plug_is_like_a_cut_cable_over_the_memory_broker():
     network = MemoryNetwork(Random(1), asyncio.get_running_loop().call_later)
-    await _pulled_and_put_back(Plug(network.attach("site", Will(STATE, b"gone"))), network.attach("hub"))
+    await assert_pulled_and_put_back(Plug(network.attach("site", Will(STATE, b"gone"))), network.attach("hub"))
 
 
 @pytest.mark.needs_mosquitto
-async def test_over_a_real_broker(mosquitto):
+async def test_a_pulled_plug_is_like_a_cut_cable_over_a_real_broker(mosquitto):
     def link(user, will=None):
         return MqttTransport("127.0.0.1", mosquitto.port, f"{user}-1", username=user, password=PASSWORDS[user], will=will, patience=HASTY)
 
-    await _pulled_and_put_back(Plug(link("bedford", Will(STATE, b"gone"))), link("hub"))
+    await assert_pulled_and_put_back(Plug(link("bedford", Will(STATE, b"gone"))), link("hub"))
 
 
 async def test_an_agent_that_stops_while_unplugged_stays_away():

@@ -160,6 +160,7 @@ async def test_streams_end_when_the_agent_stops(world):
     await world.until(lambda: world.kit.live.watching == 1)
     world.agent.on_stop()
     await world.until(lambda: watcher.ended)
+    assert world.kit.live.watching == 0
 
 
 async def test_link_and_door_changes_reach_the_panels(linked):
@@ -170,8 +171,9 @@ async def test_link_and_door_changes_reach_the_panels(linked):
     linked.cut()
     linked.clock.forward(20)
     linked.kit.link.tick()
-    await linked.until(lambda: ("panels", {}) in watcher.events)
+    await linked.until(lambda: watcher.events)
     await watcher.stop()
+    assert watcher.events[0] == ("panels", {})
 
 
 async def test_a_watcher_that_does_not_keep_up_loses_the_oldest_and_can_tell(world):
