@@ -530,7 +530,7 @@ async def test_a_stopped_bay_is_shown_above_everything_and_sold_again_with_a_rea
     halt = page.get_by_label("Conflicts").locator("[data-halt]")
     await expect(halt).to_contain_text(booking["reference"])
     await halt.get_by_role("button", name="Sell again").click()
-    await expect(halt.get_by_role("alert")).to_be_visible()
+    await expect(halt.get_by_role("alert")).to_have_text("Please say what you have looked at: it is written down.")
     await halt.get_by_role("textbox").fill("looked at the day")
     await page.evaluate("document.activeElement.blur()")
     await w.booked(3, 12)

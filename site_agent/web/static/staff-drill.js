@@ -48,11 +48,12 @@
   function report() {
     const drill = latest, row = (term, value) => [h("dt", {}, term), h("dd", {}, value)];
     const refused = (act) => act.refused.reduce((sum, why) => sum + why.count, 0);
+    const outcome = (act) => [[act.worked, "worked"], [act.asked, "asked of the booking centre"], [refused(act), "refused"]].filter(([count]) => count).map((part) => part.join(" ")).join(", ") || "not tried";
     Club.open(`Outage drill ${drill.no}`, `${Club.clock(drill.started_at * 1000)}, ${ways[drill.ended] || ""}`,
       h("dl.facts", {},
         row("Unplugged for", `${drill.duration_s} s of ${drill.minutes} min`),
         row("Seen as gone after", drill.dark_after_s < 0 ? "–" : `${drill.dark_after_s} s`),
-        drill.counts.acts.map((act) => row(act.what, `${act.worked} worked${act.asked ? `, ${act.asked} asked of the booking centre` : ""}, ${refused(act)} refused`)).flat(),
+        drill.counts.acts.map((act) => row(act.what[0].toUpperCase() + act.what.slice(1), outcome(act))).flat(),
         drill.counts.longest_what ? row("Longest answer", `${drill.counts.longest_ms} ms (${drill.counts.longest_what})`) : [],
         row("Waiting at the end", `${drill.waiting_at_end} ${drill.waiting_at_end === 1 ? "message" : "messages"}`),
         row("All told after", drill.caught_up_s < 0 ? "not when the report was closed" : `${drill.caught_up_s} s`),

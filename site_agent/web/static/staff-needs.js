@@ -40,6 +40,7 @@
     if (!Club.may("resume")) return h("article.conflict", { "data-halt": one.resource_id }, ...about, h("p.fine", {}, "Please call somebody who may put it back on sale."));
     const reason = h("input", { maxlength: 300, required: true, "aria-label": `What you have looked at before ${one.bay} is sold again`, placeholder: "What have you looked at?" });
     const button = act("Sell again", error, async () => {
+      if (!reason.value.trim()) { reason.focus(); throw { detail: "Please say what you have looked at: it is written down." }; }
       const lifted = await Club.post("/api/halts/lift", { resource_id: one.resource_id, reason: reason.value });
       Club.say(lifted.left.length ? `${one.bay} is sold again. Let stand: ${lifted.left.join(" ")}` : `${one.bay} is sold again.`);
       later();
