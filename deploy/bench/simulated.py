@@ -1,8 +1,8 @@
 """How fast the simulation plays the days of hub and sites under faults, on one core.
 
 The simulation belongs to the tests, so that it is there in a checkout only, and is started as a process. Its books
-are in memory, so that it is the processor's work alone; the bar is scaled by the flush like every absolute one, and
-the figure is printed as it was measured.
+are in memory, so that it is the processor's work alone and no flush says anything of it: the bar is scaled by what says how
+much of a processor there is (`floors.imports_ms`), taken before each run, and the figure is printed as it was measured.
 Invariant: every promise was kept and the days were as full as they are said to be; else the figure is doubtful.
 """
 
@@ -14,8 +14,6 @@ from deploy.bench import children, floors, results
 from deploy.bench.bench import Bench
 from deploy.bench.results import BenchError, Entry, Factor
 
-#: a 4 KiB append with fdatasync on the machine the bar was set on
-FLUSH_MS = 0.26
 RUNS, DAYS = 5, 24
 BAR_PER_S, DONE_BAR = 3.0, 150
 FIRST_SEED = 1
@@ -41,12 +39,12 @@ def speed(bench: Bench) -> list[Entry]:
     """`sim_speed`."""
     if not (children.PROJECT / "tests" / "simulation").is_dir():
         raise BenchError("The simulation is in a checkout of the project only.")
-    runs, flushes_ms = [], []
+    runs, imports_ms = [], []
     for number in range(1, RUNS + 1):
-        flushes_ms.append(floors.flush_ms(bench.folder))
+        imports_ms.append(floors.imports_ms())
         runs.append(_play(bench, FIRST_SEED + (number - 1) * DAYS))
         bench.say(f"run {number}: {runs[-1].site_days / runs[-1].took_s:.2f} site-days a second, {runs[-1].done_each:.0f} steps each")
-    factor = Factor("flush", results.percentile(flushes_ms, 50), FLUSH_MS)
+    factor = Factor("the web framework's import", results.percentile(imports_ms, 50), floors.IMPORTS_MS)
     doubts = [f"promises were broken on the days of the seeds {run.failed}" for run in runs if run.failed]
     done = sum(run.done_each for run in runs) / len(runs)
     if done < DONE_BAR:

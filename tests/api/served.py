@@ -39,6 +39,8 @@ from tests.site_agent.site_world import CONFIG, NOON, PASSWORD, SITE, DoorsDoubl
 #: what a refusal may leave behind: wrong tries, sessions and the record of what was asked of the other side; and what jobs write by the clock
 #: meanwhile: the newest trusted moment, comparisons of the books
 UNWATCHED = {"sqlite_sequence", "sessions", "journal", "journal_heads", "box_facts", "digests"}
+#: jobs by which both sides hear each other, without which nothing is ever told
+HEARTBEATS = {"hello", "link", "tick", "clock"}
 #: a no of the other side is kept under the id that was asked with (terr-6), and still takes no slot
 RECORDED = {"slot_taken", "declined", "answer_late", "rules_violated", "already_checked_in", "already_cancelled"}
 
@@ -154,6 +156,21 @@ class World:
         self.hub, self.site = self._hub(), self._site()
         self.findings, self.turn = folder / "findings", asyncio.Lock()
         self.findings.touch()
+        for ticker in (self.hub.ticker, self.site.ticker):
+            ticker.run = self._in_turn(ticker.run)
+
+    def _in_turn(self, run: Callable) -> Callable:
+        """What jobs write by the clock is no request's doing: they take their turn, and what they have to tell is told before the next."""
+
+        async def called(fn: Callable, name: str) -> None:
+            if name in HEARTBEATS:
+                await run(fn, name)
+                return
+            async with self.turn:
+                await run(fn, name)
+                await self.quiet()
+
+        return called
 
     def _hub(self) -> hub_app.App:
         data = self.folder / "hub"
