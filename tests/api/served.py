@@ -10,10 +10,13 @@ of JSON each, in `FOLDER/findings` and is for the test to read. Requests are tak
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
 from random import Random
@@ -30,19 +33,55 @@ from shared.ledger import streams
 from shared.profiles import profile
 from shared.runtime import log, passwords, ratelimit
 from shared.runtime.clock import Chance, ManualClock
+from shared.runtime.database import Database, Tx
 from shared.runtime.server import listen, serve
 from shared.runtime.transport import MemoryNetwork
 from site_agent import app as site_app
 from site_agent.config import load
 from tests.site_agent.site_world import CONFIG, NOON, PASSWORD, SITE, DoorsDouble, staff_file
 
-#: what a refusal may leave behind: wrong tries, sessions and the record of what was asked of the other side; and what jobs write by the clock
-#: meanwhile: the newest trusted moment, comparisons of the books
-UNWATCHED = {"sqlite_sequence", "sessions", "journal", "journal_heads", "box_facts", "digests"}
-#: jobs by which both sides hear each other, without which nothing is ever told
-HEARTBEATS = {"hello", "link", "tick", "clock"}
+#: what a refusal may leave behind: wrong tries, sessions and the record of what was asked of the other side
+UNWATCHED = {"sqlite_sequence", "sessions", "journal", "journal_heads"}
 #: a no of the other side is kept under the id that was asked with (terr-6), and still takes no slot
 RECORDED = {"slot_taken", "declined", "answer_late", "rules_violated", "already_checked_in", "already_cancelled"}
+
+
+#: the tables that the request under judgement has written itself; jobs, the link and doors write beside it
+OWN: ContextVar[set[str] | None] = ContextVar("own", default=None)
+_WRITES = re.compile(r"\s*(?:INSERT(?: OR \w+)? INTO|REPLACE INTO|UPDATE|DELETE FROM)\s+(\w+)", re.IGNORECASE)
+
+
+def note_writes() -> None:
+    """From now on every transaction of this process that a request asks for notes its tables in `OWN`."""
+    write, here = Database.write, threading.local()
+
+    async def noted(self: Database, fn: Callable[[Tx], Any]) -> Any:
+        own = OWN.get()
+        if own is None:
+            return await write(self, fn)
+
+        def job(tx: Tx) -> Any:
+            here.tables = set()
+            try:
+                value = fn(tx)
+                own.update(here.tables)  # a transaction that was taken back has written nothing
+                return value
+            finally:
+                here.tables = None
+
+        return await write(self, job)
+
+    def noting(method: Callable) -> Callable:
+        def call(self: Tx, sql: str, *more: Any) -> int:
+            changed = method(self, sql, *more)
+            tables, found = getattr(here, "tables", None), _WRITES.match(sql)
+            if changed and tables is not None and found:
+                tables.add(found[1])
+            return changed
+
+        return call
+
+    Database.write, Tx.run, Tx.many = noted, noting(Tx.run), noting(Tx.many)
 
 
 class Books:
@@ -66,10 +105,14 @@ class Books:
 
 
 class Judge:
-    """An app with every answer looked at. `quiet` waits until neither side has anything to tell the other."""
+    """An app with every answer looked at. `quiet` waits until neither side has anything to tell the other; `whose` says which tables the
+    request has written itself (None: nobody else writes)."""
 
-    def __init__(self, name: str, app: Any, path: Path, quiet: Callable[[], Any], findings: Path, turn: asyncio.Lock) -> None:
+    def __init__(
+        self, name: str, app: Any, path: Path, quiet: Callable[[], Any], findings: Path, turn: asyncio.Lock, whose: Callable | None = None
+    ) -> None:
         self.name, self.app, self.path, self.quiet, self.findings, self.turn = name, app, path, quiet, findings, turn
+        self.whose = whose
         self.granted: set[str] = set()
 
     @cached_property
@@ -83,6 +126,7 @@ class Judge:
             return
         async with self.turn:
             self.books.changed()
+            OWN.set(set())
             told: dict[str, Any] = {"status": 0, "headers": {}, "body": b""}
 
             async def heard(message: Any) -> None:
@@ -116,7 +160,7 @@ class Judge:
             wrong.append("a refusal that is no problem document and no page")
         elif problem and not (problem.get("status") == status and problem.get("code") and problem.get("detail", "")[-1:] in (".", "?")):
             wrong.append("a problem without code, status or a full sentence")
-        changed = self.books.changed()
+        changed = [table for table in self.books.changed() if self.whose is None or table in (self.whose() or ())]
         if changed and ((problem or {}).get("code") not in RECORDED or "claims" in changed):
             wrong.append(f"a refusal that changed {', '.join(changed)}")
         return wrong
@@ -156,21 +200,6 @@ class World:
         self.hub, self.site = self._hub(), self._site()
         self.findings, self.turn = folder / "findings", asyncio.Lock()
         self.findings.touch()
-        for ticker in (self.hub.ticker, self.site.ticker):
-            ticker.run = self._in_turn(ticker.run)
-
-    def _in_turn(self, run: Callable) -> Callable:
-        """What jobs write by the clock is no request's doing: they take their turn, and what they have to tell is told before the next."""
-
-        async def called(fn: Callable, name: str) -> None:
-            if name in HEARTBEATS:
-                await run(fn, name)
-                return
-            async with self.turn:
-                await run(fn, name)
-                await self.quiet()
-
-        return called
 
     def _hub(self) -> hub_app.App:
         data = self.folder / "hub"
@@ -206,7 +235,7 @@ class World:
             "hub": (self.hub.asgi, self.folder / "hub" / hub_app.DATABASE),
             "site": (self.site.asgi, self.folder / "data" / site_app.DATABASE),
         }[name]
-        return Judge(name, app, path, self.quiet, self.findings, self.turn)
+        return Judge(name, app, path, self.quiet, self.findings, self.turn, OWN.get)
 
     async def keys(self, site_url: str) -> dict[str, str]:
         """What opens the doors of both APIs."""
@@ -228,6 +257,7 @@ def lift_limits() -> None:
 
 async def main(folder: Path) -> None:
     lift_limits()
+    note_writes()
     world, stop = World(folder), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -6,7 +6,8 @@ import sqlite3
 
 import pytest
 
-from tests.api.served import Judge
+from shared.runtime.database import Database, Tx
+from tests.api.served import OWN, Judge, note_writes
 
 EDGE = [(b"x-content-type-options", b"nosniff"), (b"x-request-id", b"r-1")]
 PROBLEM = {"status": 404, "code": "not_found", "detail": "There is nothing at this address."}
@@ -22,7 +23,7 @@ class Judged:
         self.books.execute("CREATE TABLE claims (slot INTEGER PRIMARY KEY)")
         self.books.execute("CREATE TABLE journal (what TEXT)")
 
-    async def answer(self, status, body, *, kind="application/problem+json", headers=(), harm=""):
+    async def answer(self, status, body, *, kind="application/problem+json", headers=(), harm="", whose=None):
         async def app(scope, receive, send):
             if harm:
                 self.books.execute(harm)
@@ -37,7 +38,7 @@ class Judged:
             return None
 
         scope = {"type": "http", "method": "POST", "path": "/api/holds", "query_string": b""}
-        await Judge("hub", app, self.path, quiet, self.findings, asyncio.Lock())(scope, None, nobody)
+        await Judge("hub", app, self.path, quiet, self.findings, asyncio.Lock(), whose)(scope, None, nobody)
         lines = self.findings.read_text().splitlines() if self.findings.exists() else []
         return [json.loads(line)["what"] for line in lines]
 
@@ -55,6 +56,32 @@ async def test_a_plain_refusal_is_nothing_to_tell(judged):
 
 async def test_a_refusal_that_took_a_slot_is_told(judged):
     assert await judged.answer(404, PROBLEM, harm="INSERT INTO claims VALUES (7)") == ["a refusal that changed claims"]
+
+
+async def test_what_a_job_wrote_meanwhile_is_not_laid_to_the_request(judged):
+    assert await judged.answer(404, PROBLEM, harm="INSERT INTO claims VALUES (7)", whose=set) == []
+    told = await judged.answer(404, PROBLEM, harm="INSERT INTO claims VALUES (8)", whose=lambda: {"claims"})
+    assert told == ["a refusal that changed claims"]
+
+
+async def test_a_transaction_notes_its_tables_for_the_request_that_asked_for_it(tmp_path):
+    run, many, write = Tx.run, Tx.many, Database.write
+    note_writes()
+    db = Database(tmp_path / "books.db")
+    try:
+        await db.start()
+        await db.write(lambda tx: tx.run("CREATE TABLE claims (slot INTEGER PRIMARY KEY)"))
+        OWN.set(set())
+        await db.write(lambda tx: tx.run("INSERT INTO claims VALUES (7)"))
+        with pytest.raises(ZeroDivisionError):
+            await db.write(lambda tx: tx.run("UPDATE claims SET slot = 8") / 0)
+        assert OWN.get() == {"claims"}
+        OWN.set(set())
+        await db.write(lambda tx: tx.run("DELETE FROM claims WHERE slot = 9"))
+        assert OWN.get() == set()
+    finally:
+        Tx.run, Tx.many, Database.write = run, many, write
+        await db.stop()
 
 
 async def test_a_refusal_may_stand_in_the_journal(judged):
