@@ -22,11 +22,14 @@ from ..errors import refuse
 from ..messages import Hello, Position, chain_start
 from ..model import Booking
 from ..runtime.database import Tx
-from . import blocks, claims, holds, lines, merge, outage_pins, pins, records, sales, settle, streams
+from . import blocks, claims, holds, lines, merge, outage_pins, pins, records, sales, settle, streams, work
 from .desk import Desk
 
 replace = msgspec.structs.replace
 log = logging.getLogger("clubos.repair")
+
+#: the mark of a transaction that merges, beside the streams it has locked
+_RESTATES = "|restates"
 
 #: bookings in one row of a snapshot: about 30 kB
 PART = 40
@@ -43,6 +46,7 @@ def fence(tx: Tx, desk: Desk, site_id: str, why: str) -> None:
     stream.fenced, stream.stopped, stream.closed, stream.repair = why, why, 1, ""
     tx.run("UPDATE streams SET fenced = :w, stopped = :w, closed = 1, repair = '' WHERE site_id = :s", {"w": why, "s": site_id})
     tx.run("DELETE FROM staged WHERE site_id = :s", {"s": site_id})
+    work.uncertain(tx, site_id, desk.now())
     records.journal(tx, desk.now(), site_id, "repair", "fenced", site_id, why)
     tx.tell("alarm", site_id)
 
@@ -377,7 +381,13 @@ def _take_documents(tx: Tx, desk: Desk, site_id: str, begun: m.SnapshotBegun) ->
             records.put_document(tx, kind, doc_id, site_id, mine.version, records.text(mine))
 
 
+def restates(tx: Tx) -> bool:
+    """Whether this transaction merges a snapshot: what it writes of bookings is what was so before, and no news."""
+    return _RESTATES in tx.memo
+
+
 def _take_parts(tx: Tx, desk: Desk, parts: list[m.SnapshotPart]) -> None:
+    tx.memo[_RESTATES] = True
     taken: list[str] = []
     for part in parts:
         for order in part.orders:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..runtime.database import migrate
 from ..runtime.database_disk import look_through
+from . import work
 from .journal import chain_old_rows
 
 TABLES = """
@@ -213,7 +214,23 @@ def m005_outage_pins(db) -> None:
         db.execute(statement)
 
 
-STEPS = (m001_ledger, m002_recovery, m003_journal_chain, m003_breaches, m004_digests, m007_box_facts, m008_witnessed, m005_outage_pins)
+def m009_work(db) -> None:
+    """What must reach somebody or something outside, from its cause to its end."""
+    for statement in work.TABLES:
+        db.execute(statement)
+
+
+STEPS = (
+    m001_ledger,
+    m002_recovery,
+    m003_journal_chain,
+    m003_breaches,
+    m004_digests,
+    m007_box_facts,
+    m008_witnessed,
+    m005_outage_pins,
+    m009_work,
+)
 
 
 def prepare(path: Path | str) -> list[str]:

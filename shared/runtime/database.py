@@ -18,6 +18,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,8 @@ from .database_file import WAL_PAGES, Wal, connect, make_room, taken_back, wal_g
 
 T = TypeVar("T")
 Event = tuple[str, str]
+#: runs inside the transaction, with the keys told under its topic
+Follower = Callable[["Tx", list[str]], None]
 Listener = Callable[[list[Event]], None]
 
 #: the most jobs that share one flush: bounds how long the first of them waits
@@ -176,8 +179,40 @@ def _try_a_write(tx: Tx) -> None:
     tx.run(f"PRAGMA user_version={int(version[0]) if version else 0}")
 
 
+def followed(followers: Sequence[tuple[str, Follower]], fn: Callable[[Tx], T]) -> Callable[[Tx], T]:
+    """`fn` and, in its transaction, whoever follows what it tells of, in the order in which they asked to."""
+    if not followers:
+        return fn
+
+    def run(tx: Tx) -> T:
+        value = fn(tx)
+        for topic, follower in followers:
+            keys = list(dict.fromkeys(key for told, key in tx.events if told == topic))
+            if not keys:
+                continue
+            try:
+                tx.attempt(partial(follower, tx, keys))
+            except Exception as error:
+                if tx.trouble is not None:
+                    raise
+                _log.error("books.follower_failed", topic=topic, error=error)
+        return value
+
+    return run
+
+
 class _Books(Condition):
-    """What both writers share: news for listeners, and reads."""
+    """What both writers share: followers, news for listeners, and reads."""
+
+    def __init__(self, low_octets: int):
+        super().__init__(low_octets)
+        self._followers: list[tuple[str, Follower]] = []
+
+    def follow(self, topic: str, follower: Follower) -> None:
+        """`follower(tx, keys)` runs in every transaction that tells of `topic`, after what it did, with the keys told, each once: what must
+        not be forgotten is written with its cause. One that fails is logged, and its own changes are taken back; the cause and what others
+        wrote for it stand. Asked for at the start, before anything is written."""
+        self._followers.append((topic, follower))
 
     @property
     def crowded(self) -> bool:
@@ -265,7 +300,7 @@ class Database(_Books):
         assert self._loop is not None, "start() first"
         if self.damaged is not None:
             raise self.damaged
-        job = _Job(fn, self._loop.create_future())
+        job = _Job(followed(self._followers, fn), self._loop.create_future())
         with self._wake:
             if self._ended is not None:
                 raise self._ended
@@ -406,7 +441,7 @@ class InlineWriter(_Books):
     def write_now(self, fn: Callable[[Tx], T]) -> T:
         if self.damaged is not None:
             raise self.damaged
-        job = _Job(fn, None)
+        job = _Job(followed(self._followers, fn), None)
         events, failure = _run_batch(self._c, self.path, [job], 0.0)
         self.commits += 1
         self.jobs_done += 1

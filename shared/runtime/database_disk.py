@@ -20,7 +20,7 @@ from . import log
 #: free room below which the disk counts as nearly full: weeks of sales for a site, hours of a hub's busiest day
 LOW_OCTETS = 256 * 1024 * 1024
 #: a full disk counts as full until this much room is back, so that one small commit that still fits does not call it well
-ROOM_BACK_OCTETS = 128 * 1024
+ROOM_BACK_OCTETS = 64 * 1024
 #: how long the look through books that were not closed may hold up the start; what it has not seen by then, later reads and backups see
 CHECK_MAX_S = 5.0
 #: beside the books while they are known to be damaged; the next start looks through all of them, however long that takes

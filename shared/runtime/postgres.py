@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ..errors import Broken, Unavailable
-from .database import Event, Listener, Tx
+from .database import Event, Follower, Listener, Tx, followed
 from .postgres_session import CONNECT_S, Again, Gone, Session, driver, plain
 
 T = TypeVar("T")
@@ -149,6 +149,7 @@ class PostgresDatabase:
     def __init__(self, url: str):
         self._url = url
         self._listeners: list[Listener] = []
+        self._followers: list[tuple[str, Follower]] = []
         self._jobs: list[_Job] = []
         self._sharing = 0
         self._wake = threading.Condition(threading.Lock())
@@ -166,6 +167,10 @@ class PostgresDatabase:
     def crowded(self) -> bool:
         """Whether others wait while a job runs, or for the commit that it shares: one with much to do ends early and comes again."""
         return bool(self._jobs) or self._sharing > 1
+
+    def follow(self, topic: str, follower: Follower) -> None:
+        """As `Database.follow`."""
+        self._followers.append((topic, follower))
 
     def listen(self, listener: Listener) -> None:
         """`listener(events)` runs on the event loop after every commit that told something, ours or another replica's."""
@@ -199,7 +204,7 @@ class PostgresDatabase:
         """Runs `fn(tx)` in the writer, again where it met another's lock; returns its value once it is durable. Raises what `fn` raised,
         or Unavailable."""
         assert self._loop is not None, "start() first"
-        job = _Job(fn, self._loop.create_future())
+        job = _Job(followed(self._followers, fn), self._loop.create_future())
         with self._wake:
             if self._stopping:
                 raise Unavailable("The books are closing.")
@@ -303,6 +308,7 @@ class InlinePostgres:
         self.session = Session(url)
         self._make_tx = make_tx
         self._listeners: list[Listener] = []
+        self._followers: list[tuple[str, Follower]] = []
         self.commits = 0
         self.jobs_done = 0
         self.failing = ""
@@ -310,6 +316,10 @@ class InlinePostgres:
     @property
     def crowded(self) -> bool:
         return False
+
+    def follow(self, topic: str, follower: Follower) -> None:
+        """As `Database.follow`."""
+        self._followers.append((topic, follower))
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -321,7 +331,7 @@ class InlinePostgres:
         self.session.close()
 
     def write_now(self, fn: Callable[[Tx], T]) -> T:
-        job = _Job(fn, None)
+        job = _Job(followed(self._followers, fn), None)
         left = [job]
         try:
             while left:
