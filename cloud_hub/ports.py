@@ -5,9 +5,12 @@ Not here: who is behind a port. Invariant: an adapter answers or raises a `Failu
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 import msgspec
+
+from shared.outcomes import Outcome, Taken, Unknown
 
 
 class WitnessRow(msgspec.Struct, frozen=True):
@@ -31,3 +34,95 @@ class Witness(Protocol):
 
     async def close(self) -> None:
         """Nothing is asked of it any more."""
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """One message to one address.
+
+    `key` is ours, opaque, `[A-Za-z0-9_-]{1,64}`, and comes back on the vendor's reports. `to` is an E.164 number, an e-mail address, a push
+    subscription as JSON text, or the name of a Slack hook. `html` is for mail and may be empty; `subject` is a mail's, or a push's title;
+    `url` is what a tap on a push opens. `expires_at` (unix seconds, 0: never): after it the message is worth nothing. `topic`: a push
+    replaces an undelivered one of the same topic.
+    """
+
+    key: str
+    to: str
+    text: str
+    subject: str = ""
+    html: str = ""
+    url: str = ""
+    expires_at: int = 0
+    topic: str = ""
+
+    def __repr__(self) -> str:
+        return f"Letter({self.key})"
+
+
+class Channel(Protocol):
+    """A way to reach people. `name` is "sms", "mail", "push" or "slack"; `vendor` is whose breaker it is; `finds`: whether `find` can tell."""
+
+    name: str
+    vendor: str
+    finds: bool
+
+    async def send(self, letter: Letter) -> Outcome:
+        """Tries once, within the channel's own time limit. Raises nothing for whatever the vendor does."""
+
+    async def find(self, letter: Letter, since_at: int) -> Taken | None | Unknown:
+        """What became of a send, begun at `since_at` (unix seconds), whose answer was lost. None: it was surely not sent."""
+
+    async def close(self) -> None:
+        """Nothing is sent any more."""
+
+
+ReceiptState = Literal["accepted", "sent", "delivered", "failed", "bounced", "dropped", "complained", "unsubscribed", "opened"]
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vendor reports of one letter. They come late, twice and in any order.
+
+    `id` is the same whenever the vendor repeats the report. `key` is the letter's (empty where the vendor lost it), `ref` the vendor's id.
+    `to` is the address, empty where the vendor does not say. `at`: unix seconds, the vendor's where it gives a time, else when it came in.
+    """
+
+    id: str
+    key: str
+    ref: str
+    state: ReceiptState
+    code: str
+    reason: str
+    to: str
+    at: int
+    dead_address: bool = False
+    opted_out: bool = False
+
+
+class Inbound(msgspec.Struct, frozen=True, kw_only=True):
+    """A message from a person to one of our numbers (E.164, both). `word` is what it asks for, if it is one of the words that carriers know."""
+
+    id: str
+    sender: str
+    receiver: str
+    text: str
+    word: Literal["stop", "start", "help", ""] = ""
+
+
+class HookAnswer(msgspec.Struct, frozen=True):
+    """What a vendor's call is answered with once its content is in the books."""
+
+    status: int
+    media: str
+    body: bytes
+
+
+class Hooks(Protocol):
+    """What comes in from a vendor by webhook. `answer` says "I have it"."""
+
+    vendor: str
+    answer: HookAnswer
+
+    def read(self, target: str, headers: Mapping[str, str], body: bytes) -> list[Receipt | Inbound]:
+        """One call's content. `target` is path and query exactly as called, `headers` have names in small letters, `body` is raw.
+
+        Raises Refused: `hook_forged` for what is not the vendor's own, `hook_stale` for what is too old, `bad_request` for what makes no sense.
+        """

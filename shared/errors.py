@@ -139,6 +139,8 @@ STATUS: dict[str, int] = {
     "code_not_here": 422,
     "code_not_for_customer": 422,
     "code_used_up": 422,
+    "hook_forged": 403,
+    "hook_stale": 403,
     "too_many_requests": 429,
     "too_many_tries": 429,
 }

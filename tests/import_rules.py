@@ -29,7 +29,9 @@ SIDE_ROOMS: dict[str, set[str]] = {
     "devices": {"devices", "ports"},
     "vendors": {"vendors", "ports"},
     "config": {"config"},
-    "app": {"web", "services", "jobs", "store", "store.board", "ports", "devices", "vendors", "config", "app"},
+    # opens the channels that the configuration names, for app
+    "telling": {"services", "ports", "vendors", "config"},
+    "app": {"web", "services", "jobs", "store", "store.board", "ports", "devices", "vendors", "config", "app", "telling"},
     "__main__": {"app", "config", "services", "store", "store.board", "jobs", "ports", "devices", "vendors", "recovery"},
     # commands for after a loss: they open the books while nothing else runs
     "recovery": {"app", "config", "services", "store"},
@@ -52,11 +54,15 @@ SHARED_ROOMS: dict[str, set[str]] = {
     "app": {"pure", "ledger", "runtime"},
     "__main__": {"pure", "ledger", "runtime"},
     "recovery": {"pure", "ledger", "runtime"},
+    "telling": {"pure", "ledger", "runtime"},
     "__init__": set(),
 }
 
 # Libraries that exactly one file of the product may import.
-ONE_IMPORTER = ("paho", "apscheduler", "segno", "obstore", "psycopg", "pyrage", "twilio", "sendgrid", "hubspot", "stripe")
+ONE_IMPORTER = (
+    "paho", "apscheduler", "segno", "obstore", "psycopg", "pyrage",
+    "twilio", "sendgrid", "pywebpush", "aiosmtplib", "hubspot", "stripe",
+)  # fmt: skip
 PURE_LIBRARIES = {"msgspec"}
 # Signing is arithmetic; making a key is not, and stays outside.
 PURE_LIBRARIES_BY_FILE = {f"shared.{name}": {"cryptography"} for name in ("keys", "passes", "quotes", "sealing")}

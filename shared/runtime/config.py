@@ -9,6 +9,7 @@ import logging
 import re
 import stat
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,13 @@ def load(path: str | Path, struct: type[T]) -> T:
     if loose := _loose(struct):
         raise TypeError(f"{loose.__name__} must be declared with forbid_unknown_fields=True to be read from a config.")
     return _convert(_read(Path(path)), struct, Path(path))
+
+
+def table(data: Mapping[str, Any], struct: type[T], where: str) -> T:
+    """A table that `load` took as it stood, as the struct, just as strictly. `where` opens the sentence: file and table. Raises ConfigError."""
+    if loose := _loose(struct):
+        raise TypeError(f"{loose.__name__} must be declared with forbid_unknown_fields=True to be read from a config.")
+    return _convert(dict(data), struct, where)
 
 
 def resolve(path: str | Path, config_file: str | Path) -> Path:
@@ -77,7 +85,7 @@ def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or "not UTF-8 text").lower()
 
 
-def _convert(data: dict[str, Any], struct: type[T], path: Path) -> T:
+def _convert(data: dict[str, Any], struct: type[T], path: Path | str) -> T:
     try:
         return msgspec.convert(data, struct, strict=True)
     except msgspec.ValidationError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.runtime.config import ConfigError, load, resolve, secret
+from shared.runtime.config import ConfigError, load, resolve, secret, table
 
 
 class Broker(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,6 +83,29 @@ def test_a_struct_that_would_let_unknown_keys_pass_is_a_mistake_of_ours(tmp_path
 
     with pytest.raises(TypeError, match="Loose"):
         load(written(tmp_path, ""), Outer)
+
+
+def test_a_table_kept_as_it_stood_is_read_as_strictly_later():
+    class Pigeon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        loft: str
+        wings: int = 2
+
+    assert table({"loft": "north"}, Pigeon, "hub.toml, [channels.pigeon]") == Pigeon("north")
+    for wrong, words in (
+        ({"lofd": "x"}, "no setting 'lofd'. Did you mean 'loft'"),
+        ({}, "'loft' is missing"),
+        ({"loft": 7}, "'loft' is wrong"),
+    ):
+        with pytest.raises(ConfigError, match=r"hub.toml, \[channels.pigeon\]: .*" + words):
+            table(wrong, Pigeon, "hub.toml, [channels.pigeon]")
+
+
+def test_a_table_into_a_struct_that_would_let_unknown_keys_pass_is_a_mistake_of_ours():
+    class Loose(msgspec.Struct):
+        loft: str = ""
+
+    with pytest.raises(TypeError, match="forbid_unknown_fields"):
+        table({}, Loose, "hub.toml")
 
 
 def test_relative_paths_are_relative_to_the_config(tmp_path):
