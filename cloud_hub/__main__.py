@@ -2,6 +2,7 @@
 
     cloud-hub run --config hub.toml [--port N]
     cloud-hub key create --config hub.toml --name reports --scope bookings:read --scope availability:read
+    cloud-hub key create --config hub.toml --name robin --scope admin        for a person, who signs in at /manage with it
     cloud-hub key list | revoke KEY_ID
     cloud-hub witness --listen 0.0.0.0:8090 --dir rows --key-file witness.key       on another machine
     cloud-hub outage-pins void --site SITE
@@ -76,7 +77,8 @@ def parser() -> argparse.ArgumentParser:
     create = key.add_parser("create", help="make a key; it is printed once and never again")
     _with_config(create)
     create.add_argument("--name", required=True, help="who uses it")
-    create.add_argument("--scope", action="append", required=True, choices=sorted(SCOPES), help="what it may do; may be given again")
+    scopes = "what it may do (admin: sign in at /manage); may be given again"
+    create.add_argument("--scope", action="append", required=True, choices=sorted(SCOPES), help=scopes)
     _with_config(key.add_parser("list", help="the keys, without their tokens"))
     revoke = key.add_parser("revoke", help="end a key")
     _with_config(revoke)

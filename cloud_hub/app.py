@@ -10,9 +10,10 @@ Clock, ids and chance, books and transports are handed in by tests and simulatio
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
@@ -63,14 +64,19 @@ from .services.tray import Tray
 from .services.waiting import Waiting
 from .services.witness import Witnessing
 from .services.witness_shelf import Shelf
+from .services.work_desk import WorkDesk
 from .store import schema, settings
 from .store.board import Board
 from .store.segments import Segments
+from .telling import opened, telling
+from .vendors.channels import HOOKS_PATH
 from .web import health, metrics
+from .web import hooks as vendor_hooks
 from .web.api import availability, blackouts, bookings, holds, places
 from .web.api.description import describe
 from .web.auth import ApiGuard
 from .web.book import pages as customer_pages
+from .web.manage import pages as admin_pages
 from .web.refusals import translate
 from .web.witness import WitnessServer
 
@@ -126,6 +132,7 @@ class App:
         await hub.mark.keep()
         await hub.witnessing.start()
         await hub.links.start()
+        hub.worker.start()
         await hub.watch.begin()  # after all that writes: books that turn out damaged are shown to people, so the hub must start
         self.ticker.start()
 
@@ -133,6 +140,9 @@ class App:
         """Ends in the reverse order; what was being written is finished."""
         self.ticker.stop()
         self.hub.backups.stop()
+        await self.hub.worker.stop()
+        for channel in self.hub.notifying.channels.values():
+            await channel.close()
         await self.hub.links.stop()
         await self.hub.witnessing.stop()
         await self.hub.watch.stop()
@@ -169,8 +179,14 @@ def build(
 
 
 def _services(
-    config: Config, clock: Clock, chance: Chance, db: Database | InlineWriter, transports: Transports | None, limits: Limits | None,
-    source: TimeSource | None = None, witness: Witness | None = None,
+    config: Config,
+    clock: Clock,
+    chance: Chance,
+    db: Database | InlineWriter,
+    transports: Transports | None,
+    limits: Limits | None,
+    source: TimeSource | None = None,
+    witness: Witness | None = None,
 ) -> Hub:
     desk = Desk("hub", clock=clock.now, new_id=chance.new_id, chance=chance.random, limits=limits)
     desk.sealer = Sealer(secret(config.data_dir, "outage-pins"))
@@ -185,6 +201,9 @@ def _services(
     board, waiting = Board(db, houses, desk), Waiting(db)
     backups = open_backups(config, clock.now, DATABASE, lambda: not desk.clock_doubt())
     backups.meter(meter)
+    own_links = CustomerLinks(secret(config.data_dir, "customer-links"))
+    channels, hooks = opened(config, clock.now)
+    notifying, worker = telling(config, db, desk, clock, houses, links, own_links, chance.random, channels)
     selling = Bookings(db=db, desk=desk, houses=houses, board=board, links=links, keys=keys, waiting=waiting, count=booked)
     return Hub(
         config=config,
@@ -205,13 +224,16 @@ def _services(
         blocks=Blocks(selling),
         outage_pins=OutagePins(db, desk),
         passes=Passes(desk, keys),
-        customer_links=CustomerLinks(secret(config.data_dir, "customer-links")),
+        customer_links=own_links,
         metrics=meter,
         witnessing=Witnessing(db, desk, witness or _witness(config)),
         backups=backups,
         trust=ClockTrust(db, desk, clock, source or Given(clock)),
         mark=MarkKeeper(db, desk, MarkFile(config.mark_file) if config.mark_file else None),
         watch=watch,
+        notifying=notifying,
+        worker=worker,
+        hooks=hooks,
     )
 
 
@@ -273,16 +295,18 @@ def _transports(config: Config, desk: Desk) -> Transports:
 
 def _web(hub: Hub) -> tuple[Litestar, WebEdge]:
     http, rates = hub.config.hub.http, hub.config.hub.rates
-    static = StaticFiles({"runtime": RUNTIME_STATIC, "book": customer_pages.STATIC})
+    static = StaticFiles({"runtime": RUNTIME_STATIC, "book": customer_pages.STATIC, "manage": admin_pages.STATIC})
     customers = customer_pages.build(hub, static.url, secret(hub.config.data_dir, "csrf"))
-    problems = Problems(translate=translate, render_page=customers.problem)
+    work = WorkDesk(hub.db, hub.desk, hub.worker.states)
+    admins = admin_pages.build(hub, work, static.url, secret(hub.config.data_dir, "csrf"))
+    problems = Problems(translate=translate, render_page=partial(_problem_page, customers, admins), sign_in=admins.sign_in)
     guard = ApiGuard(hub.api_keys, hub.clock.monotonic, rates.per_key)
     api = Router(
         "/api/v1",
         route_handlers=[*bookings.HANDLERS, *holds.HANDLERS, *availability.HANDLERS, *blackouts.HANDLERS, *places.HANDLERS],
         guards=[guard],
     )
-    routers = [api, customers.router, *health.HANDLERS, *metrics.HANDLERS, static.handler()]
+    routers = [api, customers.router, admins.router, *health.HANDLERS, *metrics.HANDLERS, *vendor_hooks.HANDLERS, static.handler()]
     litestar = Litestar(
         routers,
         request_class=StrictRequest,
@@ -290,17 +314,26 @@ def _web(hub: Hub) -> tuple[Litestar, WebEdge]:
         openapi_config=describe(static.url("runtime/openapi.css"), hub.clock.now).config,
         logging_config=None,
         lifespan=[_lifespan],
-        state=State({"hub": hub, "gauges": metrics.Gauges(hub.metrics)}),
+        state=State({"hub": hub, "work": work, "gauges": metrics.Gauges(hub.metrics, work)}),
     )
-    rules = (*customer_pages.RATE_RULES, RateRule("address", rates.per_address, 60.0, prefixes=("/api/",)))
+    rules = (*customer_pages.RATE_RULES, *admin_pages.RATE_RULES, RateRule("address", rates.per_address, 60.0, prefixes=("/api/",)))
     settings_ = EdgeSettings(
         tls=http.behind_tls,
         allowed_hosts=frozenset(http.allowed_hosts),
         trusted_proxies=http.trusted_proxies,
         rate_rules=rules,
+        large=(HOOKS_PATH,),
     )
     limiter = RateLimiter(hub.clock.monotonic)
     return litestar, WebEdge(litestar, settings_, problems, meter=hub.metrics.http, limiter=limiter)
+
+
+def _problem_page(
+    customers: customer_pages.CustomerPages, admins: admin_pages.AdminPages, document: Mapping[str, Any], scope: Mapping[str, Any]
+) -> str:
+    """What goes wrong on a page, in the frame of the pages that it is one of."""
+    pages = admins if scope["path"].startswith(admin_pages.PREFIX) else customers
+    return pages.problem(document, scope)
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,10 @@
     id = "bedford"
     name = "Bedford"
 
+    [channels.twilio]                    # one table for each vendor that messages go by; its keys: `vendors/<vendor>`
+    account_sid = "AC..."
+    auth_token_file = "twilio.token"
+
 Paths are relative to the file. Invariant: what `load` returns is complete and sound; everything else is a ConfigError with a sentence.
 """
 
@@ -24,6 +28,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -103,7 +108,8 @@ class LossSettings(Section, frozen=True, kw_only=True):
 
 
 class HubConfig(Section, frozen=True, kw_only=True):
-    """The whole file. `mark_file`: on another medium than the data (loss-1). `recovery_public`: the public half of the operator's
+    """The whole file. `channels`: a table for each vendor, which the vendor's own file reads as strictly (`vendors/channels`). `mark_file`: on
+    another medium than the data (loss-1). `recovery_public`: the public half of the operator's
     recovery key (loss-5, loss-6)."""
 
     hub_id: str
@@ -118,6 +124,7 @@ class HubConfig(Section, frozen=True, kw_only=True):
     backup: BackupSettings | None = None
     clock: Clock = Clock()
     mark_file: str = ""
+    channels: dict[str, dict[str, Any]] = {}
     recovery_public: str = ""
 
 

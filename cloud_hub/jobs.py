@@ -20,6 +20,7 @@ OUTAGE_PINS_EVERY_S = 60.0
 FORGET_EVERY_S = 3600.0
 BACKUPS_EVERY_S = 15.0
 WATCH_EVERY_S = 60.0
+SWEEP_EVERY_S = 5.0
 _log = log.get("hub.jobs")
 
 
@@ -39,6 +40,9 @@ def plan(ticker: Ticker, hub: Hub, tray: Tray) -> None:
     ticker.every(BACKUPS_EVERY_S, hub.backups.tick, "backups")
     ticker.every(WATCH_EVERY_S, hub.watch.look, "watch")
     ticker.every(1.0, lambda: take_wishes(hub, tray), "tray")
+    ticker.every(1.0, hub.worker.tick, "work")
+    ticker.every(SWEEP_EVERY_S, hub.notifying.sweep, "notifications")
+    ticker.every(FORGET_EVERY_S, hub.notifying.forget, "notifications.forget")
 
 
 async def take_wishes(hub: Hub, tray: Tray) -> int:

@@ -20,7 +20,7 @@ from zlib import crc32
 
 from shared.ledger.desk import Limits
 from shared.runtime.clock import Chance
-from shared.runtime.database import InlineWriter, Tx
+from shared.runtime.database import InlineWriter, Tx, followed
 from shared.runtime.transport import Faults, MemoryNetwork
 from tests.simtime import LoopClock
 
@@ -129,7 +129,7 @@ class SimWriter(InlineWriter):
         self._c.execute("BEGIN")
         tx = Tx(self._c)
         try:
-            value = fn(tx)
+            value = followed(self._followers, fn)(tx)
         except BaseException:
             self._c.execute("ROLLBACK")
             raise
@@ -156,8 +156,11 @@ class SimWriter(InlineWriter):
         self.dead = True
 
 
-#: jobs that look at files or at devices, of which the world has none
-LEFT_OUT = frozenset({"tray", "outage", "recovery", "backups", "mark", "doors", "door-credentials", "door-witness", "outage-pins-watched", "sessions"})
+#: jobs that look at files, at devices or at vendors, of which the world has none
+LEFT_OUT = frozenset({
+    "tray", "outage", "recovery", "backups", "mark", "doors", "door-credentials", "door-witness", "outage-pins-watched", "sessions", "work",
+    "notifications", "notifications.forget",
+})  # fmt: skip
 
 
 def begun(work: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any] | None:

@@ -19,6 +19,8 @@ from ..store.api_keys import ApiKey
 
 _log = log.get("hub.api_keys")
 
+#: the scope that opens the pages under /manage to a person
+ADMIN = "admin"
 #: scope -> what it lets a program do
 SCOPES: dict[str, str] = {
     "availability:read": "Read what is free, bays, prices and quotes.",
@@ -27,6 +29,7 @@ SCOPES: dict[str, str] = {
     "blackouts:write": "Read blocks, take bays out of sale and put them back.",
     "sites:read": "Read the state of the sites and their links.",
     "customers:read": "Read customers with their contact data.",
+    ADMIN: "Sign in to the hub's own pages under /manage, letters to customers included.",
 }
 PREFIX = "chk_"
 NAME_MAX = 80
@@ -51,6 +54,10 @@ class ApiKeys:
     def find(self, token: str) -> ApiKey | None:
         """The living key of a bearer token."""
         return self._by_hash.get(hash_token(token)) if len(token) <= TOKEN_CHARACTERS_MAX else None
+
+    def living(self, key_id: str) -> ApiKey | None:
+        """The living key of an id, which is no secret and opens nothing by itself."""
+        return next((key for key in self._by_hash.values() if key.id == key_id), None)
 
     async def take(self, wish: KeyWish, now_at: int) -> None:
         """Carries out what a command left for the running hub."""

@@ -11,11 +11,13 @@ from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
 from shared.ledger.marks import MarkKeeper
 from shared.ledger.watch import Watch
+from shared.ledger.worker import Worker
 from shared.runtime.clock import Clock
 from shared.runtime.database import Database, InlineWriter
 from shared.runtime.metrics import Metrics
 
 from ..config import Config
+from ..ports import Hooks
 from ..store.board import Board
 from .api_keys import ApiKeys
 from .blocks import Blocks
@@ -25,6 +27,7 @@ from .customer_links import CustomerLinks
 from .holds import Holds
 from .keys import Keys
 from .link import Links
+from .notifying import Notifying
 from .outage_pins import OutagePins
 from .passes import Passes
 from .sites import Sites
@@ -59,3 +62,6 @@ class Hub:
     trust: ClockTrust
     mark: MarkKeeper
     watch: Watch
+    notifying: Notifying
+    worker: Worker
+    hooks: dict[str, Hooks]

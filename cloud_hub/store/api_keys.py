@@ -6,6 +6,8 @@ import msgspec
 
 from shared.runtime.database import Tx
 
+from . import admin_sessions
+
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """`scopes` as `services.api_keys.SCOPES` names them. `revoked_at` 0: it stands. Times in unix seconds."""
@@ -29,8 +31,9 @@ def add(tx: Tx, key: ApiKey) -> None:
 
 
 def revoke(tx: Tx, key_id: str, at: int) -> bool:
-    """False where there is no such key, or it was revoked before."""
+    """False where there is no such key, or it was revoked before. Its sessions end with it."""
     changed = tx.run("UPDATE api_keys SET revoked_at = :at WHERE id = :id AND revoked_at = 0", {"at": at, "id": key_id})
+    admin_sessions.end_all(tx, key_id)
     tx.tell("api_key", key_id)
     return changed == 1
 

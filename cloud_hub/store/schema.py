@@ -7,6 +7,8 @@ from pathlib import Path
 from shared.ledger import schema as ledger
 from shared.runtime.database import migrate
 
+from . import admin_sessions, notifications
+
 TABLES = (
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE api_keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, token_hash TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL,"
@@ -21,7 +23,19 @@ def m001_hub(db) -> None:
         db.execute(statement)
 
 
-STEPS = (m001_hub,)
+def m002_notifications(db) -> None:
+    """What customers chose, addresses that are not written to, and what the hub keeps of what it told them."""
+    for statement in notifications.TABLES:
+        db.execute(statement)
+
+
+def m003_admin_sessions(db) -> None:
+    """Who is signed in to the hub's own pages."""
+    for statement in admin_sessions.TABLES:
+        db.execute(statement)
+
+
+STEPS = (m001_hub, m002_notifications, m003_admin_sessions)
 
 
 def prepare(path: Path | str) -> list[str]:

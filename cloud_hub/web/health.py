@@ -20,15 +20,15 @@ class Health(msgspec.Struct, kw_only=True):
 
 
 class Alarm(msgspec.Struct, kw_only=True):
-    """What keeps this hub from its work as a whole: `code` as its refusals bear it, `text` a sentence."""
+    """What a person should see to: `code` as refusals bear it where it has to do with one, `text` a sentence."""
 
     code: str
     text: str
 
 
 class Ready(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """`alarms`: what stops every sale. `clock` is `trusted`, or the sentence why not: then nothing is sold (clock-2), and `status` is
-    `degraded`. `clocks_differ`: the sites whose clock differs from
+    """`alarms`: what stops every sale, work that is stuck, and vendors that have been away for long; with any, `status` is `degraded`. `clock` is
+    `trusted`, or the sentence why not: then nothing is sold (clock-2). `clocks_differ`: the sites whose clock differs from
     ours, with the difference (clock-1). `mark`: what is wrong with the mark (loss-1).
     `sites`: each site's link, for whoever looks; it does not count. `books`: whether each site's books agree with ours (loss-8).
     `backups`: `none` where none are configured, else `none yet`, `good`, `late` or `failing`.
@@ -68,6 +68,7 @@ async def ready(request: Request) -> Response[Ready]:
         raise Unavailable("The books cannot be written." if hub.db.damaged is None else "The books are damaged.")
     try:
         states, second = hub.links.states(), hub.witnessing.state()
+        troubles = request.app.state["work"].troubles()
     except (sqlite3.Error, Failure):
         raise Unavailable("The books cannot be read.") from None
     links, books = {s.site_id: s.link for s in states}, {s.site_id: _books(s) for s in states}
@@ -80,7 +81,8 @@ async def ready(request: Request) -> Response[Ready]:
     recovery, unvouched = {s.site_id: s.recovery for s in states if s.recovery != "sound"}, [s.site_id for s in states if s.unvouched]
     doubt = hub.trust.doubt()
     alarms = [Alarm(code="clock_untrusted", text=f"Nothing can be sold until the time is confirmed. {doubt}")] if doubt else []
-    degraded = bool(halted or backups.degraded or recovery or unvouched or doubt)
+    alarms += [Alarm(code=one.code, text=one.text) for one in troubles]
+    degraded = bool(alarms or halted or backups.degraded or recovery or unvouched)
     return answer(Ready(status="degraded" if degraded else "ready", alarms=alarms, recovery=recovery, unvouched=unvouched, halted=halted,
                         sites=links, books=books, backups=backups.status, disk=disk,
                         clock=doubt or "trusted", clocks_differ=differ, mark=said, second_machine=second.state,

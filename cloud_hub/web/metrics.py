@@ -5,17 +5,18 @@ What changes by itself is counted where it happens; links and books are read whe
 from litestar import Request, Response, get
 
 from shared.errors import Failure
-from shared.runtime.metrics import METRICS_MEDIA, Metrics
+from shared.runtime.metrics import METRICS_MEDIA, Metrics, WatchedGauge
 from shared.runtime.problems import of_status
 from shared.runtime.web import comes_from
 
 from ..services.hub import Hub
+from ..services.work_desk import STATES, WorkDesk
 
 
 class Gauges:
     """The state of links and books, filled by `read`. Made once per app, in its registry."""
 
-    def __init__(self, metrics: Metrics):
+    def __init__(self, metrics: Metrics, work: WorkDesk):
         self._up = metrics.gauge("link_up", "1 while the site is heard.", ["site"])
         self._stopped = metrics.gauge("link_stopped", "1 while the site's stream stands until a person has looked.", ["site"])
         self._waiting = metrics.gauge("outbox_rows", "Messages that wait for the site.", ["site"])
@@ -51,6 +52,8 @@ class Gauges:
         self._transactions = metrics.gauge("transactions", "Transactions since start; several share a flush.")
         self._waited_for = metrics.gauge("answers_waited_for", "Answers of sites that requests wait for.")
 
+        self._work = WorkGauges(metrics, work)
+
     def read(self, hub: Hub) -> None:
         room = hub.db.disk()
         self._trusted.set(not hub.trust.doubt())
@@ -63,6 +66,7 @@ class Gauges:
         self._waited_for.set(len(hub.waiting))
         try:
             self._read_links(hub)
+            self._work.read()
         except Failure:  # the books cannot be read; the rest is told all the same
             self._failing.set(1)
 
@@ -89,6 +93,30 @@ class Gauges:
             self._halted.labels(state.site_id).set(len(state.halted))
             for name, gauge in self._recovery.items():
                 gauge.labels(state.site_id).set({"unvouched": state.unvouched, "fenced": bool(state.fenced_why)}.get(name, state.recovery == name))
+
+
+class WorkGauges:
+    """What waits for vendors. Named without the app's prefix: work rows are the same wherever they are kept."""
+
+    def __init__(self, metrics: Metrics, work: WorkDesk):
+        self._work = work
+
+        def gauge(name: str, about: str, labels: list[str]) -> WatchedGauge:
+            return WatchedGauge(f"clubos_work_{name}", about, labels, registry=metrics.registry)
+
+        self._rows = gauge("rows", "Things to be done, or done in the last three months, by how they stand.", ["lane", "state"])
+        self._oldest = gauge("oldest_seconds", "For how long the longest waiting one has been due.", ["lane"])
+        self._open = gauge("breaker_open", "1 while the vendor is left alone because it failed.", ["lane"])
+
+    def read(self) -> None:
+        for one in (self._rows, self._oldest, self._open):
+            one.clear()  # a lane that is gone, with its rows, is not told of for ever
+        for lane in self._work.lanes():
+            for state in STATES:
+                self._rows.labels(lane.name, state).set(lane.rows.get(state, 0))
+            self._oldest.labels(lane.name).set(lane.oldest_s)
+            if lane.doing is not None:
+                self._open.labels(lane.name).set(bool(lane.away_since))
 
 
 @get("/metrics", include_in_schema=False, media_type=METRICS_MEDIA)

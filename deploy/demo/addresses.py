@@ -6,16 +6,20 @@ Invariant: every password, token and key is random and new at each run; each fil
 
 import json
 import os
+import random
 import secrets
 import socket
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
 
 import msgspec
 
 from deploy.broker import BrokerUser
+from deploy.emulators.messages.sendgrid_api import new_event_key, public_event_key
+from deploy.emulators.messages.twilio_api import SERVICE
+from deploy.emulators.messages.vendors import Ports
 from deploy.emulators.tls import self_signed
 from deploy.emulators.unifi.controller import AGENT_SCOPES
 from deploy.emulators.unifi.doors import DoorSpec
@@ -46,7 +50,7 @@ class FacilityPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Facilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole of `facilities.toml`."""
+    """The whole of `facilities.toml`. `message_ports` are first choices, too; messages come from `sms_number` (E.164) and `mail_sender`."""
 
     hub_id: str
     hub_port: int
@@ -57,6 +61,9 @@ class Facilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     profile: str
     support_phone: str
     support_hours: str
+    sms_number: str
+    mail_sender: str
+    message_ports: Ports
     facilities: tuple[FacilityPlan, ...]
 
 
@@ -94,6 +101,30 @@ class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(f"{self.id}.box-{number}" for number in range(1, self.facility.boxes + 1))
 
 
+class MessagesPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The emulated message vendors of this run: where each listens, and the hub's accounts there. `folder` holds their settings."""
+
+    folder: Path
+    ports: Ports
+    account_sid: str
+    auth_token: str
+    api_key: str
+    event_key: str
+
+    @property
+    def page_url(self) -> str:
+        """What customers receive, as a page."""
+        return f"http://{HOST}:{self.ports.desk}/_emulator/"
+
+    @property
+    def twilio_url(self) -> str:
+        return f"http://{HOST}:{self.ports.twilio}"
+
+    @property
+    def sendgrid_url(self) -> str:
+        return f"http://{HOST}:{self.ports.sendgrid}"
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the demo: folders, ports, secrets."""
 
@@ -102,6 +133,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hub_port: int
     broker_port: int
     hub_broker_password: str
+    messages: MessagesPlan
     sites: tuple[SitePlan, ...]
 
     @property
@@ -157,8 +189,19 @@ def plan(folder: Path, described: Facilities, *, usual_ports: bool = True) -> Pl
     )
     return Plan(
         folder=folder, described=described, hub_port=port(described.hub_port), broker_port=port(described.broker_port),
-        hub_broker_password=secrets.token_urlsafe(18), sites=sites,
+        hub_broker_password=secrets.token_urlsafe(18), messages=_messages(folder / "messages", described.message_ports, port), sites=sites,
     )  # fmt: skip
+
+
+def _messages(folder: Path, wishes: Ports, port: Callable[[int], int]) -> MessagesPlan:
+    return MessagesPlan(
+        folder=folder,
+        ports=Ports(**{name: port(wish) for name, wish in msgspec.structs.asdict(wishes).items()}),
+        account_sid=f"AC{secrets.token_hex(16)}",
+        auth_token=secrets.token_hex(16),
+        api_key=f"SG.{secrets.token_urlsafe(16)}.{secrets.token_urlsafe(32)}",
+        event_key=new_event_key(random.SystemRandom()),
+    )
 
 
 def _ports(usual: bool) -> Iterator[int]:
@@ -198,6 +241,7 @@ def is_free(port: int) -> bool:
 def write(plan: Plan, staff_hashes: dict[str, str]) -> None:
     """Writes every settings file of the run. `staff_hashes`: site id to the argon2 hash of its staff password."""
     _write_hub(plan)
+    _write_messages(plan)
     for site in plan.sites:
         _write_box(plan, site)
         _write_site(plan, site, staff_hashes[site.id])
@@ -206,11 +250,27 @@ def write(plan: Plan, staff_hashes: dict[str, str]) -> None:
 def _write_hub(plan: Plan) -> None:
     described = plan.described
     sites = "\n".join(f"[[sites]]\nid = {quoted(site.id)}\nname = {quoted(site.name)}\n" for site in plan.sites)
+    messages = plan.messages
     text = _filled(
-        "hub.toml", hub_id=described.hub_id, profile=described.profile, port=plan.hub_port, url=plan.hub_url, broker_port=plan.broker_port
-    )
+        "hub.toml", hub_id=described.hub_id, profile=described.profile, port=plan.hub_port, url=plan.hub_url, broker_port=plan.broker_port,
+        account_sid=messages.account_sid, sms_sender=SERVICE, twilio_url=messages.twilio_url, mail_sender=described.mail_sender,
+        event_public_key=public_event_key(messages.event_key), sendgrid_url=messages.sendgrid_url,
+    )  # fmt: skip
     private(plan.hub_folder / "hub.toml", text.replace("$sites", sites))
     private(plan.hub_folder / "broker.password", plan.hub_broker_password)
+    private(plan.hub_folder / "twilio.token", messages.auth_token)
+    private(plan.hub_folder / "sendgrid.key", messages.api_key)
+
+
+def _write_messages(plan: Plan) -> None:
+    described, messages = plan.described, plan.messages
+    text = _filled(
+        "messages.toml", zone=described.zone, **msgspec.structs.asdict(messages.ports), account_sid=messages.account_sid,
+        auth_token=messages.auth_token, sms_service=SERVICE, numbers=[described.sms_number], api_key=messages.api_key,
+        event_key=messages.event_key, senders=[described.mail_sender], twilio_hook=f"{plan.hub_url}/hooks/twilio",
+        sendgrid_hook=f"{plan.hub_url}/hooks/sendgrid",
+    )  # fmt: skip
+    private(messages.folder / "messages.toml", text)
 
 
 def _write_box(plan: Plan, site: SitePlan) -> None:

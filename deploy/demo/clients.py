@@ -1,4 +1,4 @@
-"""The product as its users see it over HTTP: a program at the hub, staff and a kiosk at a site, somebody at an emulated door.
+"""The product as its users see it over HTTP: a program at the hub, staff and a kiosk at a site, somebody at an emulated door or with a telephone.
 
 For: filling the demo, checking it, and the test that kills processes. Not for: deciding what an answer means; every call answers what
 was answered. Invariant: nothing here knows more than a user could: addresses, a key, a password, a token.
@@ -242,3 +242,40 @@ class Doors(Client):
     async def type_pin(self, door_id: str, pin: str) -> dict[str, Any]:
         """A PIN typed in at a door's reader: {"admitted", "reason", "visitor_id"}."""
         return (await self.ask("POST", "/_emulator/reader", {"door_id": door_id, "pin": pin})).body["data"]
+
+
+class Inbox(Client):
+    """Whoever has a telephone and a mailbox, at the page of the emulated message vendors: what came, what is written back, what became of it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(page.removesuffix("/_emulator/"))
+
+    async def ready(self) -> bool:
+        """Whether it serves."""
+        try:
+            return (await self.http.get("/_emulator/state")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    async def received(self, channel: str, to: str) -> list[dict[str, Any]]:
+        """What came by `sms` or `mail` to a number (E.164) or address, newest first: id, text, title, at, state and more."""
+        answer = await self._done("GET", "/_emulator/messages", params={"channel": channel, "to": to, "limit": "1000"})
+        return [one for one in answer if not one["mine"] and "automatic answer" not in one["notes"]]
+
+    async def answer(self, number: str, text: str) -> None:
+        """The owner of a number (E.164) writes an SMS to the hub's."""
+        await self._done("POST", "/_emulator/sms", {"sender": number, "text": text})
+
+    async def forge(self, number: str, text: str, how: str) -> None:
+        """Somebody makes the hub a call as if Twilio had an SMS from this number; it is not signed as Twilio signs (`how`: wrong_key, unsigned, altered)."""
+        await self._done("POST", "/_emulator/webhooks", {"vendor": "twilio", "forge": {"how": how, "sender": number, "text": text}})
+
+    async def state(self) -> dict[str, Any]:
+        """Everything that goes on there: `opted_out` numbers, `webhooks` with the latest `attempts`, and more."""
+        return await self._done("GET", "/_emulator/state")
+
+    async def _done(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        answer = await self.ask(method, path, body, **more)
+        if not answer.ok:
+            raise RuntimeError(f"The emulated message vendors answered {answer}")
+        return answer.body

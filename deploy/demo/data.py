@@ -15,6 +15,9 @@ from deploy.demo.addresses import FacilityPlan
 from shared import slots
 
 FIRST_NAMES = ("Testa", "Mocka", "Sampla", "Fictia", "Imagina", "Pretenda", "Inventa", "Exampla")
+#: one in eight has left an address that messages reach; the others wrote their number as neighbours do, so that the demo does not begin with
+#: hundreds of messages in its inbox
+WRITTEN_TO = FIRST_NAMES[0]
 LAST_NAMES = ("Birdie", "Eagle", "Bogey", "Fairway", "Mulligan", "Divot", "Bunker", "Caddie")
 OPEN_MAX = 2
 DAYS = 3
@@ -30,7 +33,7 @@ Way = Literal["web", "kiosk", "staff"]
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody who does not exist: a telephone number kept for fiction, an address that cannot be."""
+    """Somebody who does not exist: a telephone number kept for fiction; an address that cannot be, or none."""
 
     name: str
     phone: str
@@ -61,11 +64,15 @@ class Repair(msgspec.Struct, frozen=True):
 
 
 def people() -> tuple[Person, ...]:
-    """Sixty-four invented people."""
+    """Sixty-four invented people, eight of whom messages reach."""
     names = [f"{first} {last}" for last in LAST_NAMES for first in FIRST_NAMES]
-    return tuple(
-        Person(name, f"902-555-{100 + number:04d}", f"{name.lower().replace(' ', '.')}@example.test") for number, name in enumerate(names)
-    )
+    return tuple(_person(name, f"555-{100 + number:04d}") for number, name in enumerate(names))
+
+
+def _person(name: str, near_number: str) -> Person:
+    if not name.startswith(WRITTEN_TO):
+        return Person(name, near_number, "")
+    return Person(name, f"902-{near_number}", f"{name.lower().replace(' ', '.')}@example.test")
 
 
 def wishes(now_at: int, zone: str, facilities: tuple[FacilityPlan, ...]) -> tuple[tuple[Wish, ...], tuple[Repair, ...]]:

@@ -21,8 +21,8 @@ import msgspec
 
 from deploy.broker import Broker, BrokerError, find_broker
 from deploy.demo import addresses, filling
-from deploy.demo.addresses import DemoError, Plan, SitePlan
-from deploy.demo.clients import Hub, Kiosk, Staff
+from deploy.demo.addresses import DemoError, MessagesPlan, Plan, SitePlan
+from deploy.demo.clients import Hub, Inbox, Kiosk, Staff
 from deploy.demo.control import Control, Screen, Serving
 from deploy.demo.processes import Child, Children, until
 from shared.runtime.passwords import Passwords
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="clubos demo", description="A hub, two sites, a broker and emulated doors on this machine.")
+    made = argparse.ArgumentParser(prog="clubos demo", description="A hub, two sites, a broker, emulated doors and message vendors on this machine.")
     made.add_argument("--folder", type=Path, default=Path("build/demo"), help="where its data and logs are (build/demo)")
     books = made.add_mutually_exclusive_group()
     books.add_argument("--keep", action="store_true", help="go on with the books of the last run in that folder")
@@ -165,6 +165,7 @@ class Demo:
         logs.mkdir(parents=True, exist_ok=True)
         for site in plan.sites:
             await self._children.start(_box(site, logs))
+        await self._children.start(_message_vendors(plan.messages, logs))
         await self._children.start(
             Child("the hub", ("-m", "cloud_hub", "run", "--config", str(plan.hub_folder / "hub.toml")), logs / "hub.log")
         )
@@ -186,7 +187,8 @@ class Demo:
                 for site in plan.sites
             }
             kiosks = {site.id: await open_clients.enter_async_context(Kiosk(site.id, site.url)) for site in plan.sites}
-            await _all_serve(hub, staff)
+            inbox = await open_clients.enter_async_context(Inbox(plan.messages.page_url))
+            await _all_serve(hub, staff, inbox)
             served_s = time.monotonic() - began
             for site in plan.sites:
                 await staff[site.id].sign_in()
@@ -220,7 +222,7 @@ class Demo:
             ],
             "api_key": api_key,
             "broker": {"host": addresses.HOST, "port": plan.broker_port},
-            "emulators": {f"unifi-{site.id}": site.box_url for site in plan.sites},
+            "emulators": {f"unifi-{site.id}": site.box_url for site in plan.sites} | {"messages": plan.messages.page_url},
         }
         addresses.private(plan.told, msgspec.json.format(msgspec.json.encode(told)).decode() + "\n")
 
@@ -269,6 +271,12 @@ def _box(site: SitePlan, logs: Path) -> Child:
     return Child(f"the emulated door controller of {site.name}", command, logs / f"unifi-{site.id}.log")
 
 
+def _message_vendors(messages: MessagesPlan, logs: Path) -> Child:
+    folder = messages.folder
+    command = ("-m", "deploy.emulators.messages", "--config", str(folder / "messages.toml"), "--folder", str(folder))
+    return Child("the emulated message vendors", command, logs / "messages.log")
+
+
 def _empty(folder: Path) -> None:
     """Removes what an earlier demo made there. Raises DemoError for a folder that holds something else."""
     if not folder.exists():
@@ -278,8 +286,9 @@ def _empty(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-async def _all_serve(hub: Hub, staff: dict[str, Staff]) -> None:
+async def _all_serve(hub: Hub, staff: dict[str, Staff], inbox: Inbox) -> None:
     await until("The hub did not serve", hub.ready, SERVE_WITHIN_S)
+    await until("The emulated message vendors did not serve", inbox.ready, SERVE_WITHIN_S)
     for site_id, one in staff.items():
         await until(f"The site {site_id} did not serve", one.ready, SERVE_WITHIN_S)
 
@@ -314,6 +323,7 @@ def _print(
             (f"{site.name}, API", f"{site.url}/api/docs"),
             (f"{site.name}, doors", f"{site.box_url}   (emulated, with a certificate of its own)"),
         ]
+    rows += [("", ""), ("What customers receive", f"{plan.messages.page_url}   (SMS and mail, emulated; answer STOP there)")]
     rows += [("", ""), ("Broker", f"{broker.host}:{broker.port}   ({broker.kind})"), ("Data and logs", str(plan.folder))]
     width = max(len(name) for name, _ in rows)
     print(f"\nClubOS Booking serves after {served_s:.1f} s and is filled after {ready_s:.1f} s: {filled}.\n")

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from deploy.demo.clients import Client, Doors, Hub, Kiosk, Staff
+from deploy.demo.clients import Client, Doors, Hub, Inbox, Kiosk, Staff
 from deploy.demo_check.steps import STEPS
 from deploy.demo_check.walk import Failed, Place, Walk, broker
 
@@ -66,8 +66,10 @@ async def _meet(told: dict[str, Any], control: dict[str, Any], stack: contextlib
     """Everybody whom the walk meets; None, with a line that says so, where the demo does not answer."""
     hub = await stack.enter_async_context(Hub(told["hub"], told["api_key"]))
     desk = await stack.enter_async_context(Client(control["url"], headers={"authorization": f"Bearer {control['token']}"}))
+    inbox = await stack.enter_async_context(Inbox(told["emulators"]["messages"]))
     places = []
     try:
+        await inbox.state()
         for site in told["sites"]:
             staff = Staff(site["id"], site["url"], site["staff"]["user"], site["staff"]["password"])
             kiosk = Kiosk(site["id"], site["url"], site["kiosk_token"])
@@ -80,7 +82,7 @@ async def _meet(told: dict[str, Any], control: dict[str, Any], stack: contextlib
     except httpx.TransportError as error:
         print(f"The demo does not answer ({error}). Is it still running?", file=sys.stderr)
         return None
-    return Walk(hub, places, desk, lambda line: print(line, flush=True))
+    return Walk(hub, places, inbox, desk, lambda line: print(line, flush=True))
 
 
 async def _mend(walk: Walk) -> None:

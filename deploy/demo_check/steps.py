@@ -11,6 +11,7 @@ from typing import Any
 from deploy.demo.clients import new_id, slot
 from deploy.demo_check import books
 from deploy.demo_check.pages import Browser, Page
+from deploy.demo_check.telling import a_forged_call_is_refused, a_guest_is_told, a_stop_is_heeded
 from deploy.demo_check.times import Time
 from deploy.demo_check.walk import (
     HEAL_WITHIN_S,
@@ -35,7 +36,7 @@ from shared import slots
 
 DARK_WITHIN_S = 30.0
 DOOR_WITHIN_S = 20.0
-BOOK_DAYS = 8
+BOOK_DAYS = 15
 #: a guest may come in from a quarter hour before the start
 EARLY_SLOTS = 1
 
@@ -326,6 +327,9 @@ STEPS: tuple[Step, ...] = (
     sites_know_them,
     a_guest_walks_in,
     the_pin_opens_the_door,
+    a_guest_is_told,
+    a_stop_is_heeded,
+    a_forged_call_is_refused,
     the_broker_dies,
     both_sides_sell_their_own,
     nobody_sells_the_others,

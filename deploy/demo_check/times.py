@@ -5,13 +5,17 @@ out was shown as free for its whole length and as sold in one way only.
 """
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
 
+from shared import slots
+
 #: as `shared.ledger.availability` letters the half hours
 LETTERS = {"instant": "i", "ask_site": "a", "unreachable": "u"}
 ROW_SLOTS = 2
+PLAIN_DAY_SLOTS = 96
 
 
 class Time(msgspec.Struct, frozen=True, order=True):
@@ -46,3 +50,17 @@ def free(day: dict[str, Any], how: str, hours: int, not_before: int) -> Iterator
                     found.append(Time(first, first + length * ROW_SLOTS, resource["id"]))
                 run = 0
     yield from sorted(found)
+
+
+def changing_day(zone: str, first: date, days: int) -> date | None:
+    """The first of so many local days on which clocks change."""
+    found = (first + timedelta(days=number) for number in range(days))
+    return next((day for day in found if len(slots.day_span(zone, day)) != PLAIN_DAY_SLOTS), None)
+
+
+def change_of(zone: str, day: date) -> int:
+    """The first slot of that day before which the wall clock has jumped; the day's own first where it jumps in none."""
+    span = slots.day_span(zone, day)
+    minutes = slots.clocks(zone, day, span)
+    jumps = (number for number in range(1, len(minutes)) if minutes[number] - minutes[number - 1] != slots.SLOT_MIN)
+    return span.start + next(jumps, 0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from deploy.demo.clients import Answer, Client, Doors, Hub, Kiosk, Staff
+from deploy.demo.clients import Answer, Client, Doors, Hub, Inbox, Kiosk, Staff
 from deploy.demo.data import Person
 from deploy.demo_check import times
 from deploy.demo_check.times import Time
@@ -24,8 +24,10 @@ HEAL_WITHIN_S = 90.0
 WEB_NOTICE_SLOTS = 7
 #: so many days from now the hub sells every box itself
 FAR_DAYS = 4
-#: numbers kept for fiction that nobody of the demo's data has; a run needs about a dozen
-CHECK_PHONES = range(164, 199)
+#: a night when clocks change is looked for among so many days from then on, all of which guests may book
+NIGHT_DAYS = 9
+#: numbers kept for fiction that nobody of the demo's data has, nor the hub; a run needs about a dozen
+CHECK_PHONES = range(164, 198)
 
 
 class Failed(Exception):
@@ -45,19 +47,19 @@ class Place(msgspec.Struct):
 
 
 class Sale(msgspec.Struct, frozen=True):
-    """A booking that the walk made."""
+    """A booking that the walk made, and for whom where a later step speaks of them."""
 
     place: Place
     booking_id: str
     at: Time
+    guest: Person | None = None
 
 
 class Walk:
     """What the steps share: the way to everybody, and what has been booked so far."""
 
-    def __init__(self, hub: Hub, places: list[Place], control: Client, say: Callable[[str], None]) -> None:
-        self.hub, self.places, self.control, self.say = hub, places, control, say
-        self.run = secrets.token_hex(3)
+    def __init__(self, hub: Hub, places: list[Place], inbox: Inbox, control: Client, say: Callable[[str], None]) -> None:
+        self.hub, self.places, self.inbox, self.control, self.say = hub, places, inbox, control, say
         self.made: dict[str, Sale] = {}
         self._guests = secrets.randbelow(len(CHECK_PHONES))
 
@@ -69,8 +71,9 @@ class Walk:
     def guest(self) -> Person:
         """Somebody new, so that nobody's limit is met."""
         self._guests += 1
-        phone = f"902-555-{CHECK_PHONES[self._guests % len(CHECK_PHONES)]:04d}"
-        return Person(f"Checka Fairway {self._guests}", phone, f"check-{self.run}-{self._guests}@example.test")
+        number = CHECK_PHONES[self._guests % len(CHECK_PHONES)]
+        # the hub knows a guest again by the number, and then writes to the address that it knows: one number, one address
+        return Person(f"Checka Fairway {number}", f"902-555-{number:04d}", f"checka.{number}@example.test")
 
     def sold(self, name: str, sale: Sale) -> None:
         """Keeps a sale under the name by which later steps speak of it."""
@@ -127,6 +130,15 @@ async def far(place: Place, how: str, side: str) -> Time:
     for found in await free(place, how, side=side, first_day=FAR_DAYS, days=3):
         return found
     raise Failed(f"{place.name} shows no free hour {FAR_DAYS} days from now that is sold {how} by the {side}")
+
+
+async def night(place: Place) -> Time | None:
+    """An hour that the hub sells in a night when clocks change, around the change if it is free; None where none lies so near."""
+    day = times.changing_day(place.zone, today(place) + timedelta(days=FAR_DAYS), NIGHT_DAYS)
+    if day is None:
+        return None
+    shown = wanted(await place.hub.availability(place.id, day.isoformat()), 200, f"The hub's availability of {place.name}")
+    return next(times.free(shown, "instant", 1, times.change_of(place.zone, day) - times.ROW_SLOTS), None)
 
 
 async def near(place: Place, how: str, side: str) -> Time:

@@ -28,6 +28,7 @@ from shared.runtime.ratelimit import RateLimiter, RateRule, rule_for
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 BODY_MAX = 65_536  # bytes; no request of ours comes near it
+LARGE_MAX = 1 << 20  # bytes; for what others post in batches
 DRAIN_MAX = 1_048_576  # bytes of a refused body worth reading for the sake of keeping the connection
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}\Z")
 _logger = logging.getLogger("runtime.web")
@@ -46,11 +47,12 @@ class EdgeSettings:
     """`tls`: served over TLS (turns HSTS on). `allowed_hosts`: names taken in Host, without port; empty takes any.
 
     `trusted_proxies`: networks whose X-Forwarded-For is believed. `camera`: pages may use the camera. `rate_rules`: the first that
-    applies counts, per client address; `/static/` and `/health/` are best left out.
+    applies counts, per client address; `/static/` and `/health/` are best left out. `large`: prefixes of paths that take bodies up to `LARGE_MAX`.
     """
 
     tls: bool = False
     body_max: int = BODY_MAX
+    large: tuple[str, ...] = ()
     allowed_hosts: frozenset[str] = frozenset()
     trusted_proxies: tuple[str, ...] = ()
     camera: bool = False
@@ -99,7 +101,7 @@ class WebEdge:
         self._limiter = limiter
         self._clock = clock
         self._rules = settings.rate_rules if limiter is not None else ()
-        self._body_max = settings.body_max
+        self._body_max, self._large = settings.body_max, settings.large
         self._hosts = frozenset(host.lower().encode() for host in settings.allowed_hosts)
         self._page_headers, self._data_headers = security_headers(settings)
         self._proxies = _networks(settings.trusted_proxies)
@@ -158,7 +160,7 @@ class WebEdge:
 class _Exchange:
     """One request and its answer."""
 
-    __slots__ = ("edge", "headers", "inner_receive", "inner_send", "left", "route", "scope", "started", "status")
+    __slots__ = ("edge", "headers", "inner_receive", "inner_send", "left", "limit", "route", "scope", "started", "status")
 
     def __init__(self, edge: WebEdge, scope: Any, receive: Any, send: Any) -> None:
         self.edge = edge
@@ -167,7 +169,7 @@ class _Exchange:
         self.inner_send = send
         self.started = edge._clock()
         self.status = 0
-        self.left = edge._body_max
+        self.left = self.limit = edge._body_max
         self.headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def admit(self) -> bool:
@@ -190,16 +192,18 @@ class _Exchange:
             _check_address(path, query)
         if method == "GET":
             return False
+        if edge._large and path.startswith(edge._large):
+            self.left = self.limit = LARGE_MAX
         length = head.get(b"content-length")
         if length is None:
             return b"transfer-encoding" in head
-        if not length.isdigit() or int(length[:19]) > edge._body_max:
+        if not length.isdigit() or int(length[:19]) > self.limit:
             raise self._too_large(close=int(length[:19] if length.isdigit() else 0) > DRAIN_MAX)
         return False
 
     def _too_large(self, *, close: bool) -> Problem:
         headers = {"connection": "close"} if close else {}
-        return of_status(413, f"The body is larger than the {self.edge._body_max} bytes this server takes.", headers=headers)
+        return of_status(413, f"The body is larger than the {self.limit} bytes this server takes.", headers=headers)
 
     async def receive_limited(self) -> Any:
         """Receive a body of unannounced length, up to the limit."""

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from cloud_hub.services.offers import House
+from cloud_hub.store import notifications as kept
 from cloud_hub.web.book import words
 from cloud_hub.web.book.calendar_file import escape, fold
 from shared.ledger import attendance, blocks, records
@@ -52,6 +53,17 @@ async def test_a_wrong_token_is_answered_like_an_order_that_never_was(w, v):
     assert len({strip(answer) for answer in answers}) == 1
     for below in ("cancel", "change", "extend", "calendar.ics"):
         assert (await v.get(f"/b/{order_id}/nonsense/{below}")).status == 404
+
+
+async def test_what_we_told_its_guest_can_be_read_there_and_is_text_only(w, v):
+    page = await v.booked(FAR, date=DAY)
+    order_id, now = order_at(page), w.hub.desk.now()
+    assert "What we told you" not in page.words
+    said = lambda n, text: lambda tx: kept.put_app_message(tx, f"m-{n}", "c-1", order_id, f"News {n}", text, "", now + n)  # noqa: E731
+    await w.hub.db.write(said(1, "You are booked."))
+    await w.hub.db.write(said(2, "<b>It</b> begins at six."))
+    page = await v.get(root(page))
+    assert page.words.index("News 2") < page.words.index("News 1 ") and "&lt;b&gt;It&lt;/b&gt; begins at six." in page.text
 
 
 async def test_nothing_keeps_indexes_or_refers_to_the_page(v):

@@ -10,10 +10,12 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from deploy.demo.clients import Inbox
 from deploy.demo.processes import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_mosquitto, pytest.mark.timeout(180)]
@@ -108,17 +110,23 @@ async def test_it_serves_is_told_of_and_its_check_passes_twice(demo: Demo) -> No
     assert set(told) == {"hub", "sites", "api_key", "broker", "emulators"}
     assert all(set(site) == {"id", "name", "url", "staff", "kiosk_token"} for site in told["sites"])
     assert all(set(site["staff"]) == {"user", "password"} for site in told["sites"])
-    assert set(told["broker"]) == {"host", "port"} and all(url.startswith("https://127.0.0.1:") for url in told["emulators"].values())
+    assert set(told["broker"]) == {"host", "port"} and set(told["emulators"]) == {"unifi-bedford", "unifi-dartmouth", "messages"}
+    assert all(urlsplit(url).hostname == "127.0.0.1" for url in told["emulators"].values())
     for secret in (told["api_key"], *(site["staff"]["password"] for site in told["sites"])):
         assert secret in demo.said, "sign-ins are printed"
-        assert all(secret not in log.read_text() for log in (demo.folder / "logs").iterdir())
+        assert not in_a_log(demo, secret)
+    for name in ("twilio.token", "sendgrid.key"):
+        secret = (demo.folder / "hub" / name).read_text()
+        assert secret not in demo.said and not in_a_log(demo, secret)
+    assert f"What customers receive  {told['emulators']['messages']}" in demo.said
+    assert 0 < await messages_of(demo) < 60, "the demo's own bookings are told to a few, not to everybody"
     for _ in range(2):
         code, said = await check(demo)
         assert code == 0, said
         assert "both books have the same" in said and "FAILED" not in said
 
     pids = list(demo.control["pids"].values())
-    assert len(pids) == 6 and all(alive(pid) for pid in pids)
+    assert len(pids) == 7 and all(alive(pid) for pid in pids)
     began = time.monotonic()
     demo.process.send_signal(signal.SIGINT)
     assert await demo.ended() == 0, demo.said
@@ -126,6 +134,22 @@ async def test_it_serves_is_told_of_and_its_check_passes_twice(demo: Demo) -> No
     assert not any(alive(pid) for pid in pids), "nobody is left over"
     assert not demo.told_path.exists() and not demo.control_path.exists()
     assert "Traceback" not in demo.said
+
+
+def in_a_log(demo: Demo, secret: str) -> bool:
+    return any(secret in log.read_text() for log in (demo.folder / "logs").iterdir())
+
+
+async def messages_of(demo: Demo) -> int:
+    """What the inbox has got so far, once it has got something."""
+    async with Inbox(demo.told["emulators"]["messages"]) as inbox:
+
+        async def came() -> bool:
+            return (await inbox.state())["counts"]["sms"] > 0
+
+        await until("Nobody was told of the demo's bookings", came, 10)
+        counts = (await inbox.state())["counts"]
+    return counts["sms"] + counts["mail"]
 
 
 async def test_it_serves_and_its_check_passes_on_a_machine_without_mosquitto(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import stat
+import time
 import tomllib
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import msgspec
 import pytest
 
 from cloud_hub import config as hub_config
+from cloud_hub.telling import opened
 from deploy.broker import BrokerUser
 from deploy.demo import addresses
+from deploy.emulators import unifi_access
+from deploy.emulators.messages.sendgrid_api import public_event_key
+from deploy.emulators.messages.vendors import Settings
 from deploy.emulators.tls import fingerprint_of
 from deploy.emulators.unifi.controller import AGENT_SCOPES
-from deploy.emulators.unifi_access import Settings
 from shared.runtime.passwords import Passwords
 from site_agent import config as site_config
 
@@ -50,10 +54,29 @@ async def test_each_site_reads_its_settings_and_knows_its_controller_and_its_sta
 
 def test_each_emulated_controller_has_the_doors_that_its_site_opens(written: addresses.Plan) -> None:
     for site in written.sites:
-        box = msgspec.convert(tomllib.loads((site.box_folder / "unifi.toml").read_text()), Settings)
+        box = msgspec.convert(tomllib.loads((site.box_folder / "unifi.toml").read_text()), unifi_access.Settings)
         assert {door.id for door in box.doors} == set(site_config.load(site.folder / "site.toml").facility.door_ids)
         assert set(box.tokens[site.doors_token]) == AGENT_SCOPES
         assert box.port == site.unifi_port
+
+
+def test_the_hub_and_the_emulated_message_vendors_know_each_other(written: addresses.Plan) -> None:
+    vendors = msgspec.convert(tomllib.loads((written.messages.folder / "messages.toml").read_text()), Settings)
+    assert vendors.ports == written.messages.ports and vendors.timezone == DESCRIBED.zone
+    config = hub_config.load(written.hub_folder / "hub.toml")
+    channels, hooks = opened(config, time.time)
+    assert {name: channel.vendor for name, channel in channels.items()} == {"sms": "twilio", "mail": "sendgrid"}
+    assert set(hooks) == {"twilio", "sendgrid"}, "both are believed what they report"
+    twilio, sendgrid = config.hub.channels["twilio"], config.hub.channels["sendgrid"]
+    for name, table in (("twilio", twilio), ("sendgrid", sendgrid)):
+        assert table["base_url"] == f"http://127.0.0.1:{getattr(vendors.ports, name)}"
+    assert twilio["account_sid"] == vendors.twilio.account_sid and vendors.twilio.services == {twilio["sender"]: (DESCRIBED.sms_number,)}
+    assert (written.hub_folder / twilio["auth_token_file"]).read_text() == vendors.twilio.auth_token
+    assert (written.hub_folder / sendgrid["api_key_file"]).read_text() == vendors.sendgrid.api_key
+    assert sendgrid["webhook_public_key"] == public_event_key(vendors.sendgrid.event_key)
+    assert vendors.sendgrid.senders == (sendgrid["sender"],)
+    hooked = {"twilio": vendors.twilio.inbound_url, "sendgrid": vendors.sendgrid.events_url}
+    assert hooked == {name: f"{written.hub_url}/hooks/{name}" for name in hooks}
 
 
 def test_nobody_else_on_the_machine_can_read_what_was_written(written: addresses.Plan) -> None:
@@ -72,6 +95,8 @@ def test_every_run_has_other_secrets(tmp_path: Path) -> None:
     one, other = (addresses.plan(tmp_path, DESCRIBED, usual_ports=False) for _ in range(2))
     assert one.hub_broker_password != other.hub_broker_password
     assert {site.staff_password for site in one.sites}.isdisjoint({site.staff_password for site in other.sites})
+    for name in ("account_sid", "auth_token", "api_key", "event_key"):
+        assert getattr(one.messages, name) != getattr(other.messages, name)
 
 
 def test_a_taken_port_is_replaced_by_a_free_one_and_none_is_given_twice(tmp_path: Path) -> None:
@@ -86,4 +111,5 @@ def test_a_taken_port_is_replaced_by_a_free_one_and_none_is_given_twice(tmp_path
         assert plan.hub_port != described.hub_port
         assert plan.broker_port == usual
     ports = [plan.hub_port, plan.broker_port, *(site.port for site in plan.sites), *(site.unifi_port for site in plan.sites)]
+    ports += msgspec.structs.astuple(plan.messages.ports)
     assert len(set(ports)) == len(ports)

@@ -5,9 +5,13 @@ from datetime import date
 import pytest
 
 from deploy.demo.clients import iso
+from deploy.demo.data import Person
 from deploy.demo_check import books, times
 from deploy.demo_check.pages import Page
+from deploy.demo_check.telling import number_of, says
 from deploy.demo_check.times import Time
+from deploy.demo_check.walk import Place, Sale
+from shared import slots
 
 ROWS = [{"slot": 1000 + 2 * n} for n in range(8)]
 
@@ -32,6 +36,41 @@ def test_a_time_may_lie_across_midnight() -> None:
     after = {"rows": [{"slot": 1016}, {"slot": 1018}], "resources": [{"id": "bedford.box-1", "cells": "ix"}]}
     both = times.join([day(box_1="xxxxxxxi", box_2="iiiiiiii"), after])
     assert list(times.free(both, "instant", 1, 0)) == [Time(1014, 1018, "bedford.box-1")]
+
+
+HALIFAX = "America/Halifax"
+
+
+@pytest.mark.parametrize(
+    ("first", "days", "day", "around"),
+    [
+        (date(2027, 3, 6), 9, date(2027, 3, 14), ["01:30", "01:45", "03:00", "03:15"]),
+        (date(2026, 10, 24), 9, date(2026, 11, 1), ["01:30 ADT", "01:45 ADT", "01:00 AST", "01:15 AST"]),
+        (date(2026, 10, 23), 9, None, []),
+        (date(2026, 11, 2), 9, None, []),
+    ],
+)
+def test_the_night_in_which_clocks_change_is_found_where_it_is_near(first: date, days: int, day: date | None, around: list[str]) -> None:
+    assert times.changing_day(HALIFAX, first, days) == day
+    if day is not None:
+        change = times.change_of(HALIFAX, day)
+        assert [slots.label(HALIFAX, change + step) for step in range(-2, 2)] == around
+
+
+def test_a_day_without_a_change_has_none() -> None:
+    day = date(2026, 11, 21)
+    assert times.change_of(HALIFAX, day) == slots.day_span(HALIFAX, day).start
+
+
+def test_a_message_says_the_time_if_it_names_day_and_both_ends_by_the_facilitys_clock() -> None:
+    start = times.change_of(HALIFAX, date(2026, 11, 1)) - 2
+    sale = Sale(Place("bedford", "Bedford", HALIFAX, *[None] * 4), "b-1", Time(start, start + 4, "bedford.box-1"))  # type: ignore[arg-type]
+    assert says({"text": "Bedford: Box 1, Sun 1 Nov, 01:30 ADT to 01:30 AST. PIN 123456."}, sale)
+    assert not says({"text": "Bedford: Box 1, Sun 1 Nov, 01:30 to 02:30. PIN 123456."}, sale)
+
+
+def test_a_guests_number_is_written_as_vendors_write_it() -> None:
+    assert number_of(Person("Checka Fairway", "902-555-0170", "checka@example.test")) == "+19025550170"
 
 
 def hub_row(booking_id: str, shown: str = "confirmed", **more: object) -> dict:

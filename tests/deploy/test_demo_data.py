@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud_hub.services.addresses import address_of
 from deploy.demo import addresses, data
+from deploy.demo_check.walk import CHECK_PHONES
 from shared import rules, slots
 from shared.model import Customer, Facility, Interval, Resource
 from shared.profiles import profile
@@ -23,8 +25,18 @@ def test_the_demo_has_a_two_box_and_a_four_box_facility() -> None:
 def test_nobody_in_the_demo_exists() -> None:
     everybody = data.people()
     assert len({person.phone for person in everybody}) == len(everybody)
-    assert all(re.fullmatch(r"902-555-01\d\d", person.phone) and person.email.endswith("@example.test") for person in everybody)
-    assert DESCRIBED.support_phone not in {person.phone for person in everybody}
+    assert all(re.fullmatch(r"(902-)?555-01\d\d", person.phone) for person in everybody)
+    assert all(not person.email or person.email.endswith("@example.test") for person in everybody)
+    taken = {person.phone[-8:] for person in everybody}
+    assert taken.isdisjoint({DESCRIBED.support_phone[-8:], f"555-{DESCRIBED.sms_number[-4:]}"})
+    assert taken.isdisjoint(f"555-{number:04d}" for number in CHECK_PHONES)
+    assert CHECK_PHONES.stop <= int(DESCRIBED.sms_number[-4:]) < int(DESCRIBED.support_phone[-4:])
+
+
+def test_messages_reach_one_in_eight_so_that_the_inbox_does_not_begin_with_hundreds() -> None:
+    customers = [Customer(id="somebody", name=person.name, phone=person.phone, email=person.email) for person in data.people()]
+    by_sms, by_mail = ([c for c in customers if address_of(c, channel)] for channel in ("sms", "mail"))
+    assert by_sms == by_mail and len(by_sms) * 8 == len(customers)
 
 
 @given(now_at=MOMENTS)

@@ -7,7 +7,7 @@ import pytest
 
 from shared.runtime.problems import PROBLEM_MEDIA
 from shared.runtime.ratelimit import RateRule
-from shared.runtime.web import EdgeSettings, rate_key
+from shared.runtime.web import LARGE_MAX, EdgeSettings, rate_key
 from tests.runtime.demo_app import Demo
 
 PAGE = {"accept": "text/html"}
@@ -82,6 +82,20 @@ async def test_a_body_of_unannounced_size_is_counted():
         assert (await client.post("/api/v1/raw", content=chunks(10))).json() == {"octets": 100}
         answer = await client.post("/api/v1/raw", content=chunks(11))
         assert answer.status_code == 413 and answer.headers["content-type"] == PROBLEM_MEDIA
+
+
+async def test_where_others_post_in_batches_a_body_may_be_larger_and_has_a_limit_too():
+    async def chunks(count):
+        for _ in range(count):
+            yield b"x" * 100_000
+
+    async with Demo(EdgeSettings(body_max=100, large=("/api/v1/raw",))).client() as client:
+        assert (await client.post("/api/v1/raw", content=b"x" * LARGE_MAX)).json() == {"octets": LARGE_MAX}
+        assert (await client.post("/api/v1/raw", content=chunks(10))).json() == {"octets": 1_000_000}
+        for body in (b"x" * (LARGE_MAX + 1), chunks(11)):
+            answer = await client.post("/api/v1/raw", content=body)
+            assert answer.status_code == 413 and f"{LARGE_MAX} bytes" in answer.json()["detail"]
+        assert (await client.post("/api/v1/hello", content=b"x" * 101)).status_code == 413
 
 
 async def test_only_known_hosts_are_served_where_they_are_named():

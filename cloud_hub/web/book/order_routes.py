@@ -66,6 +66,7 @@ class OrderPages:
             doors={visit.booking.id: self._visits.doors(visit.booking) for visit in page.visits},
             longer={visit.booking.id: bool(self._visits.longer(page, visit)) for visit in page.live},
             may_change={visit.booking.id: not self._visits.change(page, visit).staff_only for visit in page.live},
+            said=self._hub.notifying.said(page.order.id),
         )  # fmt: skip
 
     def calendar(self, order_id: str, token: str) -> Response:

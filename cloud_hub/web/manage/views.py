@@ -1,0 +1,49 @@
+"""Admins' pages from templates, in the same dress as the customers' (their style sheet and icons), kept by no cache and listed nowhere.
+
+What it is not: a decision. Invariant: templates escape whatever they print.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from litestar import MediaType, Request, Response
+from markupsafe import Markup
+
+from cloud_hub.services.admins import Admin
+from cloud_hub.web.book import views as book
+from shared.runtime.csrf import FIELD, Csrf
+
+from . import words
+
+FOLDER = Path(__file__).parent
+STATIC = FOLDER / "static"
+
+
+class Views:
+    """`static_url` gives the address of a file of ours. Templates know `words` and nothing of the services."""
+
+    def __init__(self, csrf: Csrf, static_url: Callable[[str], str]):
+        self._csrf = csrf
+        self._env = Environment(
+            loader=FileSystemLoader([FOLDER / "templates", book.FOLDER / "templates"]),
+            autoescape=select_autoescape(default=True, default_for_string=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._env.globals.update(words=words, static=static_url)
+
+    def page(self, request: Request, template: str, *, admin: Admin | None, status: int = 200, **values: Any) -> Response[str]:
+        """A page with a token for its forms."""
+        token = Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self._csrf.token(request.scope))
+        text = self._env.get_template(template).render(csrf=token, admin=admin, **values)
+        return Response(text, status_code=status, media_type=MediaType.HTML, headers=book.PRIVATE)
+
+    def problem(self, document: Mapping[str, Any], scope: Mapping[str, Any]) -> str:
+        """For `Problems(render_page=…)`: whatever goes wrong on a page, told in its frame."""
+        return self._env.get_template("manage_problem.html").render(
+            csrf="", admin=None, title=document["title"], detail=document["detail"], status=document["status"],
+            request_id=document.get("request_id", ""),
+        )  # fmt: skip
