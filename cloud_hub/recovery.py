@@ -26,6 +26,7 @@ from shared.runtime.database_put_back import fresh_path, put_back, take_place
 
 from .config import Config
 from .services.backups import open_backups
+from .services.notifying import set_back
 from .services.tray import Granted, Vouched, Wish, take_words
 from .store import schema, settings
 
@@ -168,6 +169,7 @@ def _begin_term(tx: Tx, config: Config, why: str, *, vouched: bool) -> None:
     for site in config.hub.sites:  # also those that were enrolled after the backup: they too may have sold with the hub before
         streams.open_site(tx, site.id, hub_id=config.hub.hub_id, box_id=desk.box_id, term=desk.term)
     repair.fence_all(tx, desk, why)
+    set_back(tx, streams.sites(tx), desk.now())
     for site_id in streams.sites(tx):
         boxes.mark_restored(tx, desk, site_id, vouched=vouched, stated=False)
 

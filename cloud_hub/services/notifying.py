@@ -18,7 +18,7 @@ from shared.ledger import records, repair, secured, streams, work
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
 from shared.ledger.work import Work
-from shared.ledger.worker import Drop, Wait
+from shared.ledger.worker import RECEIPT_S, Drop, Wait
 from shared.model import Booking, Customer
 from shared.notifications import ChannelName, Event
 from shared.outcomes import Misconfigured, Never, Outcome, Taken, Unknown
@@ -45,7 +45,7 @@ PLACE_S = 60
 SEEN_S = 10
 #: how far a sweep has looked is written down so often: what it looks at twice is planned once
 LOOKED, LOOKED_EVERY_S = "notified", 60
-#: what was due before is not told
+#: what was due before is not told; beside it, behind a bar, a facility's own since its books here were set back
 SINCE = "notified_since"
 #: bookings looked at in one transaction of a sweep
 SWEEP_MAX = 200
@@ -92,10 +92,12 @@ class Notifying:
         self.db, self._desk, self._clock, self._houses = db, desk, clock, houses
         self._letters = Letters(houses, links, customer_links, wording, public_url)
         self.channels = dict(channels)
-        self._held = False
+        #: facilities of which the last sweep told nothing; None before the first
+        self._shut: frozenset[str] | None = None
         self.plans, self.messages = Plans(self), Messages(self)
         if self.channels:
             db.follow("booking", self.follow)
+            db.follow("fenced", lambda tx, site_ids: set_back(tx, site_ids, desk.now()))
 
     # ---- what happened
     def follow(self, tx: Tx, booking_ids: list[str]) -> None:
@@ -129,7 +131,8 @@ class Notifying:
             return ("moved", b.id) if b.replaces else ("confirmed", b.order_id)
         if b.status == "cancelled" and not b.replaced_by and b.reason not in ("moved", "withdrawn"):
             told = work.one(tx, _plan_id("moved", b.id)) or work.one(tx, _plan_id("confirmed", b.order_id))
-            return ("cancelled", b.id) if told is not None and not self._was_cancelled_before(tx, b) else None
+            let_go = b.created_at <= now - work.KEPT_S  # what was told of it then is not kept any more
+            return ("cancelled", b.id) if (told or let_go) and not self._was_cancelled_before(tx, b) else None
         if b.status in ("declined", "expired") and not b.replaces and now - b.created_at > SEEN_S:
             return "declined", b.order_id
         return None
@@ -178,18 +181,18 @@ class Notifying:
         if not self.channels or self._desk.clock_doubt():
             return 0
         planned, now = 0, self._desk.now()
-        looked, since, fenced = self.db.read(self._how_far)
-        if not since or (fenced and not self._held):
-            # a hub that begins to tell, or whose books were put back: nobody knows what has been told of what was due before
+        looked, since, shut = self.db.read(self._how_far)
+        if not since:  # a hub that begins to tell
             await self.db.write(lambda tx: (settings.put(tx, SINCE, str(now)), settings.put(tx, LOOKED, str(now))))
-        self._held = fenced
-        if not since or fenced:
             return 0
+        if self._shut is None or self._shut - shut:
+            looked = 0  # some were passed over: all that is still worth telling is looked at once more
+        self._shut = shut
         for event in notifications.TIMED:
             first, past = notifications.window(event, now)
             if looked:
                 first = max(first, notifications.window(event, looked)[1] - 2)
-            due = self.db.read(lambda tx, event=event, first=first, past=past: self._due(tx, event, first, past, since, now))
+            due = self.db.read(lambda tx, event=event, first=first, past=past: self._due(tx, event, first, past, since, shut, now))
             for at in range(0, len(due), SWEEP_MAX):
                 part = due[at : at + SWEEP_MAX]
                 planned += await self.db.write(lambda tx, part=part, event=event, now=now: self._plan_timed(tx, event, part, now))
@@ -198,19 +201,25 @@ class Notifying:
         return planned
 
     @staticmethod
-    def _how_far(tx: Tx) -> tuple[int, int, bool]:
-        """How far the last sweep looked, from when on we tell what is due (0: never yet), and whether books are being put together again."""
-        fenced = any(s is not None and (s.fenced or s.repair) for s in (streams.read(tx, site_id) for site_id in streams.sites(tx)))
-        return int(settings.get(tx, LOOKED) or 0), int(settings.get(tx, SINCE) or 0), fenced
+    def _how_far(tx: Tx) -> tuple[int, int, frozenset[str]]:
+        """How far the last sweep looked, from when on we tell what is due (0: never yet), and the facilities whose books are being put
+        together again."""
+        known = (streams.read(tx, site_id) for site_id in streams.sites(tx))
+        shut = frozenset(s.site_id for s in known if s is not None and (s.fenced or s.repair))
+        return int(settings.get(tx, LOOKED) or 0), int(settings.get(tx, SINCE) or 0), shut
 
     @staticmethod
-    def _due(tx: Tx, event: Event, first: int, past: int, since: int, now: int) -> list[tuple[str, list[str]]]:
-        """`(key, booking ids)`: the bookings of an order that begin (or end) together, and of which this is due, and was not before `since`."""
+    def _due(tx: Tx, event: Event, first: int, past: int, since: int, shut: frozenset[str], now: int) -> list[tuple[str, list[str]]]:
+        """`(key, booking ids)`: the bookings of an order that begin (or end) together, and of which this is due, and was not before `since`.
+        Nothing of the facilities in `shut`."""
         reach = LONGEST_SLOTS if notifications.TIMED[event].of_end else 0
+        since_of = {site_id: max(since, int(settings.get(tx, _since_of(site_id)) or 0)) for site_id in streams.sites(tx)}
         found: dict[str, list[str]] = {}
-        for b in kept.standing_between(tx, first - reach, past):
+        for b in kept.standing_between(tx, first, past, reach):
             moment = notifications.timed(event, b)
-            if moment is not None and since < moment.due_at <= now < moment.until_at:
+            if moment is None or b.site_id in shut:
+                continue
+            if since_of[b.site_id] < moment.due_at <= now < moment.until_at:
                 found.setdefault(f"{b.order_id}|{b.start}", []).append(b.id)
         return [(key, ids) for key, ids in found.items() if work.one(tx, _plan_id(event, key)) is None]
 
@@ -317,10 +326,6 @@ class Notifying:
             kept.suppress(tx, channel, to, one.state, one.reason, now)
         elif one.dead_address:
             kept.suppress(tx, channel, to, "bounced" if one.state == "bounced" else "dead", one.reason, now)
-
-
-#: a receipt that has not come by then will not come any more
-RECEIPT_S = 3 * 86_400
 
 
 class Plans:
@@ -447,6 +452,16 @@ class Messages:
         elif told.letter is not None:
             why = "stop" if outcome.opted_out else "dead"
             kept.suppress(tx, told.channel, told.letter.to, why, outcome.reason, row.changed_at)
+
+
+def set_back(tx: Tx, site_ids: Iterable[str], now: int) -> None:
+    """In the transaction of their fence (loss-1): nobody knows what these facilities' guests have been told of what was due before."""
+    for site_id in site_ids:
+        settings.put(tx, _since_of(site_id), str(now))
+
+
+def _since_of(site_id: str) -> str:
+    return f"{SINCE}|{site_id}"
 
 
 def _plan_id(event: Event, key: str) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.ledger import records, streams
+from shared.ledger import records, streams, work
 from shared.model import Booking
 from shared.notifications import Preferences
 from shared.runtime.database import Tx
@@ -27,8 +27,9 @@ TABLES = (
     "CREATE TABLE reports (id TEXT PRIMARY KEY, at INTEGER NOT NULL)",
     "CREATE INDEX reports_at ON reports (at)",
 )
-#: a report that comes again after this long is taken for a new one; vendors repeat for a day
-REPORTS_KEPT_S = 14 * 86_400
+#: a report that comes again after this long is taken for a new one. Vendors repeat for a day; but the signature of what people answer holds no time,
+#: and an old START that somebody kept must not undo a later STOP
+REPORTS_KEPT_S = 400 * 86_400
 
 Why = Literal["stop", "dead", "bounced", "complained", "unsubscribed"]
 
@@ -127,14 +128,15 @@ def app_messages(tx: Tx, order_id: str, limit: int = 20) -> list[AppMessage]:
 
 
 # ---- bookings
-def standing_between(tx: Tx, first: int, past: int) -> list[Booking]:
-    """Confirmed bookings that start in these slots, of all facilities, by start and order."""
+def standing_between(tx: Tx, first: int, past: int, reach: int = 0) -> list[Booking]:
+    """Confirmed bookings that start in these slots, or up to `reach` slots before and last until then, of all facilities, by start and order."""
     rows = [
         row
         for site_id in streams.sites(tx)
         for row in tx.all(
-            "SELECT doc FROM bookings WHERE site_id = ? AND first >= ? AND first < ? AND status = 'confirmed' ORDER BY first, order_id, id",
-            (site_id, first, past),
+            "SELECT doc FROM bookings WHERE site_id = ? AND first >= ? AND first < ? AND past >= ? AND status = 'confirmed'"
+            " ORDER BY first, order_id, id",
+            (site_id, first - reach, past, first),
         )
     ]
     return [records.booking_of(doc) for (doc,) in rows]
@@ -147,4 +149,6 @@ def is_new(tx: Tx, report_id: str, now: int) -> bool:
 
 
 def forget(tx: Tx, now: int) -> int:
-    return tx.run("DELETE FROM reports WHERE at < ?", (now - REPORTS_KEPT_S,))
+    """Lets go of reports that come no more, and of what was to be read about visits of long ago. Returns how many."""
+    read = tx.run("DELETE FROM app_messages WHERE at < ?", (now - work.KEPT_S,))
+    return read + tx.run("DELETE FROM reports WHERE at < ?", (now - REPORTS_KEPT_S,))

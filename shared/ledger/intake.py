@@ -110,7 +110,8 @@ class Intake:
         return out
 
     def _enough(self, taken: Applied) -> bool:
-        return taken.rows >= TAKEN_AT_ONCE or (taken.rows >= TAKEN_AT_LEAST and self.db.crowded)
+        """Also after a merge, whose transaction says only what was so before: what comes behind it is news (`repair.restates`)."""
+        return taken.merged or taken.rows >= TAKEN_AT_ONCE or (taken.rows >= TAKEN_AT_LEAST and self.db.crowded)
 
     def _stranger(self, tx: Tx, s: streams.Stream, batch: Batch) -> bool:
         """A batch of another box than the one we talk to; what a replaced box of the site hands in is taken note of (loss-5)."""

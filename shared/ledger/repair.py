@@ -48,6 +48,7 @@ def fence(tx: Tx, desk: Desk, site_id: str, why: str) -> None:
     tx.run("DELETE FROM staged WHERE site_id = :s", {"s": site_id})
     work.uncertain(tx, site_id, desk.now())
     records.journal(tx, desk.now(), site_id, "repair", "fenced", site_id, why)
+    tx.tell("fenced", site_id)
     tx.tell("alarm", site_id)
 
 

@@ -145,7 +145,8 @@ def decide_cancel(tx: Tx, desk: Desk, m: CancelRequest, site_id: str) -> None:
             tx, desk, site_id, CancelRefused(booking_id=m.booking_id, code="booking_not_found", detail="This booking is not known.")
         )
         return
-    b = _moved_on(tx, b)
+    if not (m.replaced_by and m.replaced_by == b.replaced_by):  # heard again: what has taken its place stands
+        b = _moved_on(tx, b)
     if b.status != "confirmed":
         code = "already_cancelled" if b.status in ("cancelled", "cancelling") else "illegal_move"
         streams.append(tx, desk, site_id, CancelRefused(booking_id=b.id, code=code, detail=f"This booking is {b.status}."))
@@ -175,11 +176,12 @@ def _moved_on(tx: Tx, b: Booking) -> Booking:
 
 
 def end_cancel_asked(tx: Tx, b: Booking, state: str, code: str = "", detail: str = "") -> None:
-    """Closes our question about a cancel, under whichever of the booking's earlier ids it was asked."""
+    """Closes our question about a cancel, under whichever of the booking's earlier ids it was asked. One that stands yet, and is to go for the
+    sake of this one, is a question of its own: its owner will answer it."""
     before: Booking | None = b
     while before is not None:
         found = records.ask(tx, f"cancel|{before.id}")
-        if found is not None and found[0] == "waiting":
+        if found is not None and found[0] == "waiting" and (before is b or before.status != "confirmed"):
             records.end_ask(tx, f"cancel|{before.id}", state, code, detail)
         before = records.booking(tx, before.replaces) if before.replaces else None
 

@@ -183,7 +183,8 @@ class Worker:
         return claimed
 
     def _done(self, row: Work, task: asyncio.Task) -> None:
-        del self._doing[row.lane][row.id]
+        if self._doing[row.lane].get(row.id) is task:  # a person may have had it begun anew meanwhile
+            del self._doing[row.lane][row.id]
         self._wake[row.lane].set()
 
     def _claim(self, tx: Tx, lane: str, now: int, room: int) -> tuple[int, list[tuple[Work, Any]]]:

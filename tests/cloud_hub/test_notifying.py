@@ -22,7 +22,7 @@ from cloud_hub.vendors.sendgrid_hooks import SIGNATURE, TIMESTAMP, SendGridHooks
 from cloud_hub.vendors.twilio_hooks import TwilioHooks
 from deploy.emulators.messages.twilio_words import signature
 from shared import notifications, slots
-from shared.ledger import records, repair, work
+from shared.ledger import records, repair, streams, work
 from shared.model import Attendance
 from shared.notifications import Preferences
 from shared.outcomes import Later, Never, Outcome, Taken, Unknown
@@ -604,6 +604,37 @@ async def test_what_was_due_before_books_were_put_back_is_not_told_by_them_again
     assert await t.notifying.sweep() == 0
     await t.w.heal()
     await t.until_at(at(FAR) - 2 * H + 60)
+    assert len(t.sms.letters) == 2, "the booking's and its reminder"
+
+
+async def test_a_booking_made_long_ago_is_told_as_cancelled_though_what_was_told_of_it_is_let_go_of(t):
+    await t.book()
+    await t.done()
+    await t.change("booking-0001", created_at=NOON - work.KEPT_S - 1)
+    await t.w.db.write(lambda tx: tx.run("DELETE FROM work"))
+    await t.cancel()
+    await t.done()
+    assert [row.id.partition("|")[0] for row in t.rows() if row.kind == "message" and row.lane == "twilio"] == ["cancelled"]
+
+
+async def test_a_facility_whose_books_are_put_together_again_keeps_no_other_from_being_told(t):
+    await t.book()
+    await t.done()
+    await t.w.db.write(lambda tx: repair.fence(tx, t.w.hub.desk, streams.open_site(tx, "truro", epoch="1").site_id, "restored"))
+    await t.until_at(at(FAR) - 2 * H)
+    assert t.events(t.sms) == ["confirmed", "reminder"]
+
+
+async def test_what_was_due_before_a_repair_that_no_sweep_saw_is_not_told_again(t):
+    await t.book()
+    await t.until_at(at(FAR) - 2 * H)
+    await t.w.db.write(lambda tx: tx.run("DELETE FROM work WHERE id LIKE 'reminder%'"))
+    t.w.cut()
+    await t.w.until(lambda: not t.w.hub.links.up(SITE))
+    await t.w.db.write(lambda tx: repair.fence(tx, t.w.hub.desk, SITE, "restored"))
+    await t.w.heal()
+    await t.until_at(at(FAR) - 2 * H + 60)
+    assert not t.w.db.read(lambda tx: streams.read(tx, SITE).fenced)
     assert len(t.sms.letters) == 2, "the booking's and its reminder"
 
 

@@ -644,3 +644,17 @@ async def test_a_replaced_box_that_answers_first_does_not_make_the_hub_deaf_to_i
     await asyncio.sleep(w.limits.hello_every_s * 4)
     assert w.hub.up()
     await asleep(old)
+
+
+@rule("loss-2")
+@story()
+async def test_what_is_sold_during_a_repair_is_news_and_no_part_of_the_snapshot(w: World):
+    heard = []
+    w.site.book(1, 6)
+    await w.quiet()
+    w.hub.db.follow("booking", lambda tx, ids: heard.extend((i, repair.restates(tx)) for i in ids))
+    w.hub.write(lambda tx, desk: repair.fence(tx, desk, SITE, "set back"))
+    await until(lambda: w.site.stream().repair)
+    [b] = w.site.book(2, 4)
+    await w.quiet()
+    assert (b.id, False) in heard

@@ -8,7 +8,7 @@ from shared.bookings import LEGAL
 from shared.ledger import records
 from shared.ledger.desk import Limits
 from shared.ledger.frontdesk import customer_of
-from shared.messages import CustomerMerged, CustomerStated, FacilityStated, ResourceStated
+from shared.messages import CancelRequest, CustomerMerged, CustomerStated, FacilityStated, ResourceStated
 from shared.model import Customer
 from tests.rules.harm import refused
 from tests.rules.story import deafen, statuses, story, until
@@ -259,6 +259,38 @@ async def test_giving_up_a_change_whose_yes_is_on_its_way_leaves_the_new_booking
     await w.quiet(SITE, "truro")
     assert w.hub.booking(new.id).status == w.site.booking(new.id).status == "cancelled"
     assert w.hub.booking(far.id).status == w.sites["truro"].booking(far.id).status == "confirmed"
+
+
+@rule("own-4")
+@story(sites=(SITE, "truro"))
+async def test_a_change_to_another_facility_given_up_too_late_leaves_open_whether_the_old_booking_ends(w: World):
+    def asked() -> str:
+        return w.hub.read(lambda tx: records.ask(tx, f"cancel|{b.id}"))[0]
+
+    [b] = w.site.book(1, 6)
+    await w.quiet()
+    w.cut(SITE)
+    deafen(w, "hub")
+    far = w.hub.move(b.id, 1, 4, site_id="truro")
+    await until(lambda: w.sites["truro"].booking(far.id) is not None)
+    w.hub.cancel(far.id)
+    w.network.heal("hub")
+    await w.quiet("truro")
+    assert asked() == "waiting"
+    w.heal()
+    await w.quiet(SITE, "truro")
+    assert (w.site.booking(b.id).status, asked()) == ("cancelled", "done")
+
+
+@rule("own-4")
+@story()
+async def test_a_cancel_that_names_what_replaces_it_and_is_heard_again_leaves_that_standing(w: World):
+    [b] = w.site.book(1, 6)
+    new = w.site.move(b.id, 1, 4)
+    await w.quiet()
+    w.hub.say(CancelRequest(booking_id=b.id, by="move", reason="moved", replaced_by=new.id))
+    await w.quiet()
+    assert statuses(w, b.id, new.id) == [("cancelled", "cancelled"), ("confirmed", "confirmed")]
 
 
 @rule("own-4")
