@@ -36,7 +36,8 @@ from .wording import Wording
 
 #: the lane of plans: our own, no vendor's
 PLAN = "plan"
-KINDS = {"plan": "plan", "message": "message"}
+#: what the clock causes and is told; a survey asks for an answer, and is told once there is a page that takes it
+SWEPT: tuple[Event, ...] = tuple(event for event in notifications.TIMED if event != "survey")
 #: an order that is not settled yet, or whose sale one machine alone holds, is looked at again after this long
 AGAIN_S = 3
 #: a reminder of a booking that has lost its bay waits this long for another one
@@ -188,7 +189,7 @@ class Notifying:
         if self._shut is None or self._shut - shut:
             looked = 0  # some were passed over: all that is still worth telling is looked at once more
         self._shut = shut
-        for event in notifications.TIMED:
+        for event in SWEPT:
             first, past = notifications.window(event, now)
             if looked:
                 first = max(first, notifications.window(event, looked)[1] - 2)

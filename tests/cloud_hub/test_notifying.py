@@ -576,6 +576,8 @@ async def test_thanks_and_questions_come_after_a_visit_only_and_in_usual_hours(t
     eight = at(80)
     await t.until_at(eight)
     assert [letter.to for letter in t.mail.letters if t.events(t.mail)[t.mail.letters.index(letter)] == "follow_up"] == [MAIL]
+    await t.until_at(at(FAR + 4) + 36 * H)
+    assert "survey" not in t.events(t.mail), "nobody is asked where no answer can be taken"
 
 
 async def test_while_the_books_of_a_facility_may_be_an_old_copy_nobody_is_told_anything_from_them(t):

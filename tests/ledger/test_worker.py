@@ -232,7 +232,8 @@ def test_what_comes_while_the_lane_finds_nothing_to_claim_is_not_left_lying(step
         for _ in range(steps):
             await asyncio.sleep(0)  # at every step of the lane's own
         w.put("r")
-        await w.until(lambda: bool(w.doer.begun), within_s=0.1, every_s=0.01)
+        took = await w.until(lambda: bool(w.doer.begun), within_s=0.1, every_s=0.01)
+        assert took < 0.1, "it was begun before the clock came round again"
 
     play(story)
 

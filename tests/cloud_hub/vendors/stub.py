@@ -7,6 +7,7 @@ answer gets lost. `HANG`: nothing comes at all.
 import asyncio
 import contextlib
 import ssl
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from urllib.parse import parse_qs, urlsplit
@@ -45,7 +46,7 @@ class Says:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class _Server:
+class _Server(ABC):
     def __init__(self) -> None:
         self.hold = asyncio.Event()
         self._tasks: set[asyncio.Task] = set()
@@ -61,8 +62,9 @@ class _Server:
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             writer.close()
 
+    @abstractmethod
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
+        """One conversation, to its end."""
 
     async def stop(self) -> None:
         self._server.close()
