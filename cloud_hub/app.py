@@ -59,6 +59,7 @@ from .services.keys import Keys
 from .services.link import GOODBYE, Links
 from .services.outage_pins import OutagePins
 from .services.passes import Passes
+from .services.reports import Reports
 from .services.sites import Sites
 from .services.tray import Tray
 from .services.waiting import Waiting
@@ -141,7 +142,7 @@ class App:
         self.ticker.stop()
         self.hub.backups.stop()
         await self.hub.worker.stop()
-        for channel in self.hub.notifying.channels.values():
+        for channel in self.hub.channels.values():
             await channel.close()
         await self.hub.links.stop()
         await self.hub.witnessing.stop()
@@ -233,6 +234,8 @@ def _services(
         watch=watch,
         notifying=notifying,
         worker=worker,
+        reports=Reports(db, desk),
+        channels=channels,
         hooks=hooks,
     )
 

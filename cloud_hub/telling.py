@@ -20,8 +20,10 @@ from shared.runtime.database import Database, InlineWriter
 from .config import Config
 from .ports import Channel, Hooks
 from .services.customer_links import CustomerLinks
+from .services.letters import Letters
 from .services.link import Links
 from .services.notifying import PLAN, Notifying
+from .services.outgoing import Messages, Plans, Standing
 from .services.wording import Wording
 from .vendors import channels as registry
 
@@ -66,10 +68,9 @@ def telling(
     channels: dict[str, Channel],
 ) -> tuple[Notifying, Worker]:  # fmt: skip
     """Who decides what is told, and who does it."""
-    notifying = Notifying(
-        db=db, desk=desk, clock=clock, houses=houses, links=links, customer_links=own_links, wording=_wording(), channels=channels,
-        public_url=config.hub.http.public_url,
-    )  # fmt: skip
+    letters = Letters(houses, links, own_links, _wording(), config.hub.http.public_url)
+    standing = Standing(desk)
+    notifying = Notifying(db, desk, telling=bool(channels))
     lanes = {PLAN: PLANS_AT_ONCE, **{one.vendor: AT_ONCE.get(one.vendor, 4) for one in channels.values()}}
-    doers = {"plan": notifying.plans, "message": notifying.messages}
+    doers = {"plan": Plans(standing, letters, channels), "message": Messages(standing, letters, channels, houses)}
     return notifying, Worker(db, clock, chance, lanes=lanes, doers=doers, doubt=lambda: desk.clock_doubt())

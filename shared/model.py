@@ -154,7 +154,8 @@ class Booking(Frozen):
     """One resource and one interval, which never change (own-1); what changes is the status, moved by the owner only.
 
     `start`, `end` in slots are the guest's time; `buffer` slots after it are claimed too. `sale_no` grows per site (pass-1). `outage_pin`:
-    the outage credential that it was given because the site was dark (pass-4); its guest is told this one.
+    the outage credential that it was given because the site was dark (pass-4); its guest is told this one. `placed`: the house gave it this place
+    instead of one that it could not keep (B12), so that giving it up costs nothing.
     """
 
     id: str
@@ -177,6 +178,7 @@ class Booking(Frozen):
     replaced_by: str = ""
     changes: int = 0
     displaced: bool = False
+    placed: bool = False
     override: bool = False
     withdrawn: bool = False
     answer_by: int = 0

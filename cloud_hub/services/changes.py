@@ -17,7 +17,7 @@ from shared.model import Booking, Channel, Customer, site_of
 from shared.runtime.database import Tx
 from shared.terms import Refund
 
-from ..store import answers
+from ..store import answers, refunds
 from ..store.answers import Answer
 from ..store.board import Seen
 from .booking import WAITING, Ask, Bookings, declined
@@ -67,6 +67,8 @@ class Changes:
                 raise refuse("illegal_move", "Only a booking that has not been answered yet can be withdrawn; cancel this one instead.")
             refund = frontdesk.refund_of(tx, self._desk, self._bookings.houses.of(tx, b.site_id), b)
             sales.cancel(tx, self._desk, booking_id, by=by, reason=reason)
+            if b.status not in WAITING:
+                refunds.keep(tx, booking_id, refund, self._desk.now())
             if once is not None:
                 answers.put(tx, once.scope, once.key, Answer(once.body_hash, 200, records.text(refund)), self._desk.now())
             return refund, True

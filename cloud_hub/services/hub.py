@@ -17,7 +17,7 @@ from shared.runtime.database import Database, InlineWriter
 from shared.runtime.metrics import Metrics
 
 from ..config import Config
-from ..ports import Hooks
+from ..ports import Channel, Hooks
 from ..store.board import Board
 from .api_keys import ApiKeys
 from .blocks import Blocks
@@ -30,6 +30,7 @@ from .link import Links
 from .notifying import Notifying
 from .outage_pins import OutagePins
 from .passes import Passes
+from .reports import Reports
 from .sites import Sites
 from .waiting import Waiting
 from .witness import Witnessing
@@ -64,4 +65,6 @@ class Hub:
     watch: Watch
     notifying: Notifying
     worker: Worker
+    reports: Reports
+    channels: dict[str, Channel]
     hooks: dict[str, Hooks]

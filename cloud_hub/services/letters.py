@@ -18,6 +18,7 @@ from shared.runtime.database import Tx
 
 from ..ports import Letter
 from ..store import notifications as kept
+from ..store import refunds
 from .customer_links import CustomerLinks
 from .link import Links
 from .wording import Wording, facts_of
@@ -45,6 +46,7 @@ class Letters:
         """`bookings`: those of the order that it is about, at least one. Raises nothing for what the books hold; an operator's text that cannot be
         used is passed over."""
         first, site_id = bookings[0], bookings[0].site_id
+        bookings = [self._under(tx, first.customer_id, customer, b) for b in bookings]
         house, order = self._houses.of(tx, site_id), records.order(tx, order_id)
         language = kept.preferences(tx, customer.id).language
         facts = facts_of(
@@ -52,17 +54,26 @@ class Letters:
             house.facility,
             house.resources,
             language,
-            # under the id that the bookings bear, whoever that customer has become since
             customer=msgspec.structs.replace(customer, id=first.customer_id),
             seats={a.booking_id: a.seat for b in bookings if (a := records.attendance(tx, b.id)) is not None and a.seat},
             was=[old for b in bookings if event == "moved" and (old := records.booking(tx, b.replaces)) and old.site_id == site_id],
             reference=order.reference if order is not None else "",
             link=self._order_link(order_id),
+            refund=refunds.of(tx, [b.id for b in bookings]) if event == "cancelled" else None,
             reason=first.reason,
+            survey_link=self._order_link(order_id, "/survey") if event == "survey" else "",
             dark=not self._links.up(site_id),
         )
         words = self._wording.render(event, channel, language, facts, site_id=site_id)
         return Letter(key=key, to=to, text=words.text, subject=words.subject, html=words.html, url=words.url)
 
-    def _order_link(self, order_id: str) -> str:
-        return f"{self._url}/b/{order_id}/{self._customer_links.token(order_id)}" if self._url else ""
+    @staticmethod
+    def _under(tx: Tx, customer_id: str, customer: Customer, b: Booking) -> Booking:
+        """The booking under one id of its customer's, whoever that customer has become since it was made."""
+        if b.customer_id == customer_id:
+            return b
+        now = records.customer(tx, b.customer_id)
+        return msgspec.structs.replace(b, customer_id=customer_id) if now is not None and now.id == customer.id else b
+
+    def _order_link(self, order_id: str, page: str = "") -> str:
+        return f"{self._url}/b/{order_id}/{self._customer_links.token(order_id)}{page}" if self._url else ""

@@ -20,8 +20,7 @@ from shared.model import Attendance, Booking, Customer, Frozen, Interval, Order,
 from shared.runtime.database import Tx
 from shared.terms import Change, Refund
 
-from ..store import answers
-from ..store.answers import Answer
+from ..store import refunds
 from .booking import WAITING
 from .hub import Hub
 from .offers import OfferDesk, Offers, Search
@@ -30,8 +29,6 @@ from .passes import Pass
 EXTEND_STEPS = 4
 #: why a change that was asked for never came to be
 NEVER_CAME = ("declined", "withdrawn", "already_checked_in", "answer_late")
-#: where the refunds are kept that guests were told when they cancelled; no API key's id has a stroke in it
-TOLD_REFUNDS = "refund|customer"
 _NONCE = re.compile(r"[a-z0-9]{20,32}", re.ASCII)
 
 
@@ -172,15 +169,7 @@ class Visits:
     def refunded(self, page: OrderPage) -> Refund | None:
         """What comes back for what was cancelled on this page, as judged then; None where nothing was, or it is long ago."""
         gone = [v.booking.id for v in page.visits if v.booking.status in ("cancelled", "cancelling")]
-        kept = self._db.read(lambda tx: [told for b in gone if (told := answers.find(tx, TOLD_REFUNDS, b))])
-        refunds = [msgspec.json.decode(told.body, type=Refund) for told in kept]
-        if not refunds or len(refunds) < len(gone):
-            return None
-        return Refund(cents=sum(r.cents for r in refunds), kept_cents=sum(r.kept_cents for r in refunds), rule=refunds[0].rule)
-
-    async def _keep_refund(self, booking_id: str, refund: Refund) -> None:
-        told = Answer("", 200, records.text(refund))
-        await self._db.write(lambda tx: answers.replace(tx, TOLD_REFUNDS, booking_id, told, self._desk.now()))
+        return self._db.read(lambda tx: refunds.of(tx, gone))
 
     async def cancel(self, page: OrderPage, booking_ids: list[str]) -> None:
         """Gives up these bookings of the order. What is given up already stays so. Refuses as `changes.cancel` does."""
@@ -189,9 +178,7 @@ class Visits:
             if not visit.live:
                 continue
             try:
-                done = await self._hub.changes.cancel(booking_id, by="customer")
-                if visit.booking.status not in WAITING:
-                    await self._keep_refund(booking_id, done.refund)
+                await self._hub.changes.cancel(booking_id, by="customer")
             except Refused as no:
                 # a second press of the button, or a withdrawal that took the whole order with it
                 if no.refusal.code not in ("already_cancelled", "illegal_move"):

@@ -21,7 +21,7 @@ async def called(request: Request, vendor: FromPath[str]) -> Response[bytes]:
     query = request.scope.get("query_string", b"").decode("latin-1")
     target = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1") + (f"?{query}" if query else "")
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.scope["headers"]}
-    await hub.notifying.heard(hooks.read(target, headers, await request.body()))
+    await hub.reports.heard(hooks.read(target, headers, await request.body()))
     answer = hooks.answer
     return Response(answer.body, status_code=answer.status, media_type=answer.media)
 

@@ -176,7 +176,7 @@ def merge_at_hub(tx: Tx, desk: Desk, site_id: str) -> bool:
     _raise_lines(tx, desk, site_id, begun, fenced_before)
     _drop_untold_below(tx, desk, site_id)
     owed = _owed(tx, site_id, parts) if desk.guard("owed_stays_owed") else []
-    _take_parts(tx, desk, parts)
+    _take_parts(tx, desk, parts, whole=not fenced_before)
     _number_on(tx, s, begun)
     left = _left_over(tx, s)
     at = Position(s.staged_no, s.staged_chain)
@@ -269,7 +269,7 @@ def merge_at_site(tx: Tx, desk: Desk, site_id: str) -> None:
     s = streams.lock(tx, site_id)
     begun, parts = _staged(tx, site_id, s.epoch)
     _take_documents(tx, desk, site_id, begun)
-    _take_parts(tx, desk, parts)
+    _take_parts(tx, desk, parts, whole=not s.fenced)
     floor = bool(s.fenced) and not s.stated
     for resource_id, line in begun.lines.items():
         lines.begin(tx, site_id, resource_id, line)
@@ -387,8 +387,13 @@ def restates(tx: Tx) -> bool:
     return _RESTATES in tx.memo
 
 
-def _take_parts(tx: Tx, desk: Desk, parts: list[m.SnapshotPart]) -> None:
-    tx.memo[_RESTATES] = True
+def merges_into_whole_books(tx: Tx) -> bool:
+    """Whether this transaction merges a snapshot into books that have forgotten nothing: what has ended by it, they had never heard of."""
+    return tx.memo.get(_RESTATES) is True
+
+
+def _take_parts(tx: Tx, desk: Desk, parts: list[m.SnapshotPart], *, whole: bool) -> None:
+    tx.memo[_RESTATES] = whole
     taken: list[str] = []
     for part in parts:
         for order in part.orders:

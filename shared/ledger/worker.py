@@ -267,7 +267,10 @@ class Worker:
     def _settle(self, tx: Tx, row: Work, outcome: Outcome) -> None:
         now = int(self.clock.now())
         known = work.one(tx, row.id)
-        if known is None or known.state not in ("taken", "unknown") or not work.same_try(known, row):
+        if known is None or not work.same_try(known, row):
+            return
+        doubted = known.state == "stuck" and known.code == "unknown" and isinstance(outcome, Taken)  # given up on while it was being done
+        if known.state not in ("taken", "unknown") and not doubted:
             return  # a report was quicker, or somebody else has found out
         if isinstance(outcome, Taken):
             if outcome.final:

@@ -8,7 +8,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from cloud_hub.ports import Letter
-from cloud_hub.services.notifying import Told
+from cloud_hub.services.outgoing import Told
 from shared.ledger import work
 from shared.ledger.work import Work
 from shared.ledger.worker import LaneState

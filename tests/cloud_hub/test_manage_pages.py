@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cloud_hub.ports import Letter
-from cloud_hub.services.notifying import Told
+from cloud_hub.services.outgoing import Told
 from cloud_hub.services.work_desk import AWAY_S, PAGE_ROWS, STATES
 from cloud_hub.web.manage import words
 from shared.errors import Unavailable

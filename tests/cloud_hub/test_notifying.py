@@ -107,7 +107,7 @@ class Told:
         await self.w.db.write(lambda tx: kept.put_preferences(tx, customer, Preferences(**what), NOON))
 
     async def heard(self, *news: Receipt | Inbound) -> None:
-        await self.notifying.heard(list(news))
+        await self.w.hub.reports.heard(list(news))
 
     async def restart(self) -> None:
         """Another process on the same books."""
@@ -160,6 +160,12 @@ async def told_by(folder, monkeypatch, hooks: dict[str, Hooks] | None = None, **
 async def t(tmp_path, monkeypatch):
     async with told_by(tmp_path, monkeypatch) as told:
         yield told
+
+
+def put_together(tx, *, whole: bool = True) -> None:
+    """This transaction merges a snapshot into books that had forgotten nothing, or something."""
+    tx.memo["|restates"] = whole
+    assert repair.restates(tx) and repair.merges_into_whole_books(tx) is whole
 
 
 def at(slot: int) -> int:
@@ -241,6 +247,50 @@ async def test_a_moved_booking_is_told_as_moved_and_not_as_cancelled(t):
     await t.done()
     assert t.events(t.sms) == ["confirmed", "moved"] == t.events(t.mail)
     assert "23:00 to 00:00" in t.sms.letters[1].text and t.booking("booking-0002").pin in t.sms.letters[1].text
+
+
+async def test_a_place_that_the_house_gave_instead_of_one_that_it_could_not_keep_is_told_as_such_and_not_as_a_change(t):
+    await t.book()
+    await t.done()
+    await t.change("booking-0001", displaced=True)
+    await t.done()
+
+    def placed(tx) -> None:
+        old = records.booking(tx, "booking-0001")
+        new = msgspec.structs.replace(
+            old, id="booking-0002", resource_id=f"{SITE}.box-2", replaces=old.id, displaced=False, placed=True, created_at=NOON, pin="654321"
+        )
+        records.add_booking(tx, new)
+        records.put_booking(tx, msgspec.structs.replace(old, status="cancelled", reason="moved", replaced_by=new.id, displaced=False))
+
+    await t.w.db.write(placed)
+    await t.done()
+    assert t.events(t.sms) == ["confirmed", "displaced", "placed"] == t.events(t.mail)
+    assert "Box 2" in t.sms.letters[-1].text and "654321" in t.sms.letters[-1].text
+
+
+async def test_a_change_that_was_told_and_is_undone_is_told_and_one_that_never_was_is_not(t):
+    await t.book()
+    await t.done()
+    moved = await t.w.post("/bookings/booking-0001/reschedule", {**t.w.time(2, FAR + 4), "booking_id": "booking-0002"})
+    assert moved.status_code == 201, moved.text
+    await t.done()
+    await t.change("booking-0002", status="cancelled", reason="withdrawn", withdrawn=True)
+    await t.done()
+    assert t.events(t.sms) == ["confirmed", "moved", "cancelled"]
+    await t.change("booking-0001", status="cancelled", reason="withdrawn", replaced_by="", created_at=NOON)
+    await t.done()
+    assert t.events(t.sms) == ["confirmed", "moved", "cancelled"], "nobody was told that it had been had"
+
+
+async def test_a_letter_about_a_cancellation_says_what_comes_back_as_it_was_judged_when_it_was_asked_for(t):
+    await t.book()
+    await t.done()
+    await t.cancel()
+    await t.done()
+    total = f"${t.booking().price.total_cents / 100:.2f}"
+    assert f"{total} comes back" in t.sms.letters[-1].text
+    assert f"The whole price, {total}, comes back." in t.mail.letters[-1].text
 
 
 async def test_a_cancellation_is_told_when_it_is_done(t):
@@ -328,8 +378,7 @@ async def test_a_refusal_that_was_shown_where_it_was_asked_is_not_told_again(t):
 
 async def test_books_put_together_again_are_no_news(t):
     def again(tx) -> None:
-        tx.memo["|restates"] = True
-        assert repair.restates(tx)
+        put_together(tx)
         records.touched(tx, records.booking(tx, "booking-0001"))
 
     await t.book()
@@ -337,6 +386,31 @@ async def test_books_put_together_again_are_no_news(t):
     await t.w.db.write(again)
     await t.done()
     assert t.rows() == []
+
+
+async def test_two_sold_one_bay_in_a_cut_and_the_guest_who_has_none_now_is_told_so_by_the_repair_that_finds_it(t):
+    def found(tx) -> None:
+        put_together(tx)
+        records.put_booking(tx, msgspec.structs.replace(records.booking(tx, "booking-0001"), displaced=True))
+
+    await t.book()
+    await t.done()
+    await t.w.db.write(found)
+    await t.done()
+    assert t.events(t.sms) == ["confirmed", "displaced"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_cancellation_that_books_first_hear_of_in_a_repair_is_told_where_they_have_forgotten_nothing(t, whole):
+    def heard(tx) -> None:
+        put_together(tx, whole=whole)
+        records.put_booking(tx, msgspec.structs.replace(records.booking(tx, "booking-0001"), status="cancelled"))
+
+    await t.book()
+    await t.done()
+    await t.w.db.write(heard)
+    await t.done()
+    assert t.events(t.sms) == (["confirmed", "cancelled"] if whole else ["confirmed"])
 
 
 async def test_a_sale_stands_though_what_is_to_be_told_of_it_cannot_be_written(t, monkeypatch, caplog):
@@ -522,6 +596,34 @@ async def test_nobody_is_reminded_of_a_bay_that_is_not_to_be_had_before_there_is
     await t.done()
     await t.wait(120)
     assert t.events(t.sms) == ["confirmed", "displaced", "placed", "reminder"]
+
+
+async def test_a_reminder_that_waits_tells_the_bay_that_its_guest_has_now(t):
+    await t.book()
+    await t.done()
+    t.sms.answers.append(Later("busy", 60))
+    await t.until_at(at(FAR) - 2 * H)
+    moved = await t.w.post("/bookings/booking-0001/reschedule", {**t.w.time(3, FAR), "booking_id": "booking-0002"})
+    assert moved.status_code == 201, moved.text
+    await t.w.until(lambda: t.booking().status == "cancelled")
+    await t.wait(61)
+    assert t.events(t.sms)[-1] == "reminder" and "Box 3" in t.sms.letters[-1].text
+
+
+async def test_a_group_of_somebody_who_was_known_twice_is_reminded_as_one(t):
+    parts = [{**t.w.time(bay, FAR), "booking_id": f"booking-{bay:04d}"} for bay in (1, 2)]
+    assert (await t.w.post("/bookings", {"parts": parts, "customer": t.w.wish(1, FAR)["customer"]})).status_code == 201
+    await t.done()
+
+    def merged(tx) -> None:
+        customer = records.customer(tx, t.booking().customer_id)
+        records.put_customer(tx, msgspec.structs.replace(customer, id="c-known-before"))
+        tx.run("INSERT INTO aliases (old_id, new_id) VALUES (?, ?)", (customer.id, "c-known-before"))
+        records.put_booking(tx, msgspec.structs.replace(records.booking(tx, "booking-0002"), customer_id="c-known-before"))
+
+    await t.w.db.write(merged)
+    await t.until_at(at(FAR) - 2 * H)
+    assert t.events(t.sms) == ["confirmed", "reminder"] and "Box 1 and Box 2" in t.sms.letters[-1].text
 
 
 async def test_a_group_is_reminded_once(t):

@@ -29,6 +29,20 @@ def test_what_may_have_been_done_is_looked_up_and_is_not_done_again_meanwhile():
     play(story)
 
 
+@pytest.mark.parametrize(("answer", "state"), [(Taken("SM1", final=True), "done"), (REFUSED, "stuck")])
+def test_books_that_are_set_back_while_it_is_being_done_still_learn_that_it_was_done(answer, state):
+    async def story(w: Shop):
+        w.doer.answers["r"] = [answer]
+        w.put("r", site_id="bedford")
+        await w.until(lambda: w.state("r") == "taken")
+        await w.books.write(lambda tx: work.uncertain(tx, "bedford", NOON))
+        assert (w.state("r"), w.row("r").code) == ("stuck", "unknown")
+        await asyncio.sleep(3)
+        assert w.state("r") == state and len(w.doer.begun["r"]) == 1
+
+    play(story)
+
+
 def test_what_was_surely_not_done_is_done_again_at_once():
     async def story(w: Shop):
         w.doer.answers["r"] = [LOST, Taken(final=True)]
