@@ -45,6 +45,7 @@ SYSTEM_PROGRAMS = (
     SystemProgram("needs_mosquitto", ("mosquitto",), "mosquitto"),
     SystemProgram("needs_chromium", ("chromium", "chromium-browser"), "chromium"),
     SystemProgram("needs_wrk", ("wrk",), "wrk"),
+    SystemProgram("needs_faketime", ("faketime",), "faketime"),
     SystemProgram("needs_postgres", ("initdb",), "postgresql"),
 )
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from deploy.bench import agents, catching, children, days, drills, floors, load, recoveries, results, sales, simulated, visits
+from deploy.bench import agents, catching, children, days, drills, floors, load, recoveries, results, sales, simulated, telling, visits
 from deploy.bench.bench import Bench
 from deploy.bench.results import About, BenchError, Entry
 from deploy.broker import Mosquitto
@@ -56,6 +56,8 @@ MEASURES = (
     Measure((("rebuild", recoveries.REBUILD_BAR_S, "s"),), ("mosquitto",), recoveries.rebuild),
     Measure((("sim_speed", simulated.BAR_PER_S, "/s"),), (), simulated.speed),
     Measure((("drill", drills.SECONDS_BAR, "s"), ("drill_sales", drills.SALES_BAR, "×")), (), drills.drills),
+    Measure((("confirm_wire", telling.CONFIRM_BAR_S, "s"),), ("mosquitto",), telling.confirmed),
+    Measure((("reminder_burst", telling.BURST_BAR_S, "s"),), (), telling.reminded),
 )
 IDS = tuple(entry_id for measure in MEASURES for entry_id in measure.ids)
 HERE = {"wrk": load.available, "mosquitto": lambda: Mosquitto.program() is not None}

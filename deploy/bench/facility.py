@@ -52,6 +52,7 @@ rtc = "yes"
 
 [http]
 port = {port}
+public_url = "http://127.0.0.1:{port}"
 
 [rates]
 per_address = {rate}

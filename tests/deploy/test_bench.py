@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.bench import agents, children, command, days, drills, load, results, sales
+from deploy.bench import agents, children, command, days, drills, load, results, sales, telling
 from deploy.bench.bench import Bench
 from deploy.bench.command import Measure
 from deploy.bench.load import Load
 from deploy.bench.results import About, BenchError, Entry, Factor
+from deploy.emulators.messages.twilio_api import Sms
 
 ABOUT = About(date="2026-11-21", commit="abc1234", cores=2, flush_ms=0.2, echo_ms=0.09)
 GOOD = Entry("fast", "fast | faster", 0.42, 0.3, "×", True)
@@ -220,7 +221,7 @@ def test_only_a_whole_run_changes_the_readme(here: Path) -> None:
 def test_the_entries_are_those_that_were_asked_for() -> None:
     assert command.IDS == (
         "hub_sales", "hub_sales_slow_disk", "availability", "availability_304", "site_roundtrip", "checkin_unlock", "agent_memory", "agent_start",
-        "catch_up", "catch_up_sales", "adopt", "rebuild", "sim_speed", "drill", "drill_sales",
+        "catch_up", "catch_up_sales", "adopt", "rebuild", "sim_speed", "drill", "drill_sales", "confirm_wire", "reminder_burst",
     )  # fmt: skip
 
 
@@ -235,3 +236,29 @@ def test_the_package_is_light_until_it_measures() -> None:
     words = "import sys, deploy.bench; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", words], check=True, cwd=children.PROJECT, capture_output=True, text=True).stdout.split()
     assert "deploy.bench" in loaded and not {"litestar", "deploy.bench.command"} & set(loaded)
+
+
+# ---- reminders
+@pytest.mark.parametrize(
+    ("order", "behind"),
+    [([1, 1, 2, 3], 0), ([1, 2, 1, 3], 1), ([2, 1, 1, 1], 3), ([1, 2, 2, 2, 1], 3), ([7], 0), ([], 0)],
+)
+def test_how_far_a_reminder_came_behind_one_that_starts_later(order: list[int], behind: int) -> None:
+    assert telling.behind(order) == behind
+
+
+def sms(to: str, at: float) -> Sms:
+    return Sms(id=to, sid=to, to=to, sender="", text="", status="sent", direction="outbound-api", created_at=at, updated_at=at)
+
+
+@pytest.mark.parametrize(
+    ("sent", "wrong"),
+    [
+        ([sms("+19025550001", 1000.0)], "one reminder"),
+        ([sms("+19025550001", 1000.0), sms("+19025550001", 1000.0)], "one reminder"),
+        ([sms("+19025550001", 1000.0), sms("+19025550002", 20 * 900.0)], "1 reminders came after their moment"),
+    ],
+)
+def test_a_burst_in_which_a_reminder_was_missing_or_late_is_no_measurement(sent: list[Sms], wrong: str) -> None:
+    with pytest.raises(BenchError, match=wrong):
+        telling.sound(sent, {"+19025550001": 20, "+19025550002": 20})

@@ -1,15 +1,11 @@
 """The whole demo as a child process: it serves, is told of, survives its check twice, and stops clean however it is asked."""
 
-import asyncio
-import json
 import os
 import signal
 import sqlite3
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,66 +13,9 @@ import pytest
 
 from deploy.demo.clients import Inbox
 from deploy.demo.processes import until
+from tests.deploy.running_demo import WITHOUT_MOSQUITTO, Demo, check, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_mosquitto, pytest.mark.timeout(180)]
-UP_WITHIN_S = 60.0
-STOP_WITHIN_S = 12.0
-
-
-class Demo:
-    """A running `clubos demo` in a folder."""
-
-    def __init__(self, folder: Path, process: asyncio.subprocess.Process, output: Path) -> None:
-        self.folder, self.process, self.output = folder, process, output
-
-    @property
-    def told_path(self) -> Path:
-        return self.folder.with_name(f"{self.folder.name}.json")
-
-    @property
-    def control_path(self) -> Path:
-        return self.folder.with_name(f"{self.folder.name}-control.json")
-
-    @property
-    def told(self) -> dict[str, Any]:
-        return json.loads(self.told_path.read_text())
-
-    @property
-    def control(self) -> dict[str, Any]:
-        return json.loads(self.control_path.read_text())
-
-    @property
-    def said(self) -> str:
-        return self.output.read_text()
-
-    async def served(self) -> None:
-        async def is_told() -> bool:
-            assert self.process.returncode is None, self.said
-            return self.told_path.exists()
-
-        await until("The demo did not serve", is_told, UP_WITHIN_S)
-
-    async def ended(self) -> int:
-        return await asyncio.wait_for(self.process.wait(), STOP_WITHIN_S)
-
-
-THE_COMMAND = ("-m", "deploy.cli", "demo")
-WITHOUT_MOSQUITTO = (
-    "-c",
-    "import sys; from deploy import broker; from deploy.demo.main import main; broker.Mosquitto.program = staticmethod(lambda: None);"
-    " sys.exit(main(sys.argv[1:]))",
-)
-
-
-async def start(folder: Path, *more: str, command: tuple[str, ...] = THE_COMMAND) -> Demo:
-    output = folder.with_name(f"{folder.name}.out")
-    with output.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, "--folder", str(folder), *more, stdout=file, stderr=file, start_new_session=True
-        )
-    return Demo(folder, process, output)
-
-
 @pytest.fixture
 async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
     running = await start(tmp_path / "demo")
@@ -84,15 +23,6 @@ async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
     if running.process.returncode is None:
         running.process.send_signal(signal.SIGTERM)
         await running.ended()
-
-
-async def check(demo: Demo) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.cli", "demo-check", "--demo", str(demo.told_path), stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), 120)
-    return process.returncode or 0, out.decode()
 
 
 def alive(pid: int) -> bool:

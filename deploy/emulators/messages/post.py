@@ -7,6 +7,7 @@ measured. Invariant: a connection on which anything went wrong is never used aga
 import asyncio
 import ssl
 import time
+from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
 import httptools
@@ -43,8 +44,7 @@ class _Connection(asyncio.Protocol):
         self.keeps = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
 
     def ask(self, request: bytes) -> asyncio.Future[Heard]:
         self._parser = httptools.HttpResponseParser(self)
