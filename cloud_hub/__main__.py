@@ -4,6 +4,7 @@
     cloud-hub key create --config hub.toml --name reports --scope bookings:read --scope availability:read
     cloud-hub key create --config hub.toml --name robin --scope admin        for a person, who signs in at /manage with it
     cloud-hub key list | revoke KEY_ID
+    cloud-hub push-key push.key                      the key file of [channels.web_push]
     cloud-hub witness --listen 0.0.0.0:8090 --dir rows --key-file witness.key       on another machine
     cloud-hub outage-pins void --site SITE
     cloud-hub clock confirm
@@ -18,6 +19,7 @@ Exit codes: 0 done, 1 could not, with a sentence, 2 wrong words.
 import argparse
 import asyncio
 import gc
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -72,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     second.add_argument("--dir", required=True, type=Path, help="where the rows are kept")
     second.add_argument("--key-file", required=True, type=Path, help="made if it is not there; the hub needs a copy of it")
     second.set_defaults(bare=serve_witness)
+    push = words.add_parser("push-key", help="make the key by which push services know this hub, once")
+    push.add_argument("file", type=Path, help="where it is written; never over a file that is there")
+    push.set_defaults(bare=make_push_key)
     recovery.words(words, _with_config)
     key = words.add_parser("key", help="API keys").add_subparsers(dest="key_word", required=True)
     create = key.add_parser("create", help="make a key; it is printed once and never again")
@@ -206,6 +211,23 @@ def serve_witness(args: argparse.Namespace) -> int:
         raise folder.Held(f"A witness keeps its rows in {args.dir} already; two must not share one folder.") from None
     finally:
         handler.close()
+    return 0
+
+
+def make_push_key(args: argparse.Namespace) -> int:
+    """Every browser that has subscribed belongs to one key, so none is ever written over."""
+    from .vendors.web_push import new_key  # with its packages, which no other word needs
+
+    try:
+        with os.fdopen(os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(new_key() + "\n")
+    except FileExistsError:
+        print(f"{args.file} is there already. Another key would cut off every browser that subscribed under this one.", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{args.file} cannot be written: {error.strerror}.", file=sys.stderr)
+        return 1
+    print(f"Written to {args.file}. Name it as vapid_key_file under [channels.web_push].", file=sys.stderr)
     return 0
 
 

@@ -24,8 +24,10 @@ from shared.ledger import repair
 from shared.ledger.availability import DayCache
 from shared.ledger.clock_trust import ClockTrust
 from shared.ledger.desk import Desk, Limits
+from shared.ledger.displaced import Placing
 from shared.ledger.frontdesk import Houses
 from shared.ledger.marks import MarkKeeper
+from shared.ledger.rule_hits import RuleTally
 from shared.ledger.watch import Watch
 from shared.messages import Topics
 from shared.runtime import database_disk as disk
@@ -48,28 +50,37 @@ from . import jobs
 from .config import Config
 from .ports import Witness
 from .services.api_keys import ApiKeys
+from .services.attempts import Attempts
 from .services.backups import open_backups
 from .services.blocks import Blocks
 from .services.booking import Bookings
 from .services.changes import Changes
+from .services.conditions import Conditions
 from .services.customer_links import CustomerLinks
+from .services.digest import Digest
+from .services.displaced import Displacements
 from .services.holds import Holds
 from .services.hub import Hub
 from .services.keys import Keys
 from .services.link import GOODBYE, Links
+from .services.notices import Notices
 from .services.outage_pins import OutagePins
 from .services.passes import Passes
 from .services.reports import Reports
+from .services.rule_hits import RuleHits
 from .services.sites import Sites
+from .services.staff_notes import CHANNEL, Notes
+from .services.surveys import Surveys
 from .services.tray import Tray
 from .services.waiting import Waiting
 from .services.witness import Witnessing
 from .services.witness_shelf import Shelf
+from .services.words_desk import WordsDesk
 from .services.work_desk import WorkDesk
 from .store import schema, settings
 from .store.board import Board
 from .store.segments import Segments
-from .telling import opened, telling
+from .telling import opened, telling, the_wording
 from .vendors.channels import HOOKS_PATH
 from .web import health, metrics
 from .web import hooks as vendor_hooks
@@ -146,6 +157,7 @@ class App:
             await channel.close()
         await self.hub.links.stop()
         await self.hub.witnessing.stop()
+        await self.hub.rule_tally.stop()
         await self.hub.watch.stop()
         await self.hub.sites.stop()
         await self.hub.trust.keep()
@@ -193,6 +205,7 @@ def _services(
     desk.sealer = Sealer(secret(config.data_dir, "outage-pins"))
     meter = Metrics("hub")
     booked = by_label(meter.counter("bookings", "Bookings by how they came out.", ["outcome"]))
+    refused = by_label(meter.counter("refusals", "Broken rules that refusals named.", ["rule"]))
     changed = by_label(meter.counter("changes", "Changes of bookings by kind.", ["kind"]))
     names = {site.id: site.name for site in config.hub.sites}
     keys = Keys(db, (SigningKey.from_seed(secret(config.data_dir, "passes")),))
@@ -204,8 +217,21 @@ def _services(
     backups.meter(meter)
     own_links = CustomerLinks(secret(config.data_dir, "customer-links"))
     channels, hooks = opened(config, clock.now)
-    notifying, worker = telling(config, db, desk, clock, houses, links, own_links, chance.random, channels)
-    selling = Bookings(db=db, desk=desk, houses=houses, board=board, links=links, keys=keys, waiting=waiting, count=booked)
+    attempts = Attempts(desk.now)
+    notes = Notes(desk, config.hub.digest, config.hub.http.public_url, names, attempts, channels.get(CHANNEL))
+    notifying, worker = telling(config, db, desk, clock, houses, links, own_links, chance.random, channels, notes)
+    tally = RuleTally(db, desk, refused)
+    selling = Bookings(db=db, desk=desk, houses=houses, board=board, links=links, keys=keys, waiting=waiting, count=booked, hits=tally)
+    changes = Changes(selling, count=changed)
+    sites, outage_pins = Sites(db, desk, config.hub.hub_id, names, config.profile), OutagePins(db, desk)
+    witnessing = Witnessing(db, desk, witness or _witness(config))
+    trust = ClockTrust(db, desk, clock, source or Given(clock))
+    mark = MarkKeeper(db, desk, MarkFile(config.mark_file) if config.mark_file else None)
+    conditions = Conditions(
+        db=db, desk=desk, links=links, sites=sites, witnessing=witnessing, backups=backups, trust=trust, mark=mark, outage_pins=outage_pins,
+        work=WorkDesk(db, desk, worker.states), attempts=attempts, began_at=desk.now(),
+    )  # fmt: skip
+    lane = channels[CHANNEL].vendor if CHANNEL in channels else ""
     return Hub(
         config=config,
         clock=clock,
@@ -218,23 +244,32 @@ def _services(
         keys=keys,
         api_keys=ApiKeys(db),
         links=links,
-        sites=Sites(db, desk, config.hub.hub_id, names, config.profile),
+        sites=sites,
         bookings=selling,
-        changes=Changes(selling, count=changed),
+        changes=changes,
+        displaced=Displacements(selling, changes),
+        placing=Placing(db, desk, houses, links.up),
         holds=Holds(selling),
         blocks=Blocks(selling),
-        outage_pins=OutagePins(db, desk),
+        outage_pins=outage_pins,
         passes=Passes(desk, keys),
         customer_links=own_links,
         metrics=meter,
-        witnessing=Witnessing(db, desk, witness or _witness(config)),
+        witnessing=witnessing,
         backups=backups,
-        trust=ClockTrust(db, desk, clock, source or Given(clock)),
-        mark=MarkKeeper(db, desk, MarkFile(config.mark_file) if config.mark_file else None),
+        trust=trust,
+        mark=mark,
         watch=watch,
         notifying=notifying,
         worker=worker,
         reports=Reports(db, desk),
+        notices=Notices(db, desk, names),
+        rule_tally=tally,
+        rule_hits=RuleHits(db, desk, names),
+        surveys=Surveys(db, desk),
+        attempts=attempts,
+        conditions=conditions,
+        digest=Digest(db, desk, conditions, notes, config.hub.digest, lane),
         channels=channels,
         hooks=hooks,
     )
@@ -300,10 +335,14 @@ def _web(hub: Hub) -> tuple[Litestar, WebEdge]:
     http, rates = hub.config.hub.http, hub.config.hub.rates
     static = StaticFiles({"runtime": RUNTIME_STATIC, "book": customer_pages.STATIC, "manage": admin_pages.STATIC})
     customers = customer_pages.build(hub, static.url, secret(hub.config.data_dir, "csrf"))
-    work = WorkDesk(hub.db, hub.desk, hub.worker.states)
-    admins = admin_pages.build(hub, work, static.url, secret(hub.config.data_dir, "csrf"))
+    work = hub.conditions.work
+    words = WordsDesk(
+        hub.db, hub.desk, hub.houses, the_wording(), hub.channels, sites=[site.id for site in hub.config.hub.sites],
+        public_url=http.public_url, seconds=hub.clock.monotonic,
+    )  # fmt: skip
+    admins = admin_pages.build(hub, work, words, static.url, secret(hub.config.data_dir, "csrf"))
     problems = Problems(translate=translate, render_page=partial(_problem_page, customers, admins), sign_in=admins.sign_in)
-    guard = ApiGuard(hub.api_keys, hub.clock.monotonic, rates.per_key)
+    guard = ApiGuard(hub.api_keys, hub.clock.monotonic, rates.per_key, hub.attempts.refused_sign_in)
     api = Router(
         "/api/v1",
         route_handlers=[*bookings.HANDLERS, *holds.HANDLERS, *availability.HANDLERS, *blackouts.HANDLERS, *places.HANDLERS],
@@ -317,7 +356,7 @@ def _web(hub: Hub) -> tuple[Litestar, WebEdge]:
         openapi_config=describe(static.url("runtime/openapi.css"), hub.clock.now).config,
         logging_config=None,
         lifespan=[_lifespan],
-        state=State({"hub": hub, "work": work, "gauges": metrics.Gauges(hub.metrics, work)}),
+        state=State({"hub": hub, "work": work, "words": words, "gauges": metrics.Gauges(hub.metrics, work)}),
     )
     rules = (*customer_pages.RATE_RULES, *admin_pages.RATE_RULES, RateRule("address", rates.per_address, 60.0, prefixes=("/api/",)))
     settings_ = EdgeSettings(
@@ -325,7 +364,7 @@ def _web(hub: Hub) -> tuple[Litestar, WebEdge]:
         allowed_hosts=frozenset(http.allowed_hosts),
         trusted_proxies=http.trusted_proxies,
         rate_rules=rules,
-        large=(HOOKS_PATH,),
+        large=(HOOKS_PATH, admin_pages.LARGE),
     )
     limiter = RateLimiter(hub.clock.monotonic)
     return litestar, WebEdge(litestar, settings_, problems, meter=hub.metrics.http, limiter=limiter)

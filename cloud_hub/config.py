@@ -21,6 +21,12 @@
     account_sid = "AC..."
     auth_token_file = "twilio.token"
 
+    [channels.slack]
+    hooks = { staff = "slack.hook" }     # name = file with the address
+
+    [digest]                             # what the staff are told by Slack
+    zone = "America/Halifax"
+
 Paths are relative to the file. Invariant: what `load` returns is complete and sound; everything else is a ConfigError with a sentence.
 """
 
@@ -29,6 +35,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -107,6 +114,16 @@ class LossSettings(Section, frozen=True, kw_only=True):
     key_file: str = ""
 
 
+class DigestSettings(Section, frozen=True, kw_only=True):
+    """The staff's digest by [channels.slack]: every day at `at` ("HH:MM") of `zone`, the usual one of those who read it, to the hook named `hook`.
+    `urgent`: what cannot wait is told at once."""
+
+    zone: str
+    at: str = "08:00"
+    hook: str = "staff"
+    urgent: bool = True
+
+
 class HubConfig(Section, frozen=True, kw_only=True):
     """The whole file. `channels`: a table for each vendor, which the vendor's own file reads as strictly (`vendors/channels`). `mark_file`: on
     another medium than the data (loss-1). `recovery_public`: the public half of the operator's
@@ -125,6 +142,7 @@ class HubConfig(Section, frozen=True, kw_only=True):
     clock: Clock = Clock()
     mark_file: str = ""
     channels: dict[str, dict[str, Any]] = {}
+    digest: DigestSettings | None = None
     recovery_public: str = ""
 
 
@@ -188,8 +206,29 @@ def check(hub: HubConfig, where: str) -> None:
         raise ConfigError(f"{where}: the setting {why}.")
     if hub.rates.per_address < 1 or hub.rates.per_key < 1:
         raise ConfigError(f"{where}: the settings under 'rates' must be at least 1.")
+    check_digest(hub, where)
     if hub.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ConfigError(f"{where}: the setting 'log_level' is wrong: use DEBUG, INFO, WARNING or ERROR.")
+
+
+def check_digest(hub: HubConfig, where: str) -> None:
+    """Whether the staff can be told as the file says. Raises ConfigError."""
+    slack, wanted = hub.channels.get("slack"), hub.digest
+    if slack is None and wanted is None:
+        return
+    if slack is None:
+        raise ConfigError(f"{where}: the table [digest] needs [channels.slack], by which the staff are told.")
+    if wanted is None:
+        raise ConfigError(f"{where}: [channels.slack] needs the table [digest], at least with the setting 'zone', e.g. \"America/Halifax\".")
+    try:
+        ZoneInfo(wanted.zone)
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(f"{where}: the setting 'digest.zone' is wrong: {wanted.zone!r} is not a time zone that this machine knows.") from None
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", wanted.at):
+        raise ConfigError(f"{where}: the setting 'digest.at' is wrong: {wanted.at!r} is no time of day like \"08:00\".")
+    hooks = slack.get("hooks")
+    if isinstance(hooks, dict) and wanted.hook not in hooks:
+        raise ConfigError(f"{where}: the setting 'digest.hook' is wrong: [channels.slack] has no hook {wanted.hook!r} among its 'hooks'.")
 
 
 def _witness_key(loss: LossSettings, path: str | Path) -> bytes:

@@ -20,7 +20,10 @@ OUTAGE_PINS_EVERY_S = 60.0
 FORGET_EVERY_S = 3600.0
 BACKUPS_EVERY_S = 15.0
 WATCH_EVERY_S = 60.0
+NOTICES_EVERY_S = 2.0
 SWEEP_EVERY_S = 5.0
+PLACING_EVERY_S = 1.0
+CONDITIONS_EVERY_S = 5.0
 _log = log.get("hub.jobs")
 
 
@@ -36,13 +39,17 @@ def plan(ticker: Ticker, hub: Hub, tray: Tray) -> None:
     ticker.every(EXPIRE_EVERY_S, hub.holds.expire, "holds.expire")
     ticker.every(OUTAGE_PINS_EVERY_S, hub.outage_pins.tidy, "outage-pins")
     ticker.every(REQUESTS_EVERY_S, hub.changes.expire, "bookings.expire")
+    ticker.every(PLACING_EVERY_S, hub.placing.run, "placing")
     ticker.every(FORGET_EVERY_S, hub.changes.forget, "answers.forget")
     ticker.every(BACKUPS_EVERY_S, hub.backups.tick, "backups")
     ticker.every(WATCH_EVERY_S, hub.watch.look, "watch")
     ticker.every(1.0, lambda: take_wishes(hub, tray), "tray")
     ticker.every(1.0, hub.worker.tick, "work")
+    ticker.every(NOTICES_EVERY_S, hub.notices.tick, "notices")
+    ticker.every(1.0, hub.rule_tally.flush, "refusals")
     ticker.every(SWEEP_EVERY_S, hub.notifying.sweep, "notifications")
     ticker.every(FORGET_EVERY_S, hub.notifying.forget, "notifications.forget")
+    ticker.every(CONDITIONS_EVERY_S, hub.digest.look, "conditions")
 
 
 async def take_wishes(hub: Hub, tray: Tray) -> int:

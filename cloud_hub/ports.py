@@ -6,7 +6,7 @@ Not here: who is behind a port. Invariant: an adapter answers or raises a `Failu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -73,6 +73,18 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Nothing is sent any more."""
+
+
+@runtime_checkable
+class Subscribed(Protocol):
+    """What a channel offers besides whose addresses are made by browsers, when their owners ask to be told (push)."""
+
+    @property
+    def public_key(self) -> str:
+        """What a page subscribes with: base64url."""
+
+    def objection(self, subscription: str) -> str:
+        """Why nothing can be sent to this subscription (JSON text), as a sentence; "" where it can."""
 
 
 ReceiptState = Literal["accepted", "sent", "delivered", "failed", "bounced", "dropped", "complained", "unsubscribed", "opened"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
-from shared.ledger.worker import Worker
+from shared.ledger.worker import Doer, Worker
 from shared.runtime import config as files
 from shared.runtime.clock import Clock
 from shared.runtime.config import ConfigError
@@ -24,6 +24,9 @@ from .services.letters import Letters
 from .services.link import Links
 from .services.notifying import PLAN, Notifying
 from .services.outgoing import Messages, Plans, Standing
+from .services.staff_notes import KIND, Notes
+from .services.texts import Texts
+from .services.trial_letters import Trials
 from .services.wording import Wording
 from .vendors import channels as registry
 
@@ -33,7 +36,7 @@ PLANS_AT_ONCE = 50
 AT_ONCE = {"twilio": 80, "sendgrid": 16, "smtp": 4, "web_push": 32, "slack": 1}
 
 #: the texts that come with the product are read once, whoever is built in this process
-_wording = lru_cache(maxsize=1)(Wording)
+the_wording = lru_cache(maxsize=1)(Wording)
 
 Opened = tuple[dict[str, Channel], dict[str, Hooks]]
 
@@ -65,12 +68,18 @@ def opened(config: Config, now: Callable[[], float]) -> Opened:
 
 def telling(
     config: Config, db: Database | InlineWriter, desk: Desk, clock: Clock, houses: Houses, links: Links, own_links: CustomerLinks, chance: Callable[[], float],
-    channels: dict[str, Channel],
+    channels: dict[str, Channel], staff: Notes | None = None,
 ) -> tuple[Notifying, Worker]:  # fmt: skip
-    """Who decides what is told, and who does it."""
-    letters = Letters(houses, links, own_links, _wording(), config.hub.http.public_url)
-    standing = Standing(desk)
+    """Who decides what is told, and who does it. `staff`: who writes the notes to the staff."""
+    letters = Letters(desk, houses, links, own_links, the_wording(), Texts(), config.hub.http.public_url)
+    standing = Standing(desk, houses)
     notifying = Notifying(db, desk, telling=bool(channels))
     lanes = {PLAN: PLANS_AT_ONCE, **{one.vendor: AT_ONCE.get(one.vendor, 4) for one in channels.values()}}
-    doers = {"plan": Plans(standing, letters, channels), "message": Messages(standing, letters, channels, houses)}
+    doers: dict[str, Doer] = {
+        "plan": Plans(standing, letters, channels),
+        "message": Messages(standing, letters, channels, houses),
+        "test": Trials(channels),
+    }
+    if staff is not None:
+        doers[KIND] = staff
     return notifying, Worker(db, clock, chance, lanes=lanes, doers=doers, doubt=lambda: desk.clock_doubt())

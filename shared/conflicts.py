@@ -1,4 +1,4 @@
-"""Ways out for a booking that has lost its place (B12, block-2): ranked, at the price already agreed.
+"""Ways out for a booking that has lost its place (B12, block-2): ranked, at the price already agreed, and which of them the rule allows.
 
 Not here: who takes one. The booking's owner resolves the conflict; near the start the site reseats. This only says what is free.
 
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from shared.model import Booking, Frozen, Interval, Price, Resource, site_of
+from shared.policy import Policy
 
 #: ways of one kind that are offered at most
 PER_KIND_MAX = 3
@@ -25,7 +26,8 @@ _RANK: dict[str, int] = {"same_time": 0, "same_bay": 1, "other_bay": 2}
 class WayOut(Frozen):
     """One place the booking could have. `start`, `end` in slots; `price` is the price already agreed, kept.
 
-    `seller` is whose slots these are: `site`, `hub`, or `line` for an interval that straddles the line (terr-4).
+    `seller` is whose slots these are: `site`, `hub`, or `line` for an interval that straddles the line (terr-4). `same_make`: the bay is of
+    the make that was booked.
     """
 
     kind: WayKind
@@ -34,6 +36,7 @@ class WayOut(Frozen):
     end: int
     seller: Literal["site", "hub", "line"]
     price: Price | None = None
+    same_make: bool = True
 
 
 def ways_out(
@@ -62,9 +65,26 @@ def ways_out(
                 end=end,
                 seller=_seller(start, end + booking.buffer, site_lines.get(other.id, 0)),
                 price=booking.price,
+                same_make=other.make == own.make,
             )
             ranked.append((_order(booking, own, other, way), way))
     return _best(way for _, way in sorted(ranked, key=lambda pair: pair[0]))
+
+
+def by_rule(policy: Policy, booking: Booking, ways: Sequence[WayOut]) -> WayOut | None:
+    """The best of `ways` (best first) that the facility lets be taken without asking anybody; None where a person must choose."""
+    rule = policy.displacement
+    if not rule.by_rule:
+        return None
+    most, length = rule.shift_max_min // 15, booking.end - booking.start
+    return next(
+        (
+            way
+            for way in ways
+            if way.end - way.start == length and abs(way.start - booking.start) <= most and (way.same_make or not rule.same_make)
+        ),
+        None,
+    )
 
 
 def _candidates(own: Resource, resources: Sequence[Resource]) -> list[Resource]:

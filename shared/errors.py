@@ -24,8 +24,17 @@ class Violation(msgspec.Struct, frozen=True, omit_defaults=True):
     limit: str = ""
 
 
+class SuggestedPart(msgspec.Struct, frozen=True):
+    """One bay of a way out that has several."""
+
+    resource_id: str
+    start_at: int
+    end_at: int
+
+
 class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One way out, priced: an interval of one resource that the same request could have."""
+    """One way out, priced: an interval of one resource that the same request could have. For several bays `parts` names each in the order in
+    which they were asked for, the first of them too, and the price is that of all."""
 
     resource_id: str
     start_at: int
@@ -33,6 +42,7 @@ class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
     total_cents: int
     currency: str
     instant: bool = True
+    parts: tuple[SuggestedPart, ...] = ()
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -118,6 +128,8 @@ STATUS: dict[str, int] = {
     "link_stopped": 409,
     "no_broker": 409,
     "no_drill": 409,
+    "notice_not_found": 404,
+    "too_many_notices": 409,
     "drill_running": 409,
     "straddles_line": 409,
     "reschedule_limit": 409,

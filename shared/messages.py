@@ -11,11 +11,11 @@ import hashlib
 
 import msgspec
 
-from .model import Attendance, Block, Booking, Customer, Facility, Hold, Order, Resource, Side
+from .model import Attendance, Block, Booking, Customer, Facility, Hold, Notice, Order, Resource, RuleHits, Side
 from .reconcile import Digest
 from .reconcile import Row as DigestRow
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -361,6 +361,19 @@ class OutagePinUsed(Message, frozen=True, tag=True):
     at: int
 
 
+# ---- what guests must know, and what they were refused
+class NoticeStated(Message, frozen=True, tag=True):
+    """B22: a facility's notice, whole. Told by whoever wrote or ended it, and in a new epoch by both."""
+
+    notice: Notice
+
+
+class RuleHitsStated(Message, frozen=True, tag=True):
+    """R10: the sender's own counts of broken rules as they stand now; the receiver keeps the higher."""
+
+    rows: tuple[RuleHits, ...]
+
+
 AnyMessage = (
     ResourceStated
     | FacilityStated
@@ -405,6 +418,8 @@ AnyMessage = (
     | OutagePinsLeased
     | OutagePinsEnded
     | OutagePinUsed
+    | NoticeStated
+    | RuleHitsStated
 )
 TYPES: dict[str, type[Message]] = {t.__name__: t for t in AnyMessage.__args__}
 #: what may be unknown to a receiver without harm: it takes no slot, frees none, moves no line and answers nothing
@@ -412,7 +427,7 @@ INFORMATIVE = frozenset(
     {
         "FacilityStated", "ProfileStated", "PinsLeased", "PinGiven", "CustomerStated", "CustomerMerged",
         "DigestStated", "DigestCompared", "RowsStated", "BooksDiffer",
-        "OutagePinsLeased", "OutagePinsEnded", "OutagePinUsed",
+        "OutagePinsLeased", "OutagePinsEnded", "OutagePinUsed", "NoticeStated", "RuleHitsStated",
     }
 )
 

@@ -246,6 +246,39 @@ class Block(Frozen):
         return Interval(self.start, self.end)
 
 
+NoticeLevel = Literal["info", "warning", "critical"]
+
+
+class Notice(Frozen):
+    """What guests of a facility must know (B22): shown from `from_at` until `until_at`. `text` is English, `text_fr` French where somebody
+    wrote it. The words never change and `ended` is for good, so that either side may end what the other one wrote (version 2).
+    """
+
+    id: str
+    site_id: str
+    level: NoticeLevel
+    text: str
+    from_at: int
+    until_at: int
+    text_fr: str = ""
+    by: str = ""
+    ended: bool = False
+    version: int = 1
+
+
+class RuleHits(Frozen):
+    """R10: how often on a local `day` (ISO) the facility's refusals named one rule to one customer (empty: nobody known) on one channel, and
+    when last. The count only grows, so that the same told twice changes nothing."""
+
+    day: str
+    rule: str
+    code: str
+    channel: str
+    hits: int
+    last_at: int
+    customer_id: str = ""
+
+
 class Attendance(Frozen):
     """The site's own document about a booking (own-2), with its own version; `seat` is the resource it was reseated on (block-2)."""
 

@@ -156,6 +156,18 @@ class Deposit(Dated, frozen=True, kw_only=True):
     cents: Cents
 
 
+class Displacement(Frozen, frozen=True, kw_only=True):
+    """What the house does alone for a booking that has lost its place (B12); all else waits for a person or the guest.
+
+    `by_rule` False: nothing. `shift_max_min`: how far the start may be moved without asking anybody, 0 for the same time only. `same_make`:
+    only a resource of the same make.
+    """
+
+    by_rule: bool = True
+    shift_max_min: Annotated[int, Meta(ge=0, le=1440)] = 0
+    same_make: bool = False
+
+
 class Policy(Frozen, frozen=True, kw_only=True):
     """What is allowed. Durations in minutes; the generous answer wins where several lines fit a customer."""
 
@@ -177,6 +189,7 @@ class Policy(Frozen, frozen=True, kw_only=True):
     cancel_flag_days: Annotated[int, Meta(ge=1)] = 30
     deposits: tuple[Deposit, ...] = ()
     staff_skip: tuple[Skippable, ...] = ("cut_off_passed", "reschedule_limit")
+    displacement: Displacement = Displacement()
 
     def __post_init__(self):
         if 60 % self.grid_min or self.grid_min % 15:

@@ -162,7 +162,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "block-2",
-        "A booking that lacks its slots is marked displaced and queued for people. Freed slots go to the earliest displaced sale before"
+        "A booking that lacks its slots is marked displaced; its owner puts it elsewhere by the house's rule, or people do, and nothing of the"
+        " old place is given up before the new one is taken. Freed slots go to the earliest displaced sale before"
         " anyone can buy them; shortly before the start the site itself finds another bay.",
         guards=("displaced_first",),
     ),

@@ -268,7 +268,7 @@ def buffer_slots(policy: Policy) -> int:
     return policy.buffer_min // slots.SLOT_MIN
 
 
-def _legal_slots(interval: Interval, policy: Policy) -> int:
+def legal_slots(interval: Interval, policy: Policy) -> int:
     """The nearest allowed length, rounded up to the step, in slots."""
     minutes = max(slots.minutes_of(interval), policy.min_min)
     minutes += -(minutes - policy.min_min) % policy.step_min
@@ -276,7 +276,7 @@ def _legal_slots(interval: Interval, policy: Policy) -> int:
     return min(minutes, longest) // slots.SLOT_MIN
 
 
-def _window(request: Request, policy: Policy) -> Interval:
+def window_of(request: Request, policy: Policy) -> Interval:
     """The starts (slots) that the clock leaves: from cut-off to horizon, near the wished time or as near as it goes."""
     notice_s = getattr(policy.notice_min, request.channel) * 60
     # without a cut-off the grid row that is running can be had too
@@ -291,7 +291,7 @@ def _wished(request: Request, window: Interval) -> int:
     return max(window.start, min(request.interval.start, window.end))
 
 
-def _nearest_first(low: int, high: int, wished: int) -> Iterator[int]:
+def nearest_first(low: int, high: int, wished: int) -> Iterator[int]:
     """The numbers from `low` to `high`, both included, by their distance from `wished`; of two equally near the lower first."""
     after = max(low, wished)
     before = min(high, after - 1)
@@ -314,14 +314,14 @@ def _candidates(
 ) -> Iterator[tuple[tuple, Resource, Interval]]:
     """What of one free interval could be had instead, within the starts that the clock leaves: open, on the grid, nearest first, each with
     its key of order."""
-    wide = _legal_slots(request.interval, policy)
+    wide = legal_slots(request.interval, policy)
     wished, zone = _wished(request, window), facts.facility.zone
     first, last = _starts(policy, free, window, wide)
     if first > last:
         return
     possible = Interval(first, last + wide)
     runs = slots.open_between(facts.hours or policy.hours, resource.id, zone, possible)
-    starts = [_nearest_first(run.start, run.end - wide, wished) for run in runs]
+    starts = [nearest_first(run.start, run.end - wide, wished) for run in runs]
     for start in starts[0] if len(starts) == 1 else heapq.merge(*starts, key=lambda at: abs(at - wished)):
         if slots.local_minute(zone, start) % policy.grid_min == 0:
             yield (abs(start - wished), *order, start), resource, Interval(start, start + wide)
@@ -345,7 +345,7 @@ def suggest(
     """
     if any(one.code not in MOVABLE for one in check(request, facts, policy)):
         return ()
-    window, wide = _window(request, policy), _legal_slots(request.interval, policy)
+    window, wide = window_of(request, policy), legal_slots(request.interval, policy)
     wished, runs = _wished(request, window), []
     for resource, intervals in free:
         if resource.kind == request.resource.kind:
@@ -415,11 +415,16 @@ def judge(
     violations = check(request, facts, policy)
     if not violations:
         return None
+    ways = suggest(request, facts, policy, free, price_of, limit=limit, instant=instant) if price_of else ()
+    return replace(refusal_of(violations), suggestions=ways)
+
+
+def refusal_of(violations: tuple[Violation, ...]) -> Refusal:
+    """One refusal that names every violated rule, of which there is at least one; see `judge` for its code."""
     codes = [one.code for one in violations]
     code = "rules_violated"
     if "customer_blocked" in codes:
         code = "customer_blocked"
     elif len(codes) == 1 and codes[0] in STATUS:
         code = codes[0]
-    ways = suggest(request, facts, policy, free, price_of, limit=limit, instant=instant) if price_of else ()
-    return Refusal(code, " ".join(one.detail for one in violations), violations=violations, suggestions=ways)
+    return Refusal(code, " ".join(one.detail for one in violations), violations=violations)

@@ -18,8 +18,10 @@ from shared.keys import SigningKey
 from shared.ledger import records, repair
 from shared.ledger.clock_trust import ClockTrust
 from shared.ledger.desk import Desk, Limits
+from shared.ledger.displaced import Placing
 from shared.ledger.frontdesk import Houses
 from shared.ledger.marks import MarkKeeper
+from shared.ledger.rule_hits import RuleTally
 from shared.messages import Topics
 from shared.runtime import database_disk as disk
 from shared.runtime import log
@@ -40,15 +42,18 @@ from site_agent.ports import Doors
 from site_agent.services import documents
 from site_agent.services.backups import open_backups
 from site_agent.services.booking import BookingDesk
+from site_agent.services.camera import Camera
 from site_agent.services.checkin import CheckIn
 from site_agent.services.clock import TimeDesk
 from site_agent.services.credentials import Credentials
+from site_agent.services.displaced import DisplacedDesk
 from site_agent.services.door_witness import DoorWitness
 from site_agent.services.doors import DoorDesk
 from site_agent.services.halts import Halts
 from site_agent.services.kit import Kit
 from site_agent.services.link import Link
 from site_agent.services.live import Live
+from site_agent.services.notices import NoticeDesk
 from site_agent.services.outage import Outage
 from site_agent.services.outage_pins import OutagePins
 from site_agent.services.people import People
@@ -131,11 +136,13 @@ class SiteAgent:
         self.ticker.stop()
         self.kit.live.close()
         self.kit.backups.stop()
+        self.kit.camera.stop()
         await self.kit.credentials.stop()
         await self.kit.doors.stop()
         await self.kit.outage.stop()
         await self.kit.link.stop()
         await self.kit.halts.watch.stop()
+        await self.kit.rule_tally.stop()
         await self.kit.time.stop()
         await self.kit.mark.keep()
         await self.kit.db.stop()
@@ -184,14 +191,17 @@ def _kit(
     link.on_answer = time_desk.heard
     mark = MarkKeeper(db, desk, MarkFile(loaded.path(loaded.config.mark_file)) if loaded.config.mark_file else None)
     door_desk = DoorDesk(db, desk, houses, site_id, doors)
-    bookings = BookingDesk(db, desk, houses, site_id, link, clock.monotonic)
+    metrics = _metrics(link, db)
+    refused = metrics.counter("refusals", "Broken rules that refusals named.", ["rule"])
+    hits = RuleTally(db, desk, lambda code: refused.labels(code).inc())
+    bookings = BookingDesk(db, desk, houses, site_id, link, clock.monotonic, hits)
     checkin = CheckIn(db, desk, houses, site_id, link, door_desk)
     tally = Tally(clock.monotonic)
     tally.over(bookings, book="sales", hold="holds", reschedule="changes", extend="changes", cancel="cancels")
     tally.over(checkin, by_text="check-ins", by_staff="check-ins")
     if doors is not None:
         tally.over(doors, unlock="door openings")
-    backups, metrics = open_backups(loaded, clock.now, DATABASE, lambda: not desk.clock_doubt()), _metrics(link, db)
+    backups = open_backups(loaded, clock.now, DATABASE, lambda: not desk.clock_doubt())
     backups.meter(metrics)
     halts = Halts(db, desk, houses, site_id)
     witness = DoorWitness(db, desk, houses, site_id, doors)
@@ -200,12 +210,21 @@ def _kit(
     return Kit(
         loaded=loaded, clock=clock, db=db, metrics=metrics, tls=tls, backups=backups,
         csrf=Csrf(load_or_create(loaded.data_dir / CSRF_KEY), tls=tls, sign_in_cookies=("session", "kiosk")),
-        bookings=bookings, checkin=checkin, credentials=Credentials(db, desk, houses, site_id, doors),
+        bookings=bookings, camera=Camera(_codes_in, clock.monotonic), checkin=checkin, credentials=Credentials(db, desk, houses, site_id, doors),
+        displaced=DisplacedDesk(db, desk, houses, site_id, link), placing=Placing(db, desk, houses, lambda _: link.up()),
         doors=door_desk, link=link, live=Live(db, desk, houses, site_id), people=People(db, desk, loaded.data_dir),
         recovery=Recovery(db, desk, houses, site_id, loaded.data_dir, witness), witness=witness, halts=halts,
+        notices=NoticeDesk(db, desk, site_id), rule_tally=hits,
         outage=Outage(db, desk, site_id, link, plug, tally, clock.monotonic, loaded.data_dir),
         outage_pins=OutagePins(db, desk, houses, site_id, link, doors), walkin=WalkIn(db, desk, houses, site_id, link), time=time_desk, mark=mark,
     )  # fmt: skip
+
+
+def _codes_in(grey: bytes, width: int, height: int) -> list[str]:
+    """The codes in a picture; what reads them is loaded with the first one."""
+    from site_agent.devices import qr
+
+    return qr.decode(grey, width, height)
 
 
 def _books_metrics(metrics: Metrics, db: Database | InlineWriter) -> None:

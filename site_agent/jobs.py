@@ -13,6 +13,7 @@ from site_agent.services.kit import Kit
 
 DIGESTS_EVERY_S = 3.0
 HOLDS_EVERY_S = 5.0
+PLACING_EVERY_S = 1.0
 PINS_EVERY_S = 60.0
 SWEEP_EVERY_S = 60.0
 WITNESS_EVERY_S = 20.0
@@ -23,6 +24,8 @@ OUTAGE_PINS_EVERY_S = 30.0
 OUTAGE_PINS_WATCHED_EVERY_S = 20.0
 BACKUPS_EVERY_S = 15.0
 WATCH_EVERY_S = 60.0
+NOTICES_EVERY_S = 2.0
+REFUSALS_TOLD_EVERY_S = 30.0
 
 
 class Ticks(Protocol):
@@ -41,6 +44,7 @@ def register(ticker: Ticks, kit: Kit, upkeeper: upkeep.Upkeep) -> None:
     ticker.every(1.0, kit.recovery.take_wishes, "recovery")
     ticker.every(DIGESTS_EVERY_S, kit.link.compare, "digests")
     ticker.every(HOLDS_EVERY_S, kit.bookings.expire, "expire")
+    ticker.every(PLACING_EVERY_S, kit.placing.run, "placing")
     ticker.every(PINS_EVERY_S, upkeeper.pins, "pins")
     ticker.every(SWEEP_EVERY_S, kit.credentials.sweep, "door-credentials")
     ticker.every(WITNESS_EVERY_S, kit.witness.look, "door-witness")
@@ -50,5 +54,8 @@ def register(ticker: Ticks, kit: Kit, upkeeper: upkeep.Upkeep) -> None:
     # a replaced box must lay none among its successor's: the newest would be an old one
     ticker.every(BACKUPS_EVERY_S, lambda: None if kit.recovery.retired() else kit.backups.tick(), "backups")
     ticker.every(WATCH_EVERY_S, kit.halts.watch.look, "watch")
+    ticker.every(NOTICES_EVERY_S, kit.notices.tick, "notices")
+    ticker.every(1.0, kit.rule_tally.flush, "refusals")
+    ticker.every(REFUSALS_TOLD_EVERY_S, upkeeper.tell_refusals, "refusals-told")
     ticker.every(SESSIONS_EVERY_S, kit.people.sessions.purge, "sessions")
     ticker.every(FORGET_EVERY_S, upkeeper.forget, "old-rows")

@@ -49,6 +49,12 @@ SYSTEM_PROGRAMS = (
     SystemProgram("needs_postgres", ("initdb",), "postgresql"),
 )
 
+
+def path_of(marker: str) -> str | None:
+    """Where the program is that tests with this marker start; None where it is not on this machine."""
+    return next(program.path for program in SYSTEM_PROGRAMS if program.marker == marker)
+
+
 settings.register_profile("quick", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=250, deadline=None, print_blob=True)
 
@@ -83,7 +89,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """The browser to hand to Playwright; only for tests marked `needs_chromium`."""
-    path = SYSTEM_PROGRAMS[1].path
+    path = path_of("needs_chromium")
     assert path is not None, "mark this test with needs_chromium"
     return path
 
@@ -91,7 +97,7 @@ def chromium_path() -> str:
 @pytest.fixture(scope="session")
 def postgres():
     """A `tests.postgres.Cluster` for this run; only for tests marked `needs_postgres`."""
-    path = SYSTEM_PROGRAMS[3].path
+    path = path_of("needs_postgres")
     assert path is not None, "mark this test with needs_postgres"
     from tests.postgres import Cluster
 

@@ -16,8 +16,9 @@ import msgspec
 from sqlite_utils import Database as Tables
 
 from shared.keys import KeyRing
-from shared.ledger import attendance, blocks, boxes, frontdesk, holds, lines, pins, records, repair, sales, schema, streams, ways
+from shared.ledger import attendance, blocks, boxes, displaced, frontdesk, holds, lines, pins, records, repair, sales, schema, streams, ways
 from shared.ledger.desk import Desk, Limits
+from shared.ledger.displaced import Placing
 from shared.ledger.pump import Pump
 from shared.messages import FacilityStated, ResourceStated, Topics
 from shared.model import Attendance, Block, Booking, Customer, Facility, Hold, Resource
@@ -70,6 +71,7 @@ class Party:
         self.transport = world.network.attach(name, self._will())
         self.houses = frontdesk.Houses(self.db, profile(world.profile), self.desk)
         self.pumps: dict[str, Pump] = {}
+        self.placing = Placing(self.db, self.desk, self.houses, self.up)
 
     def _will(self) -> tuple[str, bytes, bool] | None:
         """What the broker says for a site that goes without a word (stream-5)."""
@@ -224,6 +226,32 @@ class Party:
     def reseat(self, booking_id: str, bay: int, site_id: str = SITE):
         return self.write(lambda tx, desk: attendance.reseat(tx, desk, booking_id, f"{site_id}.box-{bay}", by="staff"))
 
+    def place(self, booking_id: str, bay: int, start: int, slots: int = HOUR, *, new_id: str = "", site_id: str = SITE) -> Booking:
+        """Staff or the guest choose another place for a booking that has lost its own."""
+        first = self.world.slot0 + start
+
+        def run(tx, desk):
+            return displaced.place(
+                tx, desk, self.houses.of(tx, site_id), booking_id, resource_id=f"{site_id}.box-{bay}", start=first, end=first + slots,
+                new_id=new_id or self.world.new_id("p"), by="staff", link_up=self.up(site_id),
+            )  # fmt: skip
+
+        return self.write(run)
+
+    def place_by_rule(self, site_id: str = SITE) -> list[str]:
+        """What `placing` does with each booking that waits for it, without its patience between two tries."""
+        house = self.read(lambda tx: self.houses.of(tx, site_id))
+        found = self.read(lambda tx: displaced.waiting(tx, self.desk, house))
+        return [
+            done
+            for b in found
+            if (done := self.write(lambda tx, desk, i=b.id: displaced.settle(tx, desk, house, i, link_up=self.up(site_id))))
+        ]
+
+    def ways_of(self, booking_id: str, site_id: str = SITE):
+        """Where a displaced booking could go."""
+        return self.read(lambda tx: displaced.ways_of(tx, self.desk, self.houses.of(tx, site_id), records.booking(tx, booking_id)))
+
     def tidy(self) -> None:
         """What the app's timers do: holds and requests whose time is over, releases (hub), PINs ahead (site)."""
         self.write(holds.expire)
@@ -288,6 +316,7 @@ class Party:
                          box_id=f"{site_id}-box-{term}", term=term, limits=self.world.limits, without=old.desk.without)  # fmt: skip
         self.desk.grant = word
         self.houses = frontdesk.Houses(self.db, profile(self.world.profile), self.desk)
+        self.placing = Placing(self.db, self.desk, self.houses, self.up)
         self.write(lambda tx, desk: boxes.adopt(tx, desk, site_id, hub_id="hub", vouched=vouched, stated=stated))
         self.db.write_now(self._state_documents)
         await self.restart()

@@ -311,6 +311,8 @@ class World:
         self._cut_at: dict[str, float] = {}
         self.log: list[str] = []
         self.listeners: list[Callable[[str], None]] = []
+        #: (machine, booking) that a process has written, for whoever tells people of it
+        self.news: list[tuple[Machine, str]] = []
         self.gate = Gate(loop, seed, twin) if replicas > 1 else None
         self.hub = Hub(self, "hub")
         self.hubs = [self.hub] + [self.hub.replica(n) for n in range(2, replicas + 1)]

@@ -6,6 +6,8 @@ still stands and has the scope is asked at every request, so that a revoked key 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from shared.errors import refuse
@@ -39,8 +41,10 @@ class Admin(msgspec.Struct, frozen=True):
 
 
 class Admins:
-    def __init__(self, db: Database | InlineWriter, desk: Desk, keys: ApiKeys):
-        self._db, self._desk, self._keys = db, desk, keys
+    """`wrong_key` is called for each key that is refused."""
+
+    def __init__(self, db: Database | InlineWriter, desk: Desk, keys: ApiKeys, wrong_key: Callable[[], None] = lambda: None):
+        self._db, self._desk, self._keys, self._wrong_key = db, desk, keys, wrong_key
         self._wrong = LockOut(tries_max=TRIES_MAX, window_s=TRIES_WINDOW_S)
 
     async def sign_in(self, key: str, address: str) -> str:
@@ -63,6 +67,7 @@ class Admins:
         return token
 
     def _refuse(self, address: str, now: int) -> None:
+        self._wrong_key()
         wait_s = self._wrong.wait_s((address,), now)
         if wait_s:
             minutes = -(-wait_s // 60)

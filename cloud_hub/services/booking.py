@@ -11,10 +11,11 @@ from collections.abc import Callable
 import msgspec
 
 from shared import rules, territory
-from shared.errors import STATUS, Refusal, Refused, refuse
+from shared.errors import STATUS, Refusal, Refused, Violation, refuse
 from shared.ledger import claims, frontdesk, lines, records, ways
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses, Part, Quoted, Wanted
+from shared.ledger.rule_hits import RuleTally
 from shared.model import Booking, Channel, Customer, Frozen, Interval, site_of
 from shared.runtime.database import Database, InlineWriter, Tx
 
@@ -26,13 +27,6 @@ from .waiting import Waiting
 __all__ = ["Ask", "Booked", "Bookings", "Checked", "Part", "Seen"]
 
 WAITING = ("requested", "pending")
-#: refusals that another time or bay could mend, so ways out are looked for
-MENDABLE = frozenset(
-    {
-        "slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "rules_violated", "declined", "answer_late",
-        "outside_hours", "displaced", "bay_halted",
-    }
-)  # fmt: skip
 #: what a person is told of the owner's no
 DECLINED = {
     "slot_taken": "This time has just been taken.",
@@ -42,6 +36,7 @@ DECLINED = {
     "below_floor": "The facility has been repaired, and its staff have still to say what was sold at this time. Please choose a later time.",
     "clock_untrusted": "The facility sells nothing until its staff have confirmed its clock.",
     "bay_halted": "This bay is not sold just now. Please choose another.",
+    "outside_hours": "The facility is not open during the whole of this time.",
 }
 NOBODY = Customer(id="", name="")
 
@@ -89,14 +84,14 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 class Bookings:
-    """`count(outcome)` is told of every booking: confirmed, requested, declined, refused, repeated."""
+    """`count(outcome)` is told of every booking: confirmed, requested, declined, refused, repeated; `hits` of every refusal."""
 
     def __init__(
         self, *, db: Database | InlineWriter, desk: Desk, houses: Houses, board: Board, links: Links, keys: Keys, waiting: Waiting,
-        count: Callable[[str], None],
+        count: Callable[[str], None], hits: RuleTally,
     ):  # fmt: skip
         self.db, self.desk, self.houses, self.board = db, desk, houses, board
-        self.links, self.keys, self.waiting, self._count = links, keys, waiting, count
+        self.links, self.keys, self.waiting, self._count, self._hits = links, keys, waiting, count, hits
 
     # ---- book
     async def book(self, ask: Ask, body_hash: str = "") -> Booked:
@@ -161,31 +156,45 @@ class Bookings:
         raise self.with_ways(declined(no), ask, up)
 
     def with_ways(self, refusal: Refusal, ask: Ask, up: bool) -> Refused:
-        """The refusal with the next priced alternatives (B13), where another time or bay could help."""
-        mendable = refusal.code in MENDABLE or any(v.code in MENDABLE for v in refusal.violations)
-        if refusal.suggestions or not mendable:
+        """The refusal of a booking with the next priced alternatives (B13), where another time or bay could help."""
+        return self.helped(refusal, ask.site_id, up, lambda tx: (self._wanted(tx, ask, self.houses.of(tx, ask.site_id)), None))
+
+    def helped(self, refusal: Refusal, site_id: str, up: bool, asked: Callable[[Tx], tuple[Wanted, Booking | None]]) -> Refused:
+        """The same for whatever was asked: `asked` says what is looked for instead, and which booking was to be changed by it. The rules that
+        the refusal names are counted for who asked (R10)."""
+        if not refusal.violations and not ways.helps(refusal):
             return Refused(refusal)
 
-        def read(tx: Tx):
-            house = self.houses.of(tx, ask.site_id)
-            return ways.out(tx, self.desk, house, self._wanted(tx, ask, house), link_up=up)
+        def read(tx: Tx) -> tuple[Refusal, Customer, Channel]:
+            house = self.houses.of(tx, site_id)
+            wanted, old = asked(tx)
+            known = records.customer(tx, wanted.customer.id) or NOBODY
+            return ways.helped(tx, self.desk, house, wanted, refusal, link_up=up, old=old), known, wanted.channel
 
         try:
-            found = self.db.read(read)
+            found, who, channel = self.db.read(read)
         except Refused:
             return Refused(refusal)
-        return Refused(msgspec.structs.replace(refusal, suggestions=found))
+        self._hits.note(site_id, refusal, who.id, channel)
+        return Refused(found)
 
     # ---- ask without booking
     def quote(self, ask: Ask) -> Quoted:
-        """The price, signed, and what stands against it. Changes nothing. Refuses as booking does for an unknown bay, code or customer."""
-        self.links.up(ask.site_id)
+        """The price, signed, and what stands against it, with what could be had instead. Changes nothing. Refuses as booking does for an
+        unknown bay, code or customer."""
+        up = self.links.up(ask.site_id)
 
         def read(tx: Tx) -> Quoted:
             house = self.houses.of(tx, ask.site_id)
-            return frontdesk.quote(tx, self.desk, house, self._wanted(tx, ask, house), key=self.keys.newest)
+            wanted = self._wanted(tx, ask, house)
+            quoted = frontdesk.quote(tx, self.desk, house, wanted, key=self.keys.newest)
+            return self._with_others(tx, house, wanted, quoted, rules.refusal_of(quoted.violations), up) if quoted.violations else quoted
 
         return self.db.read(read)
+
+    def _with_others(self, tx: Tx, house: House, wanted: Wanted, quoted: Quoted, refusal: Refusal, up: bool) -> Quoted:
+        found = ways.helped(tx, self.desk, house, wanted, refusal, link_up=up)
+        return msgspec.structs.replace(quoted, suggestions=found.suggestions)
 
     def check(self, ask: Ask) -> Checked:
         """Whether one interval could be had now, and how."""
@@ -194,15 +203,18 @@ class Bookings:
 
         def read(tx: Tx) -> Checked:
             house = self.houses.of(tx, ask.site_id)
-            quoted = frontdesk.quote(tx, self.desk, house, self._wanted(tx, ask, house), key=None)
+            wanted = self._wanted(tx, ask, house)
+            quoted = frontdesk.quote(tx, self.desk, house, wanted, key=None)
             claimed = Interval(part.start, part.end + rules.buffer_slots(house.profile.policy))
             if quoted.violations:
-                return Checked("refused", quoted)
+                return Checked("refused", self._with_others(tx, house, wanted, quoted, rules.refusal_of(quoted.violations), up))
             if claims.holders(tx, part.resource_id, claimed):
-                return Checked("taken", quoted)
+                return Checked("taken", self._with_others(tx, house, wanted, quoted, Refusal("slot_taken", ""), up))
             if territory.may_sell("hub", claimed, lines.line_of(tx, part.resource_id)) == "mine":
                 return Checked("instant", quoted)
-            return Checked("ask_site" if up else "unreachable", quoted)
+            if not up:
+                return Checked("unreachable", self._with_others(tx, house, wanted, quoted, Refusal("site_unreachable", ""), up))
+            return Checked("ask_site", quoted)
 
         return self.db.read(read)
 
@@ -210,4 +222,6 @@ class Bookings:
 def declined(b: Booking) -> Refusal:
     """The owner's no as a refusal: its own code where we know it."""
     code = b.reason if b.reason in STATUS else "declined"
-    return Refusal(code, DECLINED.get(b.reason, "The facility could not take this booking."))
+    detail = DECLINED.get(b.reason, "The facility could not take this booking.")
+    # the one rule that the owner of the slots judges (terr-6)
+    return Refusal(code, detail, violations=(Violation("R6", code, detail),) if code == "outside_hours" else ())

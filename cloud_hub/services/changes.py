@@ -11,16 +11,16 @@ from collections.abc import Callable
 import msgspec
 
 from shared.errors import STATUS, Refusal, Refused, refuse
-from shared.ledger import frontdesk, locked, old_rows, records, sales, secured
+from shared.ledger import frontdesk, locked, old_rows, records, sales, secured, ways
 from shared.ledger.frontdesk import Part, Wanted
-from shared.model import Booking, Channel, Customer, site_of
+from shared.model import Booking, Channel, site_of
 from shared.runtime.database import Tx
 from shared.terms import Refund
 
 from ..store import answers, refunds
 from ..store.answers import Answer
 from ..store.board import Seen
-from .booking import WAITING, Ask, Bookings, declined
+from .booking import WAITING, Bookings, declined
 
 __all__ = ["Cancelled", "Changes", "Once"]
 
@@ -33,6 +33,13 @@ class Cancelled(msgspec.Struct, frozen=True):
     seen: Seen
     outcome: str
     refund: Refund
+
+
+class Sought(msgspec.Struct, frozen=True):
+    """What is looked for at which facility where a change is refused: `wanted` says it, and which booking would be changed by it."""
+
+    site_id: str
+    wanted: Callable[[Tx], tuple[Wanted, Booking | None]]
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -128,23 +135,24 @@ class Changes:
         """
         site_id = site_of(part.resource_id)
         up = self._bookings.links.up(site_id)
-        ask = Ask(parts=(part,), channel=channel, code=code)
 
-        def run(tx: Tx) -> tuple[Booking, bool]:
+        def wanted(tx: Tx) -> tuple[Wanted, Booking]:
             old = self._known(tx, old_id)
-            customer = records.customer(tx, old.customer_id) or Customer(id=old.customer_id, name=old.shown_name)
             order = records.order(tx, old.order_id)
-            wanted = Wanted(
-                site_id=site_id, parts=(part,), channel=channel, customer=customer, order_id=old.order_id, code=code, quote=quote,
+            wish = Wanted(
+                site_id=site_id, parts=(part,), channel=channel, customer=ways.asker_of(tx, old), order_id=old.order_id, code=code, quote=quote,
                 guests=order.guests if order and order.kind == "single" else 1,
             )  # fmt: skip
+            return wish, old
+
+        def run(tx: Tx) -> tuple[Booking, bool]:
             house = self._bookings.houses.of(tx, site_id)
             new = frontdesk.reschedule(
-                tx, self._desk, house, old_id, wanted, ring=self._bookings.keys.ring, link_up=up, body_hash=body_hash
+                tx, self._desk, house, old_id, wanted(tx)[0], ring=self._bookings.keys.ring, link_up=up, body_hash=body_hash
             )
             return new, bool(tx.events)
 
-        return await self._moved(run, ask, up, "moved")
+        return await self.moved(run, Sought(site_id, wanted), up, "moved")
 
     async def extend(self, old_id: str, new_id: str, minutes: int, *, channel: Channel, body_hash: str = "") -> tuple[Seen, bool]:
         """The same bay for longer (B16): a new booking of the whole time. As `reschedule`."""
@@ -152,29 +160,38 @@ class Changes:
         if before is None:
             raise refuse("booking_not_found", "This booking is not known.")
         up = self._bookings.links.up(before.site_id)
-        part = Part(booking_id=new_id, resource_id=before.resource_id, start=before.start, end=before.end + max(minutes, 15) // 15)
 
         def run(tx: Tx) -> tuple[Booking, bool]:
             house = self._bookings.houses.of(tx, before.site_id)
             new = frontdesk.extend(tx, self._desk, house, old_id, new_id, minutes, channel=channel, link_up=up, body_hash=body_hash)
             return new, bool(tx.events)
 
-        return await self._moved(run, Ask(parts=(part,), channel=channel), up, "extended")
+        def wanted(tx: Tx) -> tuple[Wanted, Booking | None]:
+            old = self._known(tx, old_id)
+            who = Wanted(site_id=old.site_id, parts=(), channel=channel, customer=ways.asker_of(tx, old), order_id=old.order_id)
+            return ways.longer(tx, self._desk, old, minutes, who)
 
-    async def _moved(self, run: Callable[[Tx], tuple[Booking, bool]], ask: Ask, up: bool, what: str) -> tuple[Seen, bool]:
+        return await self.moved(run, Sought(before.site_id, wanted), up, "extended")
+
+    async def moved(self, run: Callable[[Tx], tuple[Booking, bool]], sought: Sought | None, up: bool, what: str) -> tuple[Seen, bool]:
+        """What `run` put in the place of another booking, once its owner has answered, or as it stands when the patience is over; and whether
+        it is new. A no comes with the ways out of what was `sought`, where that is said."""
         try:
             new, fresh = await self._db.write(run)
         except Refused as no:
-            raise self._bookings.with_ways(no.refusal, ask, up) from None
+            raise self._with_ways(no.refusal, sought, up) from None
         new = self._board.told(new)
         if new.status in WAITING:
             new = await self._answered(new)
         if new.status == "declined" or (new.status == "cancelled" and new.reason == "declined"):
-            raise self._bookings.with_ways(self._why(new), ask, up)
+            raise self._with_ways(self._why(new), sought, up)
         if fresh:
             self._count(what)
         (seen,) = self._board.see([new])
         return seen, fresh
+
+    def _with_ways(self, no: Refusal, sought: Sought | None, up: bool) -> Refused:
+        return self._bookings.helped(no, sought.site_id, up, sought.wanted) if sought is not None else Refused(no)
 
     async def _answered(self, new: Booking) -> Booking:
         def look() -> Booking | None:
@@ -189,7 +206,7 @@ class Changes:
         """The owner's own words of why the move was refused, where it gave them."""
         ask = self._db.read(lambda tx: records.ask(tx, new.id))
         if ask is not None and ask[1] in STATUS and ask[2]:
-            return Refusal(ask[1], ask[2])
+            return msgspec.structs.replace(declined(msgspec.structs.replace(new, reason=ask[1])), detail=ask[2])
         return declined(new)
 
     # ---- what the clock does

@@ -29,6 +29,10 @@ _EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]]{1,64}@[^\s@<>,;:\"()\[\]]+\.[^\s@<>,;:
 _PHONE = re.compile(r"\+?[0-9 ().\-/]{7,29}", re.ASCII)
 
 
+#: begins the notes of an order whose guest gave another contact than the one that is known of them
+OTHER_CONTACT = "Contact given with this booking:"
+
+
 class Details(Frozen):
     """What the guest typed. `shown_cents` is the price the page showed, only ever compared; `quote` is our own signed promise of it."""
 
@@ -102,17 +106,20 @@ class GuestBooking:
         Raises BadDetails and PriceDiffers. Refuses what the front desk refuses, and what the site declines.
         """
         details = sound(details)
-        up = self._hub.links.up(held.house.facility.id)
+        site_id, who = held.house.facility.id, ""
+        up = self._hub.links.up(site_id)
 
         def run(tx: Tx) -> list[Booking]:
+            nonlocal who
             known = records.bookings_of_order(tx, order_of(held.id))
             if known:
                 return known
             guest, proven = self._guest(tx, details)
+            who = guest.id if proven and records.customer(tx, guest.id) is not None else ""
             quoted = self._quoted(tx, held, details, guest)
             wanted = self._wanted(held, guest, guests=details.guests, code=details.code, name=details.name)
             # what an unproven customer typed is not written over what is known of them, but staff must be able to reach the guest
-            notes = "" if proven else f"Contact given with this booking: {details.phone}, {details.email}"
+            notes = "" if proven else f"{OTHER_CONTACT} {details.phone}, {details.email}"
             wanted = msgspec.structs.replace(wanted, quote=self._promise(details, quoted), notes=notes)
             self._judge(quoted)
             self._make_room(tx, held)
@@ -123,14 +130,17 @@ class GuestBooking:
 
         try:
             made = await self._db.write(run)
-        except Refused:
+        except Refused as error:
             self._outcomes.labels("refused").inc()
+            self._hub.rule_tally.note(site_id, error.refusal, who, "web")
             raise
         made = await self._answered(made)
         no = any(b.status == "declined" for b in made)
         self._outcomes.labels("declined" if no else made[0].status).inc()
         if no:
-            raise Refused(declined(next(b for b in made if b.status == "declined")))
+            refusal = declined(next(b for b in made if b.status == "declined"))
+            self._hub.rule_tally.note(site_id, refusal, who, "web")
+            raise Refused(refusal)
         return made
 
     # ---- inside the transaction

@@ -81,7 +81,11 @@ class GuestHolds:
             for index, bay in enumerate(self._choose(tx, house, search, start, up)):
                 holds.hold(tx, self._desk, self._hold(house, search, start, nth(hold_id, index), bay), link_up=up)
 
-        await self._db.write(run)
+        try:
+            await self._db.write(run)
+        except Refused as no:
+            self._hub.rule_tally.note(search.site_id, no.refusal, "", "web")
+            raise
         return await self._answered(hold_id)
 
     def _hold(self, house: House, search: Search, start: int, hold_id: str, bay: str) -> Hold:

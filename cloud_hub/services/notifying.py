@@ -27,8 +27,6 @@ from .outgoing import Told, told_by
 
 #: the lane of plans: our own, no vendor's
 PLAN = "plan"
-#: what the clock causes and is told; a survey asks for an answer, and is told once there is a page that takes it
-SWEPT: tuple[Event, ...] = tuple(event for event in notifications.TIMED if event != "survey")
 #: a refusal this soon after the request was shown where it was asked
 SEEN_S = 10
 #: how far a sweep has looked is written down so often: what it looks at twice is planned once
@@ -157,7 +155,7 @@ class Notifying:
         if self._shut is None or self._shut - shut:
             looked = 0  # some were passed over: all that is still worth telling is looked at once more
         self._shut = shut
-        for event in SWEPT:
+        for event in notifications.TIMED:
             first, past = notifications.window(event, now)
             if looked:
                 first = max(first, notifications.window(event, looked)[1] - 2)

@@ -15,13 +15,14 @@ from shared.errors import Refused, refuse
 from shared.ledger import claims, lines
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House
+from shared.ledger.ways import helps
 from shared.model import Customer, Frozen, Interval, Price, Resource
 from shared.runtime.database import Tx
 
 from .hub import Hub
 
 __all__ = [
-    "GUESTS_MAX", "House", "Look", "Offer", "OfferDesk", "Offers", "Place", "Search", "check_size", "counted", "lengths", "returning",
+    "GUESTS_MAX", "House", "Look", "Offer", "OfferDesk", "Offers", "Place", "Search", "check_size", "counted", "helps", "lengths", "returning",
     "simulators",
 ]  # fmt: skip
 
@@ -136,8 +137,9 @@ class OfferDesk:
 
         return self._db.read(read)
 
-    def nearest(self, search: Search, start: int, limit: int = 3) -> tuple[Offer, ...]:
-        """The offers nearest to a wished start (slot), other starts or other bays: the ways out of a refusal (B13)."""
+    def nearest(self, search: Search, start: int, limit: int = 3, *, known: bool = True) -> tuple[Offer, ...]:
+        """The offers nearest to a wished start (slot), other starts or other bays: the ways out of a refusal (B13). Not `known`: for somebody
+        who may book no further ahead than anybody."""
         house = self.house(search.site_id)
         search = Search(
             site_id=search.site_id,
@@ -146,13 +148,15 @@ class OfferDesk:
             guests=max(1, min(search.guests, GUESTS_MAX)),
             moving=search.moving,
         )
-        first, last = self.today(house), self.last_day(house, known=True)
+        first, last = self.today(house), self.last_day(house, known=known)
+        days = rules.horizon_days(house.profile.policy, returning(house) if known else None)
+        last_slot = slots.slot_of(self._desk.now() + days * rules.DAY_S)
         wished = min(max(search.on, first), last)
         found: list[Offer] = []
         for away in range(NEAREST_DAYS):
             for day in {wished - timedelta(away), wished + timedelta(away)}:
                 if first <= day <= last:
-                    found += self.day(_on(search, day)).offers
+                    found += [offer for offer in self.day(_on(search, day)).offers if offer.start <= last_slot]
             # a day further out can still be nearer than this day's last, so one more is looked at
             if len(found) >= limit and away:
                 break

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import msgspec
 
 from shared import notifications
-from shared.ledger import records, secured, work
+from shared.ledger import displaced, records, secured, work
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
 from shared.ledger.work import Work
@@ -33,6 +33,8 @@ from .letters import Letters
 AGAIN_S = 3
 #: a reminder of a booking that has lost its bay waits this long for another one
 PLACE_S = 60
+#: so long a guest who lost the bay is not told yet where the rule may find another one at any moment
+RULE_S = 15
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +57,11 @@ told_by = msgspec.json.Decoder(Told).decode
 class Standing:
     """What of a telling is still true when it is its turn."""
 
-    def __init__(self, desk: Desk):
-        self._desk = desk
+    def __init__(self, desk: Desk, houses: Houses):
+        self._desk, self._houses = desk, houses
 
-    def of(self, tx: Tx, told: Told, now: int) -> list[Booking] | Drop | Wait:
-        """The bookings that this is still true of, when it is its turn."""
+    def of(self, tx: Tx, told: Told, now: int, since: int) -> list[Booking] | Drop | Wait:
+        """The bookings that this is still true of, when it is its turn. `since`: when it was caused, 0 for long ago."""
         bookings = [b for one in told.bookings if (b := records.booking(tx, one)) is not None]
         if told.event in notifications.TIMED:
             bookings = [_now(tx, b) for b in bookings]
@@ -68,10 +70,10 @@ class Standing:
         elif told.event == "declined":
             kept_ = [b for b in bookings if b.status in ("declined", "expired")]
         else:
-            return self._valid(tx, told, bookings, now)
+            return self._valid(tx, told, bookings, now, since)
         return kept_ or Drop("no_longer", "It is not so any more.")
 
-    def _valid(self, tx: Tx, told: Told, bookings: list[Booking], now: int) -> list[Booking] | Drop | Wait:
+    def _valid(self, tx: Tx, told: Told, bookings: list[Booking], now: int, since: int) -> list[Booking] | Drop | Wait:
         if told.event == "confirmed":
             bookings = [b for b in records.bookings_of_order(tx, told.order_id) if not b.replaces]
             if any(b.status in ("requested", "pending") for b in bookings):
@@ -85,6 +87,8 @@ class Standing:
             valid = [b for b in valid if b.displaced]
             if any(records.asks_waiting(tx, kind, b.id) for b in valid for kind in ("move", "moved")):
                 return Wait(now + AGAIN_S, "Another place is being asked for.")
+            if now - since < RULE_S and any(self._by_rule(tx, b) for b in valid):
+                return Wait(now + 1, "Another place is about to be taken.")
             return valid or Drop("no_longer", "It has a place again.")
         known = {b.id: records.attendance(tx, b.id) for b in valid}
         seen = {booking_id: a.state if a is not None else "" for booking_id, a in known.items()}
@@ -99,6 +103,11 @@ class Standing:
             valid = [b for b in valid if seen[b.id] in ("checked_in", "completed")]
             return valid or Drop("no_visit", "Nobody is known to have come.")
         return valid
+
+    def _by_rule(self, tx: Tx, b: Booking) -> bool:
+        """Whether there is a place that its facility lets be taken without asking anybody: then its guest is told that one."""
+        house = self._houses.of(tx, b.site_id)
+        return displaced.by_rule(house.profile.policy, b, displaced.ways_of(tx, self._desk, house, b)) is not None
 
 
 def _now(tx: Tx, b: Booking) -> Booking:
@@ -119,31 +128,33 @@ class Plans:
 
     def judge(self, tx: Tx, row: Work, now: int) -> list[str] | Drop | Wait:
         told = told_by(row.body.encode())
-        bookings = self._standing.of(tx, told, now)
+        bookings = self._standing.of(tx, told, now, row.created_at)
         if isinstance(bookings, Drop | Wait):
             return bookings
         customer = records.customer(tx, bookings[0].customer_id)
         if customer is None:
             return Drop("nobody", "Nobody is known to tell.")
+        if told.event == "survey" and not self._letters.linked:
+            return Drop("no_page", "This hub has no public address, so there is no page to answer on.")
         chosen = kept.preferences(tx, customer.id)
-        names = notifications.channels(told.event, chosen, self._able(tx, customer))
+        names = notifications.channels(told.event, chosen, self._able(tx, customer, told.order_id))
         told = msgspec.structs.replace(told, bookings=tuple(b.id for b in bookings))
         for name in names:
             if name == "app":
                 self._to_read(tx, row, told, bookings, customer, now)
                 continue
-            targets = [one for one, _ in kept.subscriptions(tx, customer.id)] if name == "push" else [""]
+            targets = [one for one, _ in kept.subscriptions(tx, told.order_id)] if name == "push" else [""]
             for target in targets:
                 self._put(tx, row, msgspec.structs.replace(told, channel=name, target=target), now)
         return list(names) or Drop("no_channel", "There is no address, or the customer wants nothing by any channel.")
 
-    def _able(self, tx: Tx, customer: Customer) -> tuple[ChannelName, ...]:
+    def _able(self, tx: Tx, customer: Customer, order_id: str) -> tuple[ChannelName, ...]:
         there: list[ChannelName] = []
         for name in ("sms", "mail"):
             to = address_of(customer, name)
             if name in self._channels and to and kept.suppressed(tx, name, to) is None:
                 there.append(name)
-        if "push" in self._channels and kept.subscriptions(tx, customer.id):
+        if "push" in self._channels and kept.subscriptions(tx, order_id):
             there.append("push")
         return (*there, "app")
 
@@ -187,7 +198,7 @@ class Messages:
 
     def judge(self, tx: Tx, row: Work, now: int) -> Letter | Drop | Wait:
         told = told_by(row.body.encode())
-        bookings = self._standing.of(tx, told, now)
+        bookings = self._standing.of(tx, told, now, 0)
         if isinstance(bookings, Drop | Wait):
             return bookings
         customer = records.customer(tx, bookings[0].customer_id)

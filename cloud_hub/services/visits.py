@@ -11,7 +11,7 @@ import re
 
 import msgspec
 
-from shared import passes, pricing, quotes, slots, terms
+from shared import passes, pricing, quotes, slots
 from shared.bookings import shown
 from shared.errors import Refused, refuse
 from shared.ledger import claims, frontdesk, lines, records, secured
@@ -49,10 +49,15 @@ class Visit(Frozen):
     def live(self) -> bool:
         return self.booking.status in ("requested", "pending", "confirmed") and not self.booking.withdrawn
 
+    @property
+    def unkept(self) -> bool:
+        """The house could not keep the place that was booked (B12): giving it up, or changing it, costs nothing."""
+        return self.booking.displaced or self.booking.placed or bool(self.attendance and self.attendance.seat)
+
 
 class OrderPage(Frozen):
-    """An order as its customer sees it; `visits` without what was replaced by something that stands, which is in `all` too. `state` sums it up:
-    `waiting`, `confirmed`, `declined`, `cancelling`, `cancelled`, `over`."""
+    """An order as its customer sees it; `visits` without what was replaced by something that stands, nor what is only asked for in its place;
+    both are in `all` too. `state` sums it up: `waiting`, `confirmed`, `declined`, `cancelling`, `cancelled`, `over`."""
 
     order: Order
     house: House
@@ -187,8 +192,7 @@ class Visits:
     # ---- change
     def change(self, page: OrderPage, visit: Visit) -> Change:
         """What the next change costs and whether the customer may still make it (R7, R12)."""
-        day = slots.local_day(page.house.facility.zone, self._desk.now_slot())
-        return terms.change_fee(page.house.profile.policy, visit.booking.changes, day)
+        return frontdesk.change_of(page.house, visit.booking, self._desk.now())
 
     def times(self, page: OrderPage, visit: Visit, search: Search) -> Offers:
         """Where it could go, its own slots counting as free."""
@@ -223,15 +227,15 @@ class Visits:
 
     async def reschedule(self, visit: Visit, resource_id: str, start: int, minutes: int, *, nonce: str, quote: str) -> Booking:
         """Makes the change at the promised price. The new booking `confirmed`, or `requested` while the facility is asked."""
-        part = Part(booking_id=_new_id(nonce), resource_id=resource_id, start=start, end=start + minutes // slots.SLOT_MIN)
+        part = Part(booking_id=new_id(nonce), resource_id=resource_id, start=start, end=start + minutes // slots.SLOT_MIN)
         seen, _ = await self._hub.changes.reschedule(visit.booking.id, part, channel="web", quote=quote)
         return seen.booking
 
     # ---- stay longer
     def longer(self, page: OrderPage, visit: Visit) -> tuple[Longer, ...]:
-        """How much longer the bay can be kept, in steps; nothing where it is taken, over, or as long as it may be."""
+        """How much longer the bay can be kept, in steps; nothing where it is taken, lost, over, or as long as it may be."""
         b, policy, now = visit.booking, page.house.profile.policy, self._desk.now()
-        if b.status != "confirmed" or visit.asked or now >= b.ends_at:
+        if b.status != "confirmed" or b.displaced or visit.asked or now >= b.ends_at:
             return ()
         return self._db.read(lambda tx: tuple(self._longer(tx, page.house, visit, policy.step_min)))
 
@@ -262,15 +266,18 @@ class Visits:
         now = next((one for one in self.longer(page, visit) if one.minutes == minutes), None)
         if now is not None and now.cents != shown_cents:
             raise refuse("quote_expired", "The price has changed meanwhile. Please look at it again.")
-        seen, _ = await self._hub.changes.extend(visit.booking.id, _new_id(nonce), minutes, channel="web")
+        seen, _ = await self._hub.changes.extend(visit.booking.id, new_id(nonce), minutes, channel="web")
         return seen.booking
 
 
 def _standing(found: list[Booking]) -> list[Booking]:
-    """Without what was replaced, moved away or never came to be, unless nothing else is left to show."""
+    """Without what was replaced, moved away or never came to be, nor what is only asked for in the place of something that stands; unless
+    nothing else is left to show."""
     gone = {b.id for b in found if b.replaced_by and b.status in ("cancelled", "cancelling")}
     never = {b.id for b in found if b.replaces and (b.status in ("declined", "expired") or b.reason in NEVER_CAME)}
-    return [b for b in found if b.id not in gone | never] or found[-1:]
+    stands = {b.id for b in found if b.status == "confirmed"}
+    asked = {b.id for b in found if b.status in WAITING and b.replaces in stands}
+    return [b for b in found if b.id not in gone | never | asked] or found[-1:]
 
 
 def _state(visits: tuple[Visit, ...], now: int) -> str:
@@ -287,7 +294,8 @@ def _state(visits: tuple[Visit, ...], now: int) -> str:
     return "cancelled"
 
 
-def _new_id(nonce: str) -> str:
+def new_id(nonce: str) -> str:
+    """The id of what a page that carries this nonce asks for, so that a second press asks for the same. Refuses `bad_request`."""
     if not _NONCE.fullmatch(nonce):
         raise refuse("bad_request", "This page is out of date. Please load it again.")
     return f"w-{nonce}"

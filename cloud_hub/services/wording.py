@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 from jinja2 import Environment, StrictUndefined, Template, meta
@@ -28,7 +28,11 @@ from shared.notifications import LANGUAGES, ChannelName, Event, Language
 from .wording_check import FILTERS, HOSTILE, html_objections, objections
 from .wording_facts import Facts, facts_of, sample_facts
 
-__all__ = ["Facts", "Override", "Text", "Wording", "Words", "facts_of", "sample_facts"]
+__all__ = ["Facts", "Fault", "OrderKind", "Override", "Text", "Wording", "Words", "facts_of", "meant", "sample_facts"]
+
+#: what an override may be narrowed to (`model.Order.kind`); empty means any
+OrderKind = Literal["", "single", "group", "series"]
+ORDER_KINDS: tuple[OrderKind, ...] = get_args(OrderKind)
 
 #: characters of a finished text; an SMS of ours has one segment where it can, one of the operator's at most so many
 TEXT_MAX: dict[ChannelName, int] = {"sms": 900, "mail": 20_000, "push": 800, "app": 2_000}
@@ -60,25 +64,41 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Override(msgspec.Struct, frozen=True, kw_only=True):
-    """The operator's own text for one event, channel and language; of one facility, or with an empty `site_id` of all. An empty subject is ours."""
+    """The operator's own text for one event, channel and language; of one facility, or with an empty `site_id` of all. An empty subject is ours.
+
+    `order_kind` narrows it to messages about one kind of order, which is how a tournament or a course is told in words of its own: it is booked
+    as a group or a series. Of several that fit, the one of the facility and the kind is used, then the facility's, then the kind's, then the
+    general one: a facility knows best what its guests must read.
+    """
 
     event: Event
     channel: ChannelName
     language: Language
     site_id: str = ""
+    order_kind: OrderKind = ""
     text: str
     subject: str = ""
     html: str = ""
 
 
+class Fault(msgspec.Struct, frozen=True):
+    """An override that should have been used and could not be; `why` is a sentence without any facts of the message."""
+
+    override: Override
+    why: str
+
+    def __str__(self) -> str:
+        return f"{_named(self.override)} could not be used. {self.why}"
+
+
 class Words(msgspec.Struct, frozen=True, kw_only=True):
-    """What a letter says (`ports.Letter`). `faults`: a sentence for each override that should have been used and could not be; no facts in it."""
+    """What a letter says (`ports.Letter`). `faults`: the overrides that should have been used and could not be."""
 
     text: str
     subject: str = ""
     html: str = ""
     url: str = ""
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 class _Book(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,11 +151,13 @@ class Wording:
         overrides: Iterable[Override] = (),
         *,
         site_id: str,
+        order_kind: str = "",
     ) -> Words:
-        """The message in words. Of the overrides that fit, the facility's comes before the general one, and ours is the last resort."""
+        """The message in words, about an order of this kind (empty: of no known kind). Of the overrides that fit, the closest is used (see
+        `Override`), and ours is the last resort."""
         sheet, faults = self._sheet(event, language, _cleaned(facts)), []
         ours = self.default(event, channel, language)
-        for override in _meant(overrides, event, channel, language, site_id):
+        for override in meant(overrides, event, channel, language, site_id, order_kind):
             wrong = self._wrong_with(override)
             if not wrong:
                 try:
@@ -143,13 +165,18 @@ class Wording:
                     return msgspec.structs.replace(self._worded(channel, own, sheet), faults=tuple(faults))
                 except Exception as problem:  # whatever a sandboxed template may do, somebody waits for this message
                     wrong = (str(problem) if isinstance(problem, _Unusable) else f"It cannot be filled in ({type(problem).__name__}).",)
-            faults.append(f"{_named(override)} could not be used. {wrong[0]}")
+            faults.append(Fault(override, wrong[0]))
         words = self._worded(channel, ours, sheet, cut=True)
         return msgspec.structs.replace(words, faults=tuple(faults))
 
     def check(self, event: Event, channel: ChannelName, language: Language, *, text: str, subject: str = "", html: str = "") -> list[str]:
         """Why these templates cannot be used as an override, in full sentences; none if they can. Tried with invented facts, all known and none."""
-        return list(self._wrong_with(Override(event=event, channel=channel, language=language, text=text, subject=subject, html=html)))
+        # not remembered, as those in use are: a draft is judged a few times, and may be of any length
+        return list(self._judge(Override(event=event, channel=channel, language=language, text=text, subject=subject, html=html)))
+
+    def wrong_with(self, override: Override) -> tuple[str, ...]:
+        """The same of an override that is in use, which is judged once."""
+        return self._wrong_with(override)
 
     # ---- judging
     def _judge(self, o: Override) -> tuple[str, ...]:
@@ -250,14 +277,23 @@ def _environment(*, autoescape: bool) -> Environment:
     return env
 
 
-def _meant(overrides: Iterable[Override], event: Event, channel: ChannelName, language: Language, site_id: str) -> list[Override]:
-    """Those for this message, the facility's own first."""
-    fit = [o for o in overrides if (o.event, o.channel, o.language) == (event, channel, language) and o.site_id in ("", site_id)]
-    return sorted(fit, key=lambda o: o.site_id == "")
+def meant(
+    overrides: Iterable[Override], event: Event, channel: ChannelName, language: Language, site_id: str, order_kind: str = ""
+) -> list[Override]:
+    """Those for this message, the closest first."""
+    fit = [
+        o
+        for o in overrides
+        if (o.event, o.channel, o.language) == (event, channel, language)
+        and o.site_id in ("", site_id)
+        and o.order_kind in ("", order_kind)
+    ]
+    return sorted(fit, key=lambda o: (o.site_id == "", o.order_kind == ""))
 
 
 def _named(o: Override) -> str:
-    return f"The text for {o.event}, {o.channel}, {o.language}, {o.site_id or 'all facilities'},"
+    kind = f", {o.order_kind}" if o.order_kind else ""
+    return f"The text for {o.event}, {o.channel}, {o.language}, {o.site_id or 'all facilities'}{kind},"
 
 
 def _cleaned(facts: Facts) -> dict[str, Any]:

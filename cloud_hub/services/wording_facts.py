@@ -352,25 +352,28 @@ def _short(notice: str) -> str:
     return text if len(text) <= NOTICE_CHARS_MAX else text[: NOTICE_CHARS_MAX - 1].rstrip() + "…"
 
 
-def sample_facts(language: Language) -> Facts:
-    """Invented facts in which every value is known, for previews and for judging a template."""
-    facility = Facility(
-        id="sampleton", name="Sampleton", zone="America/Halifax", address="1 Invented Lane, Sampleton",
-        support_phone="902-555-0199", support_hours="07:00 to 21:00",
-    )  # fmt: skip
-    resources = {f"sampleton.box-{n}": Resource(id=f"sampleton.box-{n}", name=f"Box {n}", number=n) for n in (1, 2, 3)}
+SAMPLETON = Facility(
+    id="sampleton", name="Sampleton", zone="America/Halifax", address="1 Invented Lane, Sampleton",
+    support_phone="902-555-0199", support_hours="07:00 to 21:00",
+)  # fmt: skip
+
+
+def sample_facts(language: Language, facility: Facility = SAMPLETON) -> Facts:
+    """An invented booking at the facility in which every value is known that the facility has, for previews and for judging a template."""
+    bays = [f"{facility.id}.box-{n}" for n in (1, 2, 3)]
+    resources = {bay: Resource(id=bay, name=f"Box {n}", number=n) for n, bay in enumerate(bays, 1)}
     customer = Customer(id="c-sample-1", name="Testa Birdie")
     start = slots.parse_local(facility.zone, "2026-11-21T18:00")[0]
     price = Price(currency=facility.currency, total_cents=3990)
     booking = Booking(
-        id="sample-booking", order_id="sample-order", site_id=facility.id, resource_id="sampleton.box-2", start=start, end=start + 6,
+        id="sample-booking", order_id="sample-order", site_id=facility.id, resource_id=bays[1], start=start, end=start + 6,
         pin="123456", customer_id=customer.id, price=price,
     )  # fmt: skip
-    before = msgspec.structs.replace(booking, resource_id="sampleton.box-1", pin="")
+    before = msgspec.structs.replace(booking, resource_id=bays[0], pin="")
     later = [(start + 4) * 900, (start + 10) * 900]
     return facts_of(
         [booking], facility, resources, language, customer=customer, was=[before], reference="SAMPLE1",
         link="https://book.example.test/b/sample-order/AAAAAAAAAAAAAAAAAAAAAA", refund=Refund(cents=2990, kept_cents=1000, rule="part_refund"),
-        reason="maintenance", ways=[Suggestion("sampleton.box-3", *later, 3990, "CAD")], ways_link="https://book.example.test/w/sample-order",
+        reason="maintenance", ways=[Suggestion(bays[2], *later, 3990, facility.currency)], ways_link="https://book.example.test/w/sample-order",
         notices=["The front door sticks. Pull it hard."], survey_link="https://book.example.test/s/sample-order", dark=True, stop=True,
     )  # fmt: skip

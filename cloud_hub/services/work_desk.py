@@ -6,7 +6,7 @@ held up by months of rows. Invariant: whoever reads a letter or has a row tried 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import get_args
 
 import msgspec
@@ -21,7 +21,7 @@ from shared.runtime.database import Database, InlineWriter, Tx
 from ..ports import Letter
 from .admins import Admin
 
-__all__ = ["STATES", "Found", "Lane", "Trouble", "Wanted", "Work", "WorkDesk"]
+__all__ = ["STATES", "About", "Found", "Lane", "StuckLane", "Trouble", "Wanted", "Work", "WorkDesk"]
 
 STATES: tuple[str, ...] = get_args(work.State)
 #: rows on one page
@@ -63,10 +63,36 @@ class Trouble(msgspec.Struct, frozen=True):
     text: str
 
 
+class StuckLane(msgspec.Struct, frozen=True):
+    """A lane with rows that need a person: how many, since when the first (unix seconds), and its reason."""
+
+    name: str
+    rows: int
+    since_at: int
+    reason: str
+
+
+class About(msgspec.Struct, frozen=True):
+    """What a row is about, for its title; empty where it says nothing of it. `reference` is what people call its order."""
+
+    kind: str
+    event: str = ""
+    channel: str = ""
+    reference: str = ""
+
+
 class _Body(msgspec.Struct):
     """What is read of a row's body for people."""
 
     letter: Letter | None = None
+
+
+class _Cause(msgspec.Struct):
+    """The same, for its title."""
+
+    event: str = ""
+    channel: str = ""
+    order_id: str = ""
 
 
 class WorkDesk:
@@ -97,20 +123,49 @@ class WorkDesk:
         if stuck:
             what = "One thing that was to be done is stuck" if stuck == 1 else f"{stuck} things that were to be done are stuck"
             found.append(Trouble("work_stuck", f"{what}: a person must look at /manage/work?state=stuck."))
-        for one in self._states():
-            if one.away_since and now - one.away_since > AWAY_S:
-                minutes = int(now - one.away_since) // 60
-                found.append(
-                    Trouble("vendor_away", f"{one.lane} has been left alone for {minutes} minutes, and what it should do waits. {one.why}".strip())
-                )
+        for one in self.away():
+            minutes = int(now - one.away_since) // 60
+            found.append(
+                Trouble("vendor_away", f"{one.lane} has been left alone for {minutes} minutes, and what it should do waits. {one.why}".strip())
+            )
         return found
+
+    def away(self) -> list[LaneState]:
+        """Vendors that have been left alone for `AWAY_S`."""
+        now = self._desk.now()
+        return [one for one in self._states() if one.away_since and now - one.away_since > AWAY_S]
+
+    def stuck(self) -> list[StuckLane]:
+        """Lanes with rows that need a person."""
+        return [StuckLane(*found) for found in self._db.read(work.stuck_lanes)]
 
     # ---- rows
     def search(self, wanted: Wanted) -> Found:
-        """A page of rows, the last changed first."""
-        return self._db.read(
-            lambda tx: work.found(tx, state=wanted.state, lane=wanted.lane, text=wanted.text, before=wanted.before, limit=PAGE_ROWS)
-        )
+        """A page of rows, the last changed first. What people call an order finds the rows of that order."""
+
+        def run(tx: Tx) -> Found:
+            orders = records.order_by_reference(tx, wanted.text.upper()) if wanted.text else []
+            text = orders[0].id if len(orders) == 1 else wanted.text
+            return work.found(tx, state=wanted.state, lane=wanted.lane, text=text, before=wanted.before, limit=PAGE_ROWS)
+
+        return self._db.read(run)
+
+    def about(self, rows: Iterable[Work]) -> dict[str, About]:
+        """What each of the rows is about, by its id."""
+
+        def run(tx: Tx) -> dict[str, About]:
+            references: dict[str, str] = {}
+            found = {}
+            for row in rows:
+                cause = _cause(row.body)
+                order_id = cause.order_id or row.subject
+                if order_id and order_id not in references:
+                    order = records.order(tx, order_id)
+                    references[order_id] = order.reference if order is not None else ""
+                found[row.id] = About(row.kind, cause.event, cause.channel, references.get(order_id, ""))
+            return found
+
+        return self._db.read(run)
 
     def row(self, mark: str) -> Work:
         """The row of this mark, which says nothing of anybody and may stand in an address. Refuses `not_found`."""
@@ -151,6 +206,13 @@ def _there(row: Work | None) -> Work:
     if row is None:
         raise refuse("not_found", "There is no such work here. What was over for three months is let go of.")
     return row
+
+
+def _cause(body: str) -> _Cause:
+    try:
+        return msgspec.json.decode(body, type=_Cause) if body else _Cause()
+    except msgspec.MsgspecError:
+        return _Cause()
 
 
 def _letter(body: str) -> Letter | None:

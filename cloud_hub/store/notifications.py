@@ -15,6 +15,8 @@ from shared.model import Booking
 from shared.notifications import Preferences
 from shared.runtime.database import Tx
 
+from . import surveys
+
 TABLES = (
     "CREATE TABLE preferences (customer_id TEXT PRIMARY KEY, doc TEXT NOT NULL, changed_at INTEGER NOT NULL)",
     "CREATE TABLE suppressed (channel TEXT NOT NULL, address TEXT NOT NULL, why TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL,"
@@ -27,9 +29,19 @@ TABLES = (
     "CREATE TABLE reports (id TEXT PRIMARY KEY, at INTEGER NOT NULL)",
     "CREATE INDEX reports_at ON reports (at)",
 )
+#: a browser hears of the orders whose pages it has shown, and of no other order of the customer's; merged customers are found by whom they became
+ORDERS_OF_BROWSERS = (
+    "ALTER TABLE push_subscriptions ADD COLUMN order_id TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX push_subscriptions_order ON push_subscriptions (order_id)",
+    "CREATE INDEX aliases_new ON aliases (new_id)",
+)
+#: browsers that hear of one order; another one takes the oldest one's place
+BROWSERS_MAX = 10
 #: a report that comes again after this long is taken for a new one. Vendors repeat for a day; but the signature of what people answer holds no time,
 #: and an old START that somebody kept must not undo a later STOP
 REPORTS_KEPT_S = 400 * 86_400
+#: a browser's wish to hear of an order, from when it was last said: longer than any order is ahead
+BROWSERS_KEPT_S = 400 * 86_400
 
 Why = Literal["stop", "dead", "bounced", "complained", "unsubscribed"]
 
@@ -46,8 +58,19 @@ class Suppressed(msgspec.Struct, frozen=True):
 
 # ---- what a customer chose
 def preferences(tx: Tx, customer_id: str) -> Preferences:
-    row = tx.one("SELECT doc FROM preferences WHERE customer_id = ?", (customer_id,))
-    return msgspec.json.decode(row[0], type=Preferences) if row else Preferences()
+    """What this customer chose last, also under an id that they have been merged from since."""
+    asked = "SELECT changed_at, doc FROM preferences WHERE customer_id = ?"
+    rows = [row for one in _ids(tx, customer_id) if (row := tx.one(asked, (one,))) is not None]
+    return msgspec.json.decode(max(rows)[1], type=Preferences) if rows else Preferences()
+
+
+def _ids(tx: Tx, customer_id: str) -> list[str]:
+    """The id, and every one that leads to it (own-6)."""
+    found, last = [customer_id], [customer_id]
+    while last:
+        last = [old for one in last for (old,) in tx.all("SELECT old_id FROM aliases WHERE new_id = ?", (one,)) if old not in found]
+        found += last
+    return found
 
 
 def put_preferences(tx: Tx, customer_id: str, chosen: Preferences, now: int) -> None:
@@ -79,21 +102,25 @@ def allow(tx: Tx, channel: str, address: str) -> None:
 
 
 # ---- browsers
-def subscribe(tx: Tx, subscription_id: str, customer_id: str, doc: str, now: int) -> None:
+def subscribe(tx: Tx, subscription_id: str, order_id: str, customer_id: str, doc: str, now: int) -> None:
+    """A browser wants to hear of an order. Of more than `BROWSERS_MAX` the oldest goes."""
     tx.run(
-        "INSERT INTO push_subscriptions (id, customer_id, doc, at) VALUES (?, ?, ?, ?)"
+        "INSERT INTO push_subscriptions (id, order_id, customer_id, doc, at) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET customer_id = excluded.customer_id, doc = excluded.doc, at = excluded.at",
-        (subscription_id, customer_id, doc, now),
+        (subscription_id, order_id, customer_id, doc, now),
     )
+    others = [one for one, _ in subscriptions(tx, order_id) if one != subscription_id]
+    for one in others[: max(0, len(others) + 1 - BROWSERS_MAX)]:
+        unsubscribe(tx, one)
 
 
 def unsubscribe(tx: Tx, subscription_id: str) -> None:
     tx.run("DELETE FROM push_subscriptions WHERE id = ?", (subscription_id,))
 
 
-def subscriptions(tx: Tx, customer_id: str) -> list[tuple[str, str]]:
-    """`(id, subscription as JSON)` of each browser that wants to hear."""
-    return tx.all("SELECT id, doc FROM push_subscriptions WHERE customer_id = ? ORDER BY at, id", (customer_id,))
+def subscriptions(tx: Tx, order_id: str) -> list[tuple[str, str]]:
+    """`(id, subscription as JSON)` of each browser that wants to hear of this order, the oldest first."""
+    return tx.all("SELECT id, doc FROM push_subscriptions WHERE order_id = ? ORDER BY at, id", (order_id,))
 
 
 def subscription(tx: Tx, subscription_id: str) -> str:
@@ -149,6 +176,9 @@ def is_new(tx: Tx, report_id: str, now: int) -> bool:
 
 
 def forget(tx: Tx, now: int) -> int:
-    """Lets go of reports that come no more, and of what was to be read about visits of long ago. Returns how many."""
-    read = tx.run("DELETE FROM app_messages WHERE at < ?", (now - work.KEPT_S,))
-    return read + tx.run("DELETE FROM reports WHERE at < ?", (now - REPORTS_KEPT_S,))
+    """Lets go of reports that come no more, of what was to be read about visits of long ago and said about them, and of browsers that
+    have not been heard of since. Returns how many."""
+    gone = surveys.forget(tx, now)
+    gone += tx.run("DELETE FROM app_messages WHERE at < ?", (now - work.KEPT_S,))
+    gone += tx.run("DELETE FROM push_subscriptions WHERE at < ?", (now - BROWSERS_KEPT_S,))
+    return gone + tx.run("DELETE FROM reports WHERE at < ?", (now - REPORTS_KEPT_S,))

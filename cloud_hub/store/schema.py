@@ -7,7 +7,7 @@ from pathlib import Path
 from shared.ledger import schema as ledger
 from shared.runtime.database import migrate
 
-from . import admin_sessions, notifications
+from . import admin_sessions, notifications, surveys, texts, told_conditions
 
 TABLES = (
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -35,7 +35,25 @@ def m003_admin_sessions(db) -> None:
         db.execute(statement)
 
 
-STEPS = (m001_hub, m002_notifications, m003_admin_sessions)
+def m004_texts(db) -> None:
+    """The operator's own texts of messages."""
+    for statement in texts.TABLES:
+        db.execute(statement)
+
+
+def m005_surveys(db) -> None:
+    """What guests answer; of which order a browser wants to hear; whom a merged customer is found by."""
+    for statement in (*surveys.TABLES, *notifications.ORDERS_OF_BROWSERS):
+        db.execute(statement)
+
+
+def m007_digest(db) -> None:
+    """What the staff were told of."""
+    for statement in told_conditions.TABLES:
+        db.execute(statement)
+
+
+STEPS = (m001_hub, m002_notifications, m003_admin_sessions, m004_texts, m005_surveys, m007_digest)
 
 
 def prepare(path: Path | str) -> list[str]:

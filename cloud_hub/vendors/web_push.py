@@ -80,7 +80,7 @@ class _Subscription(msgspec.Struct, frozen=True):
 
 
 class WebPush:
-    """`cloud_hub.ports.Channel` for push. The page's service worker gets JSON: `title`, `body`, `url` and `tag` (the letter's topic or key).
+    """`cloud_hub.ports.Channel` and `Subscribed` for push. The page's service worker gets JSON: `title`, `body`, `url` and `tag` (the letter's topic or key).
 
     `public_key` is what a page subscribes with. ValueError (with a sentence) for a key or contact that cannot be right.
     """
@@ -112,6 +112,10 @@ class WebPush:
         """For `applicationServerKey`: the point, uncompressed, base64url."""
         numbers = self._vapid.public_key.public_numbers()
         return _b64(b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big"))
+
+    def objection(self, subscription: str) -> str:
+        found = self._subscription(subscription)
+        return found.reason if isinstance(found, Never) else ""
 
     async def send(self, letter: Letter) -> Outcome:
         now = self._now()
@@ -243,6 +247,13 @@ def _payload(letter: Letter) -> str | None:
 def _topic(topic: str) -> str:
     """At most 32 letters of base64url, which is all that a service takes; another topic becomes its digest."""
     return topic if _TOPIC.fullmatch(topic) else _b64(hashlib.sha256(topic.encode()).digest())[:32]
+
+
+def new_key() -> str:
+    """A new private key for `vapid_key_file`: 32 bytes, base64url."""
+    made = Vapid()
+    made.generate_keys()
+    return _b64(made.private_key.private_numbers().private_value.to_bytes(32))
 
 
 def _vapid(key: str) -> Vapid:

@@ -28,10 +28,10 @@ def needs(scope: str) -> dict[str, str]:
 
 
 class ApiGuard:
-    """For Litestar's `guards`. Leaves the key in the connection's scope under `KEY`."""
+    """For Litestar's `guards`. Leaves the key in the connection's scope under `KEY`. `wrong_key` is called for each key that is refused."""
 
-    def __init__(self, keys: ApiKeys, clock: Callable[[], float], per_minute: int):
-        self._keys, self._clock = keys, clock
+    def __init__(self, keys: ApiKeys, clock: Callable[[], float], per_minute: int, wrong_key: Callable[[], None]):
+        self._keys, self._clock, self._wrong_key = keys, clock, wrong_key
         self._limiter = RateLimiter(clock)
         self._rule = RateRule("key", per_minute, 60.0)
         self._wrong = LockOut(tries_max=WRONG_KEYS_MAX, window_s=WRONG_KEYS_WINDOW_S)
@@ -62,6 +62,7 @@ class ApiGuard:
     def _refused(self, address: str, given: bool) -> Problem:
         if not given:
             return unauthorized("Send your API key as: Authorization: Bearer <key>.", code="not_signed_in")
+        self._wrong_key()
         now = self._clock()
         wait_s = self._wrong.wait_s([address], now)
         if wait_s:

@@ -10,6 +10,7 @@ from litestar import Request, Response, get
 from shared.errors import Failure
 from shared.runtime.problems import Unavailable
 
+from ..services.conditions import OF_HEALTH
 from ..services.hub import Hub
 from ..services.link import LinkState
 from .api.wire import answer, moment_or_none
@@ -66,26 +67,24 @@ async def ready(request: Request) -> Response[Ready]:
     hub: Hub = request.app.state["hub"]
     if hub.db.failing:
         raise Unavailable("The books cannot be written." if hub.db.damaged is None else "The books are damaged.")
+    look = hub.conditions.look()
     try:
-        states, second = hub.links.states(), hub.witnessing.state()
-        troubles = request.app.state["work"].troubles()
+        states, second, troubles = look.states, look.second, look.troubles
+        degraded = bool(look.judged(OF_HEALTH).open)
     except (sqlite3.Error, Failure):
         raise Unavailable("The books cannot be read.") from None
     links, books = {s.site_id: s.link for s in states}, {s.site_id: _books(s) for s in states}
-    disk = "low" if hub.db.disk().low else ""
-    backups = hub.backups.panel()
+    disk = "low" if look.disk.low else ""
+    backups = look.backups
     differ = {s.site_id: s.skew_s for s in states if s.skew_shown}
-    mark = hub.mark.state()
-    said = mark.trouble or ("The mark lies on the same medium as the books and would be lost with them." if mark.same_medium else "")
     halted = {s.site_id: [one.resource_id or "all" for one in s.halted] for s in states if s.halted}
     recovery, unvouched = {s.site_id: s.recovery for s in states if s.recovery != "sound"}, [s.site_id for s in states if s.unvouched]
-    doubt = hub.trust.doubt()
+    doubt = look.doubt
     alarms = [Alarm(code="clock_untrusted", text=f"Nothing can be sold until the time is confirmed. {doubt}")] if doubt else []
     alarms += [Alarm(code=one.code, text=one.text) for one in troubles]
-    degraded = bool(alarms or halted or backups.degraded or recovery or unvouched)
     return answer(Ready(status="degraded" if degraded else "ready", alarms=alarms, recovery=recovery, unvouched=unvouched, halted=halted,
                         sites=links, books=books, backups=backups.status, disk=disk,
-                        clock=doubt or "trusted", clocks_differ=differ, mark=said, second_machine=second.state,
+                        clock=doubt or "trusted", clocks_differ=differ, mark=look.mark_said, second_machine=second.state,
                         possible_loss={s: loss.sales for s, loss in second.possible_loss.items()},
                         possible_loss_since=moment_or_none(second.since_at)))  # fmt: skip
 

@@ -6,6 +6,7 @@ Invariant: a call is answered "I have it" after its content is in the books, and
 from litestar import Request, Response, post
 from litestar.params import FromPath
 
+from shared.errors import Refused
 from shared.runtime.problems import of_status
 
 from ..services.hub import Hub
@@ -21,7 +22,14 @@ async def called(request: Request, vendor: FromPath[str]) -> Response[bytes]:
     query = request.scope.get("query_string", b"").decode("latin-1")
     target = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1") + (f"?{query}" if query else "")
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.scope["headers"]}
-    await hub.reports.heard(hooks.read(target, headers, await request.body()))
+    body = await request.body()
+    try:
+        news = hooks.read(target, headers, body)
+    except Refused as no:
+        if no.refusal.code == "hook_forged":
+            hub.attempts.refused_call()
+        raise
+    await hub.reports.heard(news)
     answer = hooks.answer
     return Response(answer.body, status_code=answer.status, media_type=answer.media)
 

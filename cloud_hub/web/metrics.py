@@ -10,6 +10,7 @@ from shared.runtime.problems import of_status
 from shared.runtime.web import comes_from
 
 from ..services.hub import Hub
+from ..services.surveys import COUNTED_DAYS
 from ..services.work_desk import STATES, WorkDesk
 
 
@@ -53,6 +54,7 @@ class Gauges:
         self._waited_for = metrics.gauge("answers_waited_for", "Answers of sites that requests wait for.")
 
         self._work = WorkGauges(metrics, work)
+        self._surveys = SurveyGauges(metrics)
 
     def read(self, hub: Hub) -> None:
         room = hub.db.disk()
@@ -67,6 +69,7 @@ class Gauges:
         try:
             self._read_links(hub)
             self._work.read()
+            self._surveys.read(hub)
         except Failure:  # the books cannot be read; the rest is told all the same
             self._failing.set(1)
 
@@ -117,6 +120,27 @@ class WorkGauges:
             self._oldest.labels(lane.name).set(lane.oldest_s)
             if lane.doing is not None:
                 self._open.labels(lane.name).set(bool(lane.away_since))
+
+
+class SurveyGauges:
+    """What guests answered lately. A facility without answers has no mean and no share, since it is unknown and not nought (A8)."""
+
+    def __init__(self, metrics: Metrics):
+        def gauge(name: str, about: str) -> WatchedGauge:
+            return WatchedGauge(f"clubos_survey_{name}", about, ["site"], registry=metrics.registry)
+
+        self._answers = gauge("answers", f"Answers of guests about the facility in the last {COUNTED_DAYS} days.")
+        self._mean = gauge("mean", "Their mean, from 1 (worst) to 5.")
+        self._good = gauge("good_share", "The share of 4 and 5 among them, from 0 to 1.")
+
+    def read(self, hub: Hub) -> None:
+        for one in (self._mean, self._good):
+            one.clear()
+        for found in hub.surveys.all_satisfaction([state.site_id for state in hub.links.states()]):
+            self._answers.labels(found.site_id).set(found.answers)
+            if found.mean is not None and found.good_share is not None:
+                self._mean.labels(found.site_id).set(found.mean)
+                self._good.labels(found.site_id).set(found.good_share)
 
 
 @get("/metrics", include_in_schema=False, media_type=METRICS_MEDIA)

@@ -6,7 +6,7 @@ Invariant: a refusal is 4xx with its own stable code; only what the machine itse
 import sqlite3
 from datetime import UTC, datetime
 
-from shared.errors import STATUS, Failure, Refusal, Refused, Suggestion, status_of
+from shared.errors import STATUS, Failure, Refusal, Refused, SuggestedPart, Suggestion, status_of
 from shared.runtime import log, problems
 from shared.runtime.openapi import ProblemKind
 from shared.runtime.problems import Problem
@@ -45,6 +45,7 @@ ABOUT: dict[str, str] = {
     "pass_expired": "The pass is not shown any more.",
     "quote_invalid": "The quote is not ours, was changed, or is for another booking.",
     "quote_expired": "The quote is older than 15 minutes.",
+    "outside_hours": "The facility is not open during the whole time (R6).",
     "rules_violated": "One or more rules are broken; `violations` names each.",
     "too_many_tries": "Too many wrong keys from this address.",
 }
@@ -55,7 +56,7 @@ CATALOGUE = {code: ProblemKind(STATUS[code], about) for code, about in ABOUT.ite
 BOOKING_CODES = (
     "slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "id_reused", "declined", "answer_late",
     "fenced", "retired", "below_floor", "bay_halted", "clock_untrusted",
-    "bad_interval", "rules_violated", "customer_blocked", "customer_not_found", "resource_not_found", "facility_not_found",
+    "bad_interval", "rules_violated", "outside_hours", "customer_blocked", "customer_not_found", "resource_not_found", "facility_not_found",
     "quote_invalid", "quote_expired",
 )  # fmt: skip
 
@@ -89,11 +90,11 @@ def of_refusal(refusal: Refusal) -> Problem:
 
 
 def _way(s: Suggestion) -> dict[str, object]:
-    return {
-        "resource_id": s.resource_id,
-        "start": datetime.fromtimestamp(s.start_at, UTC),
-        "end": datetime.fromtimestamp(s.end_at, UTC),
-        "total_cents": s.total_cents,
-        "currency": s.currency,
-        "instant": s.instant,
-    }
+    """One way out; one for several bays names each in `parts`, in the order in which they were asked for."""
+    way: dict[str, object] = {**_place(s), "total_cents": s.total_cents, "currency": s.currency, "instant": s.instant}
+    return way | {"parts": [_place(part) for part in s.parts]} if s.parts else way
+
+
+def _place(s: Suggestion | SuggestedPart) -> dict[str, object]:
+    start, end = datetime.fromtimestamp(s.start_at, UTC), datetime.fromtimestamp(s.end_at, UTC)
+    return {"resource_id": s.resource_id, "start": start, "end": end}

@@ -58,6 +58,7 @@ MEASURES = (
     Measure((("drill", drills.SECONDS_BAR, "s"), ("drill_sales", drills.SALES_BAR, "×")), (), drills.drills),
     Measure((("confirm_wire", telling.CONFIRM_BAR_S, "s"),), ("mosquitto",), telling.confirmed),
     Measure((("reminder_burst", telling.BURST_BAR_S, "s"),), (), telling.reminded),
+    Measure((("displace", telling.DISPLACE_BAR_S, "s"),), ("mosquitto",), telling.displaced),
 )
 IDS = tuple(entry_id for measure in MEASURES for entry_id in measure.ids)
 HERE = {"wrk": load.available, "mosquitto": lambda: Mosquitto.program() is not None}

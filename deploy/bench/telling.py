@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 
 from cloud_hub import app as hub_app
 from cloud_hub.services.notifying import SINCE
@@ -32,6 +33,7 @@ from shared.ledger import apply, records
 from shared.ledger.desk import Desk
 from shared.model import Booking, Customer, Order
 from shared.runtime.database import Tx
+from site_agent import app as site_app
 
 RUNS, BOOKINGS = 5, 40
 CONFIRM_BAR_S, CONFIRM_PERCENT = 1.0, 95
@@ -43,6 +45,8 @@ IN_FLIGHT, LATENCY_S = 100, 0.05
 BURST_WITHIN_S = 300.0
 #: the reminders of what begins from 45 minutes on are still worth sending; a booking that begins in 2 h is just due
 FIRST_SLOTS, STARTS = 3, 5
+#: bookings of the bay that fails, and how many of them have no other bay at their time
+DISPLACED, HOMELESS, DISPLACE_BAR_S = 30, 3, 5.0
 SENDER = "desk@example.test"
 
 CHANNELS_TOML = """
@@ -251,3 +255,87 @@ def behind(order: list[int]) -> int:
         worst = max(worst, last - first_of[later])
     return worst
 
+
+
+# ---- a bay that fails
+async def displaced(bench: Bench) -> list[Entry]:
+    """`displace`: staff block a bay with thirty bookings, of which three have no other bay at their time."""
+    runs, factors = [], []
+    for number in range(1, RUNS + 1):
+        factors.append(await bench.echo())
+        runs.append(await _failed(bench))
+        bench.say(f"run {number}: {DISPLACED} guests after {runs[-1]:.2f} s")
+    factors.sort(key=lambda one: one.times)
+    factor = factors[len(factors) // 2]
+    what = (
+        f"a bay with {DISPLACED} bookings is blocked by staff, half of them the site's and half the hub's, {HOMELESS} without another bay at their time: from the"
+        f" request until each is placed or queued on both sides and its guest's SMS is at the emulated Twilio; median of {RUNS}"
+        f" (runs {', '.join(f'{run:.2f}' for run in runs)} s; {DISPLACE_BAR_S:g} s × {factor})"
+    )
+    return [results.at_most("displace", what, results.percentile(runs, 50), DISPLACE_BAR_S * factor.times, "s")]
+
+
+async def _failed(bench: Bench) -> float:
+    """Seconds from the block until everybody is placed, or queued, and told."""
+    async with _opened(bench) as (place, vendors):
+        near = int(time.time()) // 1800 * 2 + 6
+        starts = [near + hour * 4 for hour in range(DISPLACED // 2)]
+        starts += [near + 5 * history.DAY + hour * 4 for hour in range(DISPLACED - len(starts))]
+        guests = await asyncio.to_thread(_fill, place, starts)
+        await until("Not everybody was told of the booking", lambda: _so(len({one.to for one in vendors.sms}) >= len(starts) + len(guests)))
+        await place.quiet()
+        began = time.time()
+        block = await place.staff.block(new_id("k"), f"{SITE}.box-1", starts[0], starts[-1] + 4, "maintenance", "The screen is torn")
+        if not block.ok:
+            raise BenchError(f"The bay could not be blocked: {block}")
+        wanted = {phone(number) for number in range(len(starts))}
+        await until(
+            "Not every guest of the bay was told", lambda: _so({one.to for one in vendors.sms if one.created_at >= began} >= wanted)
+        )
+        told = {one.to: one for one in vendors.sms if one.created_at >= began}
+        await place.quiet()
+        for side in ("hub", "site"):
+            _cared_for(place.folder / side / "data" / (hub_app.DATABASE if side == "hub" else site_app.DATABASE), len(starts))
+        return max(one.created_at for one in told.values()) - began
+
+
+async def _so(value: bool) -> bool:
+    return value
+
+
+def _fill(place: Facility, starts: list[int]) -> list[int]:
+    """Books the bay at every start, and at the last ones all other bays as well. Who has those (numbers)."""
+    caller, others = Caller(place.hub_url, place.api_key), []
+
+    def book(number: int, bay: int, start: int) -> None:
+        body = {
+            "booking_id": new_id(), "resource_id": f"{SITE}.box-{bay}", "start": iso(start), "end": iso(start + 4),
+            "customer": {"name": f"Testa Birdie {number}", "phone": phone(number)},
+        }  # fmt: skip
+        status, _, answer = caller.ask("POST", "/api/v1/bookings", body)
+        if status != 201:
+            raise BenchError(f"A time was not sold; the hub answered {status}: {answer[:200]!r}")
+
+    try:
+        for number, start in enumerate(starts):
+            book(number, 1, start)
+        for start in starts[-HOMELESS:]:
+            for bay in range(2, BAYS + 1):
+                others.append(len(starts) + len(others))
+                book(others[-1], bay, start)
+    finally:
+        caller.close()
+    return others
+
+
+def _cared_for(books: Path, count: int) -> None:
+    """Every booking of the bay has another one at its time in its place, or waits for a person. Raises BenchError."""
+    placed = history.look(
+        books,
+        "SELECT COUNT(*) FROM bookings o JOIN bookings n ON json_extract(n.doc, '$.replaces') = o.id AND n.status = 'confirmed' AND n.first = o.first"
+        " WHERE o.resource_id = ? AND o.status = 'cancelled'",
+        f"{SITE}.box-1",
+    )[0][0]
+    queued = history.look(books, "SELECT COUNT(DISTINCT booking_id) FROM conflicts WHERE state = 'open'")[0][0]
+    if (placed, queued) != (count - HOMELESS, HOMELESS):
+        raise BenchError(f"Of {count} bookings of the bay {placed} were placed and {queued} queued.")

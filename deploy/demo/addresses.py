@@ -17,6 +17,7 @@ from string import Template
 import msgspec
 
 from deploy.broker import BrokerUser
+from deploy.emulators.messages.push_crypto import new_vapid_key
 from deploy.emulators.messages.sendgrid_api import new_event_key, public_event_key
 from deploy.emulators.messages.twilio_api import SERVICE
 from deploy.emulators.messages.vendors import Ports
@@ -110,6 +111,9 @@ class MessagesPlan(msgspec.Struct, frozen=True, kw_only=True):
     auth_token: str
     api_key: str
     event_key: str
+    vapid_key: str
+    #: the secret part of the staff's Slack hook
+    slack_hook: str
 
     @property
     def page_url(self) -> str:
@@ -123,6 +127,10 @@ class MessagesPlan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sendgrid_url(self) -> str:
         return f"http://{HOST}:{self.ports.sendgrid}"
+
+    @property
+    def slack_hook_url(self) -> str:
+        return f"http://{HOST}:{self.ports.slack}/services/{self.slack_hook}"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +209,8 @@ def _messages(folder: Path, wishes: Ports, port: Callable[[int], int]) -> Messag
         auth_token=secrets.token_hex(16),
         api_key=f"SG.{secrets.token_urlsafe(16)}.{secrets.token_urlsafe(32)}",
         event_key=new_event_key(random.SystemRandom()),
+        vapid_key=new_vapid_key(random.SystemRandom()),
+        slack_hook=f"TDEMO/BDEMO/{secrets.token_hex(12)}",
     )
 
 
@@ -255,11 +265,14 @@ def _write_hub(plan: Plan) -> None:
         "hub.toml", hub_id=described.hub_id, profile=described.profile, port=plan.hub_port, url=plan.hub_url, broker_port=plan.broker_port,
         account_sid=messages.account_sid, sms_sender=SERVICE, twilio_url=messages.twilio_url, mail_sender=described.mail_sender,
         event_public_key=public_event_key(messages.event_key), sendgrid_url=messages.sendgrid_url,
+        push_contact=f"mailto:{described.mail_sender}", zone=described.zone,
     )  # fmt: skip
     private(plan.hub_folder / "hub.toml", text.replace("$sites", sites))
     private(plan.hub_folder / "broker.password", plan.hub_broker_password)
     private(plan.hub_folder / "twilio.token", messages.auth_token)
     private(plan.hub_folder / "sendgrid.key", messages.api_key)
+    private(plan.hub_folder / "vapid.key", messages.vapid_key)
+    private(plan.hub_folder / "slack.hook", messages.slack_hook_url)
 
 
 def _write_messages(plan: Plan) -> None:
@@ -268,7 +281,7 @@ def _write_messages(plan: Plan) -> None:
         "messages.toml", zone=described.zone, **msgspec.structs.asdict(messages.ports), account_sid=messages.account_sid,
         auth_token=messages.auth_token, sms_service=SERVICE, numbers=[described.sms_number], api_key=messages.api_key,
         event_key=messages.event_key, senders=[described.mail_sender], twilio_hook=f"{plan.hub_url}/hooks/twilio",
-        sendgrid_hook=f"{plan.hub_url}/hooks/sendgrid",
+        sendgrid_hook=f"{plan.hub_url}/hooks/sendgrid", slack_hook=messages.slack_hook,
     )  # fmt: skip
     private(messages.folder / "messages.toml", text)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from deploy.demo.clients import new_id, slot
 from deploy.demo_check import books
+from deploy.demo_check.displacing import a_blocked_bays_guests_move_and_are_told, a_guest_without_a_bay_chooses_by_link
 from deploy.demo_check.pages import Browser, Page
 from deploy.demo_check.telling import a_forged_call_is_refused, a_guest_is_told, a_stop_is_heeded
 from deploy.demo_check.times import Time
@@ -330,6 +331,8 @@ STEPS: tuple[Step, ...] = (
     a_guest_is_told,
     a_stop_is_heeded,
     a_forged_call_is_refused,
+    a_blocked_bays_guests_move_and_are_told,
+    a_guest_without_a_bay_chooses_by_link,
     the_broker_dies,
     both_sides_sell_their_own,
     nobody_sells_the_others,

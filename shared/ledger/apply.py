@@ -14,7 +14,23 @@ from .. import messages as m
 from ..errors import Broken
 from ..model import Booking, site_of
 from ..runtime.database import Tx
-from . import attendance, blocks, claims, digests, holds, lines, outage_pins, pins, records, repair, sales, settle, streams
+from . import (
+    attendance,
+    blocks,
+    claims,
+    digests,
+    holds,
+    lines,
+    notices,
+    outage_pins,
+    pins,
+    records,
+    repair,
+    rule_hits,
+    sales,
+    settle,
+    streams,
+)
 from .desk import Desk
 
 replace = msgspec.structs.replace
@@ -35,7 +51,7 @@ def apply(tx: Tx, desk: Desk, message: m.Message, origin: From) -> None:
 def _belongs(message: m.Message, site_id: str) -> None:
     """A site speaks of itself only: whatever its stream names must be its own."""
     named: list[str] = []
-    for field in ("order", "booking", "hold", "block", "attendance"):
+    for field in ("order", "booking", "hold", "block", "attendance", "notice"):
         value = getattr(message, field, None)
         if value is not None:
             named.append(value.site_id)
@@ -226,5 +242,7 @@ HANDLERS: dict[type[m.Message], Handler] = {
     m.OutagePinsLeased: lambda tx, desk, x, o: outage_pins.take(tx, desk, x, o.site_id),
     m.OutagePinsEnded: lambda tx, desk, x, o: outage_pins.ended(tx, desk, x, o.site_id),
     m.OutagePinUsed: lambda tx, desk, x, o: outage_pins.hear_use(tx, desk, x, o.site_id),
+    m.NoticeStated: lambda tx, desk, x, o: notices.apply(tx, desk, x),
+    m.RuleHitsStated: lambda tx, desk, x, o: rule_hits.apply(tx, desk, x, o.site_id),
     m.BooksDiffer: lambda tx, desk, x, o: digests.differ(tx, desk, x, o.site_id),
 }

@@ -10,7 +10,7 @@ import msgspec
 
 from .. import quotes, rules, slots, terms
 from ..bookings import counts_as_open
-from ..errors import Broken, Refusal, Refused, Violation, refuse
+from ..errors import Broken, Refusal, Refused, Suggestion, Violation, refuse
 from ..keys import KeyRing, SigningKey
 from ..model import FIRST_SLOT, LAST_SLOT, Booking, Channel, Customer, Facility, Frozen, Interval, Order, Price, Resource
 from ..policy import Profile
@@ -109,13 +109,14 @@ class Wanted(Frozen):
 
 
 class Quoted(Frozen):
-    """A price with the signed promise to keep it (P5), per part; what stands against the booking, if anything does."""
+    """A price with the signed promise to keep it (P5), per part; what stands against the booking, and then the nearest that could be had."""
 
     price: Price
     prices: tuple[Price, ...]
     tokens: tuple[str, ...]
     violations: tuple[Violation, ...]
     valid_until: int
+    suggestions: tuple[Suggestion, ...] = ()
 
 
 def book(
@@ -142,10 +143,10 @@ def book(
     before = sales.known(tx, desk, wish)
     if before is not None:
         return before
-    open_bookings = _open_bookings(tx, wanted.customer.id, now)
+    so_many = open_bookings(tx, wanted.customer.id, now)
     priced = []
     for part, b in zip(wanted.parts, plain, strict=True):
-        _judge(house, wanted, part, now, open_bookings=open_bookings)
+        _judge(house, wanted, part, now, open_now=so_many)
         priced.append(msgspec.structs.replace(b, price=price_of_part(house, wanted, part, now, ring)))
     return sales.place(tx, desk, msgspec.structs.replace(wish, bookings=tuple(priced), new=True))
 
@@ -218,8 +219,8 @@ def request_of(house: House, wanted: Wanted, part: Part, now: int) -> rules.Requ
     )
 
 
-def _judge(house: House, wanted: Wanted, part: Part, now: int, *, open_bookings: int, changes: int | None = None) -> None:
-    facts = rules.Facts(facility=house.facility, open_bookings=open_bookings, changes_so_far=changes)
+def _judge(house: House, wanted: Wanted, part: Part, now: int, *, open_now: int, changes: int | None = None) -> None:
+    facts = rules.Facts(facility=house.facility, open_bookings=open_now, changes_so_far=changes)
     refusal = rules.judge(request_of(house, wanted, part, now), facts, house.profile.policy)
     if refusal is not None:
         raise Refused(refusal)
@@ -262,7 +263,7 @@ def _priced(house: House, wanted: Wanted, part: Part, now: int, ring: KeyRing | 
     )
 
 
-def _open_bookings(tx: Tx, customer_id: str, now: int, without_order: str = "") -> int:
+def open_bookings(tx: Tx, customer_id: str, now: int, without_order: str = "") -> int:
     """R5: the customer's open bookings, an order counting once."""
     if not customer_id:
         return 0
@@ -282,12 +283,12 @@ def quote(tx: Tx, desk: Desk, house: House, wanted: Wanted, *, key: SigningKey |
     """What it costs, signed where we have a key (P5), and what stands against it. Changes nothing."""
     now = desk.now()
     _sound(wanted)
-    open_bookings = _open_bookings(tx, wanted.customer.id, now)
+    so_many = open_bookings(tx, wanted.customer.id, now)
     prices, tokens, violations = [], [], []
     for part in wanted.parts:
         price = price_of_part(house, wanted, part, now, None)
         prices.append(price)
-        facts = rules.Facts(facility=house.facility, open_bookings=open_bookings)
+        facts = rules.Facts(facility=house.facility, open_bookings=so_many)
         violations += rules.check(request_of(house, wanted, part, now), facts, house.profile.policy)
         if key is not None:
             made = quotes.make(
@@ -340,13 +341,22 @@ def reschedule(
     before = sales.known(tx, desk, wish)
     if before is not None:
         return before[0]
-    _judge(house, wanted, part, now, open_bookings=_open_bookings(tx, old.customer_id, now, old.order_id), changes=old.changes)
-    change = terms.change_fee(house.profile.policy, old.changes, slots.local_day(house.facility.zone, now // 900))
+    forced = old.displaced or old.placed
+    so_many = open_bookings(tx, old.customer_id, now, old.order_id)
+    _judge(house, wanted, part, now, open_now=so_many, changes=0 if forced else old.changes)
+    change = change_of(house, old, now)
     price = price_of_part(house, wanted, part, now, ring, change.fee_cents)
-    new = msgspec.structs.replace(wish.bookings[0], price=price, changes=old.changes + 1)
+    new = msgspec.structs.replace(wish.bookings[0], price=price, changes=old.changes + (not forced))
     if change.flag:
         records.journal(tx, now, old.site_id, wanted.channel, change.flag, old.id, f"change {old.changes + 1}")
     return sales.move(tx, desk, old_id, msgspec.structs.replace(wish, bookings=(new,)))
+
+
+def change_of(house: House, b: Booking, now: int) -> terms.Change:
+    """What the next change of this booking costs (R12): nothing where the house could not keep its place (B12), and then it counts as none."""
+    if b.displaced or b.placed:
+        return terms.Change(fee_cents=0)
+    return terms.change_fee(house.profile.policy, b.changes, slots.local_day(house.facility.zone, now // 900))
 
 
 def extend(
@@ -377,7 +387,8 @@ def extend(
     if now >= old.ends_at:
         raise refuse("illegal_move", "This booking is over; please book anew.")
     _judge_length(house, wanted, part, old, now)
-    new = msgspec.structs.replace(wish.bookings[0], price=price_of_part(house, wanted, part, now, None), changes=old.changes)
+    price = price_of_part(house, wanted, part, now, None)
+    new = msgspec.structs.replace(wish.bookings[0], price=price, changes=old.changes, placed=old.placed)
     return sales.move(tx, desk, old_id, msgspec.structs.replace(wish, bookings=(new,)))
 
 
@@ -387,7 +398,7 @@ def _judge_length(house: House, wanted: Wanted, part: Part, old: Booking, now: i
     found = rules.check(request_of(house, wanted, part, now), facts, house.profile.policy)
     found = tuple(v for v in found if v.code not in ("in_the_past", "cut_off_passed", "prepay_only", "too_many_open"))
     if found:
-        raise Refused(Refusal(found[0].code if len(found) == 1 else "rules_violated", " ".join(v.detail for v in found), violations=found))
+        raise Refused(rules.refusal_of(found))
 
 
 def _movable(tx: Tx, booking_id: str, to_site: str = "") -> Booking:
@@ -399,14 +410,6 @@ def _movable(tx: Tx, booking_id: str, to_site: str = "") -> Booking:
 
 
 def _move_wish(tx: Tx, desk: Desk, house: House, old: Booking, wanted: Wanted, part: Part, *, link_up: bool, body_hash: str) -> sales.Wish:
-    order = records.order(tx, old.order_id) or Order(
-        id=old.order_id,
-        reference=records.reference_of(old.order_id),
-        site_id=old.site_id,
-        customer_id=old.customer_id,
-        channel=old.channel,
-        created_at=desk.now(),
-    )
     new = msgspec.structs.replace(
         _plain(desk, house, wanted, part),
         order_id=old.order_id,
@@ -415,17 +418,33 @@ def _move_wish(tx: Tx, desk: Desk, house: House, old: Booking, wanted: Wanted, p
         replaces=old.id,
         changes=old.changes,
     )
-    return sales.Wish(order=order, bookings=(new,), customer=records.customer(tx, old.customer_id), body_hash=body_hash, link_up=link_up)
+    customer = records.customer(tx, old.customer_id)
+    return sales.Wish(order=order_of(tx, desk, old), bookings=(new,), customer=customer, body_hash=body_hash, link_up=link_up)
+
+
+def order_of(tx: Tx, desk: Desk, b: Booking) -> Order:
+    """The booking's order; made up of the booking where only its pass was ever seen."""
+    return records.order(tx, b.order_id) or Order(
+        id=b.order_id,
+        reference=records.reference_of(b.order_id),
+        site_id=b.site_id,
+        customer_id=b.customer_id,
+        channel=b.channel,
+        created_at=desk.now(),
+    )
 
 
 def refund_of(tx: Tx, desk: Desk, house: House, b: Booking) -> terms.Refund:
-    """R8 at this moment; fees are judged at the moment of asking (terr-9)."""
+    """R8 at this moment; fees are judged at the moment of asking (terr-9). Everything where the house could not keep the place (B12)."""
+    price = b.price or Price(currency=house.profile.tariff.currency, total_cents=0)
+    a = records.attendance(tx, b.id)
+    if b.displaced or b.placed or (a is not None and a.seat):
+        return terms.Refund(cents=price.total_cents, kept_cents=0, rule="full_refund")
     recent = [
         x
         for x in records.bookings_of_customer(tx, b.customer_id, desk.now_slot() - 90 * 96)
-        if x.status in ("cancelled", "cancelling") and x.reason != "moved" and x.id != b.id
+        if x.status in ("cancelled", "cancelling") and x.reason != "moved" and x.id != b.id and not x.placed
     ]
-    price = b.price or Price(currency=house.profile.tariff.currency, total_cents=0)
     customer = records.customer(tx, b.customer_id)
     return terms.cancellation(
         house.profile.policy,

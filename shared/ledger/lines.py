@@ -37,6 +37,12 @@ def lines_of(tx: Tx, site_id: str) -> dict[str, int]:
     return dict(tx.all("SELECT resource_id, line FROM lines WHERE site_id = ?", (site_id,)))
 
 
+def bounds_of(tx: Tx, site_id: str) -> dict[str, tuple[int, int]]:
+    """Per bay its line, and the slot from which this side may take new claims: its floor (loss-4), or what is being released (terr-2)."""
+    rows = tx.all("SELECT resource_id, line, floor, wanted FROM lines WHERE site_id = ?", (site_id,))
+    return {resource_id: (line, max(floor, wanted)) for resource_id, line, floor, wanted in rows}
+
+
 def begin(tx: Tx, site_id: str, resource_id: str, line: int) -> None:
     """The first line of a new resource; never lowers one that stands."""
     tx.run(

@@ -1,16 +1,16 @@
 """Rows that no rule asks for any more, let go by the clock, so that a box runs for years.
 
-Let go are closed questions to the other side and ended holds a month after they could matter, and of the messages that were not understood
-all but the last. Not here: rows that end by themselves (outbox, staged, rested PINs, outage PINs, answers). Kept for good are bookings,
-orders, attendance and cancelled ids, which repairs and digests compare, and the journal, whose chain would break: 185 octets a row on
-SQLite, so 7 MB a year where people act a hundred times a day.
+Let go are closed questions to the other side and ended holds a month after they could matter, facility notices a month after their time, counts
+of broken rules after 400 days, and of the messages that were not understood all but the last. Not here: rows that end by themselves (outbox,
+staged, rested PINs, outage PINs, answers). Kept for good are bookings, orders, attendance and cancelled ids, which repairs and digests compare,
+and the journal, whose chain would break: 185 octets a row on SQLite, so 7 MB a year where people act a hundred times a day.
 Invariant: nothing that still waits is let go, nor anything of a booking that is not over, nor anything at all by a clock in doubt (clock-2).
 """
 
 from __future__ import annotations
 
 from ..runtime.database import Tx
-from . import streams
+from . import notices, rule_hits, streams
 from .desk import Desk
 
 KEPT_S = 30 * 86_400
@@ -32,7 +32,8 @@ def forget(tx: Tx, desk: Desk) -> int:
     holds = tx.run(
         "DELETE FROM holds WHERE status IN ('used', 'ended') AND expires_at > 0 AND expires_at < :at", {"at": before_at}
     )
-    return asks + holds + sum(_not_understood(tx, site_id) for site_id in streams.sites(tx))
+    notes = notices.forget(tx, before_at) + rule_hits.forget(tx, desk.now())
+    return asks + holds + notes + sum(_not_understood(tx, site_id) for site_id in streams.sites(tx))
 
 
 def _not_understood(tx: Tx, site_id: str) -> int:

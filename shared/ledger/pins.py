@@ -65,7 +65,10 @@ def draw(tx: Tx, desk: Desk, site_id: str, until_at: list[int]) -> tuple[str, ..
 
 def give(tx: Tx, desk: Desk, b: Booking) -> str:
     """A PIN for a sale: the site draws one, the hub takes one that the site leased to it; empty where the hub has none left
-    (the site then gives one when it hears of the sale)."""
+    (the site then gives one when it hears of the sale). A booking that the house puts elsewhere brings its own and keeps it."""
+    if b.pin:
+        put(tx, b.site_id, b.pin, "used", b.id, b.ends_at)
+        return b.pin
     if desk.side == "site":
         (pin,) = _draw(tx, desk, b.site_id, 1)
         put(tx, b.site_id, pin, "used", b.id, b.ends_at)
@@ -109,7 +112,12 @@ def move(tx: Tx, old: Booking, new: Booking, pin: str) -> None:
 
 
 def retire(tx: Tx, desk: Desk, b: Booking) -> None:
-    """The booking is over or cancelled: its PIN rests before it is drawn again."""
+    """The booking is over or cancelled: its PIN rests before it is drawn again. Where it had it of one that stands, which it was to replace,
+    that one has it again."""
+    old = records.booking(tx, b.replaces) if b.pin and b.replaces else None
+    if old is not None and old.status == "confirmed" and old.pin == b.pin:
+        put(tx, old.site_id, old.pin, "used", old.id, old.ends_at)
+        return
     tx.run(
         "UPDATE pins SET state = 'resting', until_at = :u WHERE booking_id = :b",
         {"u": desk.now() + desk.limits.pin_rest_s, "b": b.id},

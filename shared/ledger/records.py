@@ -363,7 +363,8 @@ def put_conflict(tx: Tx, site_id: str, booking_id: str, against: str, why: str, 
 
 
 def end_conflicts(tx: Tx, booking_id: str) -> None:
-    tx.run("UPDATE conflicts SET state = 'ended' WHERE booking_id = :b AND state = 'open'", {"b": booking_id})
+    if tx.run("UPDATE conflicts SET state = 'ended' WHERE booking_id = :b AND state = 'open'", {"b": booking_id}):
+        tx.tell("conflict", tx.one("SELECT site_id FROM bookings WHERE id = :b", {"b": booking_id})[0])
 
 
 def conflicts_open(tx: Tx, site_id: str) -> list[tuple[str, str, str, int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..runtime.database import migrate
 from ..runtime.database_disk import look_through
-from . import work
+from . import notices, rule_hits, work
 from .journal import chain_old_rows
 
 TABLES = """
@@ -220,6 +220,18 @@ def m009_work(db) -> None:
         db.execute(statement)
 
 
+def m010_notices(db) -> None:
+    """What guests of a facility must know (B22)."""
+    for statement in notices.TABLES:
+        db.execute(statement)
+
+
+def m011_rule_hits(db) -> None:
+    """Which rule was hit by whom, how often (R10)."""
+    for statement in rule_hits.TABLES:
+        db.execute(statement)
+
+
 STEPS = (
     m001_ledger,
     m002_recovery,
@@ -230,6 +242,8 @@ STEPS = (
     m008_witnessed,
     m005_outage_pins,
     m009_work,
+    m010_notices,
+    m011_rule_hits,
 )
 
 

@@ -268,6 +268,13 @@ def stuck(tx: Tx) -> int:
     return tx.one("SELECT COUNT(*) FROM work WHERE state = 'stuck' AND next_at >= 0")[0]
 
 
+def stuck_lanes(tx: Tx) -> list[tuple[str, int, int, str]]:
+    """`(lane, rows, since, reason)` of each lane with rows that need a person: how many, since when the first (unix seconds), and its reason."""
+    of_lane = "SELECT changed_at, reason FROM work WHERE state = 'stuck' AND next_at >= 0 AND lane = ? ORDER BY changed_at, id LIMIT 1"
+    counted = tx.all("SELECT lane || '', COUNT(*) FROM work WHERE state = 'stuck' AND next_at >= 0 GROUP BY lane || '' ORDER BY 1")
+    return [(lane, n, *tx.one(of_lane, (lane,))) for lane, n in counted]
+
+
 def counts(tx: Tx) -> dict[tuple[str, str], int]:
     """`(lane, state)` -> how many rows."""
     return {(lane, state): n for lane, state, n in tx.all("SELECT lane, state, COUNT(*) FROM work GROUP BY lane, state")}

@@ -21,6 +21,7 @@ T = TypeVar("T")
 FORM_FIELDS_MAX = 200
 INT_DIGITS_MAX = 18
 FORM_MEDIA = "application/x-www-form-urlencoded"
+OCTETS_MEDIA = "application/octet-stream"
 
 
 class _Ambiguous(ValueError):
@@ -158,6 +159,13 @@ async def read_form(request: Request) -> Form:
             raise of_status(415, f"Send the form as {FORM_MEDIA}.")
         kept = request.scope["clubos.form"] = parse_form(raw)
     return kept
+
+
+async def read_octets(request: Request) -> bytes:
+    """The request's body as it is (application/octet-stream only; anything else is 415)."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != OCTETS_MEDIA:
+        raise of_status(415, f"Send the body as {OCTETS_MEDIA}.")
+    return await request.body()
 
 
 def decode_form(form: Form, struct: type[T], *, ignore: tuple[str, ...] = ("csrf_token",)) -> T:

@@ -17,9 +17,10 @@ from litestar import Request, Router
 from litestar.enums import MediaType
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.openapi.spec import Components, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema, SecurityScheme, Tag
 from litestar.routes import HTTPRoute
 
+from shared.runtime.body import OCTETS_MEDIA
 from shared.runtime.openapi_page import render_page
 from shared.runtime.problems import BY_STATUS, PROBLEM_MEDIA, PROBLEM_TYPE_PREFIX
 
@@ -57,6 +58,14 @@ class HeaderField:
 def reads(*headers: HeaderField) -> dict[str, Any]:
     """For a handler's `opt`: the headers it reads beyond what its signature names. `@post(…, opt=reads(IDEMPOTENCY_KEY))`."""
     return {HEADERS_OPT: headers}
+
+
+@dataclass
+class TakesOctets(Operation):
+    """For a handler that reads its body with `body.read_octets`. `@post(…, operation_class=TakesOctets)`."""
+
+    def __post_init__(self) -> None:
+        self.request_body = RequestBody({OCTETS_MEDIA: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, format="binary"))}, required=True)
 
 
 class ApiDescription:
@@ -148,7 +157,7 @@ def problem_schema() -> dict[str, Any]:
             "violations": {
                 "type": "array",
                 "description": "Each thing that is wrong, with its place where there is one.",
-                "items": {"type": "object", "properties": {"message": text, "path": text, "code": text}},
+                "items": {"type": "object", "properties": {"message": text, "path": text, "code": text, "rule": text, "limit": text}},
             },
             "suggestions": {"type": "array", "description": "What would work instead.", "items": {}},
         },

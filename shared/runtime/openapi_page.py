@@ -340,6 +340,7 @@ def curl_of(document: Schema, method: str, path: str, operation: Schema, way: st
         lines += _proof(document, method, way or ways[0])
     content = operation.get("requestBody", {}).get("content", {})
     if media := next(iter(content), ""):
-        value = json.dumps(example_of(document, content[media].get("schema", {})))
-        lines += [f"-H {shlex.quote('Content-Type: ' + media)}", f"-d {shlex.quote(value)}"]
+        schema = content[media].get("schema", {})
+        value = "--data-binary @FILE" if schema.get("format") == "binary" else f"-d {shlex.quote(json.dumps(example_of(document, schema)))}"
+        lines += [f"-H {shlex.quote('Content-Type: ' + media)}", value]
     return " \\\n  ".join(lines)

@@ -28,7 +28,7 @@ from shared.runtime.ratelimit import RateLimiter, RateRule, rule_for
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 BODY_MAX = 65_536  # bytes; no request of ours comes near it
-LARGE_MAX = 1 << 20  # bytes; for what others post in batches
+LARGE_MAX = 1 << 20  # bytes; for what others post in batches, and for pictures
 DRAIN_MAX = 1_048_576  # bytes of a refused body worth reading for the sake of keeping the connection
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}\Z")
 _logger = logging.getLogger("runtime.web")
@@ -37,6 +37,9 @@ CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=()"
+#: for the one page that looks through the camera, in the place of `PERMISSIONS`
+PERMISSIONS_CAMERA = PERMISSIONS.replace("camera=()", "camera=(self)")
 _CSP_DATA = b"default-src 'none'; frame-ancestors 'none'"
 # What a handler may say itself; everything else comes from here.
 _OVERRIDABLE = frozenset({b"cache-control", b"content-security-policy", b"permissions-policy", b"referrer-policy"})
@@ -46,8 +49,8 @@ _OVERRIDABLE = frozenset({b"cache-control", b"content-security-policy", b"permis
 class EdgeSettings:
     """`tls`: served over TLS (turns HSTS on). `allowed_hosts`: names taken in Host, without port; empty takes any.
 
-    `trusted_proxies`: networks whose X-Forwarded-For is believed. `camera`: pages may use the camera. `rate_rules`: the first that
-    applies counts, per client address; `/static/` and `/health/` are best left out. `large`: prefixes of paths that take bodies up to `LARGE_MAX`.
+    `trusted_proxies`: networks whose X-Forwarded-For is believed. `rate_rules`: the first that applies counts, per client address; `/static/`
+    and `/health/` are best left out. `large`: prefixes of paths that take bodies up to `LARGE_MAX`.
     """
 
     tls: bool = False
@@ -55,13 +58,11 @@ class EdgeSettings:
     large: tuple[str, ...] = ()
     allowed_hosts: frozenset[str] = frozenset()
     trusted_proxies: tuple[str, ...] = ()
-    camera: bool = False
     rate_rules: tuple[RateRule, ...] = ()
 
 
 def security_headers(settings: EdgeSettings) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
     """The constant headers of (pages, everything else)."""
-    camera = "camera=(self)" if settings.camera else "camera=()"
     both = [
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
@@ -73,7 +74,7 @@ def security_headers(settings: EdgeSettings) -> tuple[list[tuple[bytes, bytes]],
         (b"content-security-policy", CSP.encode()),
         # Not "no-referrer": browsers would then send "Origin: null" with our own forms.
         (b"referrer-policy", b"same-origin"),
-        (b"permissions-policy", f"{camera}, geolocation=(), microphone=(), payment=()".encode()),
+        (b"permissions-policy", PERMISSIONS.encode()),
         (b"cross-origin-opener-policy", b"same-origin"),
     ]
     return page, [*both, (b"content-security-policy", _CSP_DATA)]

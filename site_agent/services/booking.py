@@ -1,4 +1,4 @@
-"""What people do with bookings at the site: see the day, price, hold, book, move, extend, cancel, block, override, settle conflicts.
+"""What people do with bookings at the site: see the day, price, hold, book, move, extend, cancel, block, override.
 
 One method, one transaction; where the hub must be asked, the answer is waited for up to `ask_wait_s` and then comes later. Rules, price
 and territory are judged in `ledger.frontdesk`, here only who may ask. Invariant: no method calls a device or waits inside a transaction.
@@ -13,12 +13,13 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from shared import conflicts, slots
-from shared.errors import Refusal, Refused, refuse
-from shared.ledger import attendance, blocks, frontdesk, holds, lines, records, sales, ways
+from shared import rules, slots
+from shared.errors import Refusal, Refused, Violation, refuse
+from shared.ledger import blocks, frontdesk, holds, lines, records, sales, ways
 from shared.ledger.availability import DayCache, DayGrid, Kept
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses, Part, Wanted
+from shared.ledger.rule_hits import RuleTally
 from shared.model import Block, Booking, Channel, Customer, Frozen, Hold, Interval
 from shared.runtime.database import Database, InlineWriter, Tx
 from shared.territory import may_sell
@@ -28,7 +29,7 @@ from site_agent.services.people import Asker
 from site_agent.services.views import BlockView, BookingView, HoldView
 from site_agent.services.waiting import Waiting
 
-__all__ = ["Ask", "BookingDesk", "Conflict", "DayGrid", "Outcome", "Way"]
+__all__ = ["Ask", "BookingDesk", "DayGrid", "Outcome"]
 
 T = TypeVar("T")
 
@@ -40,12 +41,9 @@ OVERRIDE_WARNING = (
 REASON_MIN = 4
 #: a kiosk may look again at what it has sold itself, for so long
 KIOSK_LOOKS_S = 1800
-#: ways out are looked for from now to so far behind a booking's start
-WAYS_REACH_SLOTS = 3 * 96
-#: with these refusals another time or bay may help
-_HELPED_BY_WAYS = frozenset(
-    {"slot_taken", "hub_unreachable", "straddles_line", "slot_being_released", "rules_violated", "declined", "answer_late", "hold_ended"}
-)
+#: says in a transaction what is looked for where something is refused, and which booking would be changed by it
+Sought = Callable[[Tx], tuple[Wanted, Booking | None]]
+NOBODY = Customer(id="", name="")
 
 
 class Ask(Frozen):
@@ -76,37 +74,14 @@ class Outcome(msgspec.Struct, frozen=True):
     refund_rule: str = ""
 
 
-class Conflict(msgspec.Struct, frozen=True):
-    """One entry of the conflict queue with its ranked ways out; `reseat_from_at` (unix seconds): when the site may reseat alone."""
-
-    booking: BookingView
-    against: str
-    why: str
-    at: str
-    reseat_from: str
-    ways: tuple[Way, ...]
-
-
-class Way(msgspec.Struct, frozen=True):
-    """A place for a displaced booking. `here` when this site may give it now."""
-
-    kind: str
-    resource_id: str
-    bay: str
-    start: str
-    end: str
-    clock: str
-    seller: str
-    here: bool
-
-
 class BookingDesk:
     """The site's bookings for its web and its jobs."""
 
     def __init__(
-        self, db: Database | InlineWriter, desk: Desk, houses: Houses, site_id: str, link: Link, monotonic: Callable[[], float]
+        self, db: Database | InlineWriter, desk: Desk, houses: Houses, site_id: str, link: Link, monotonic: Callable[[], float], hits: RuleTally
     ):
-        self._db, self._desk, self._houses, self.site_id, self._link = db, desk, houses, site_id, link
+        """`hits` is told of every refusal."""
+        self._db, self._desk, self._houses, self.site_id, self._link, self._hits = db, desk, houses, site_id, link, hits
         self._waiting = Waiting(db)
         self._days = DayCache(db, desk, houses, link.up_and_heard, monotonic)
 
@@ -159,14 +134,29 @@ class BookingDesk:
 
     # ---- price and hold
     def quote(self, ask: Ask, asker: Asker) -> frontdesk.Quoted:
-        """The price with the promise to keep it, and what stands against the booking. Changes nothing."""
+        """The price with the promise to keep it, what stands against the booking, and what could be had then. Changes nothing."""
 
         def look(tx: Tx) -> frontdesk.Quoted:
-            known = records.customers_by_contact(tx, phone=ask.phone, email=ask.email)
-            wanted = self._wanted(ask, asker, known[0] if known else Customer(id="", name=ask.name))
-            return frontdesk.quote(tx, self._desk, self._houses.of(tx, self.site_id), wanted, key=self._link.key_for_the_hub() or self._link.key())
+            house, wanted = self._houses.of(tx, self.site_id), self._wanted(ask, asker, self._known_as(tx, ask))
+            quoted = frontdesk.quote(tx, self._desk, house, wanted, key=self._link.key_for_the_hub() or self._link.key())
+            if not quoted.violations:
+                return quoted
+            no = ways.helped(tx, self._desk, house, wanted, rules.refusal_of(quoted.violations), link_up=self._link.up())
+            return msgspec.structs.replace(quoted, suggestions=no.suggestions)
 
         return self._db.read(look)
+
+    def refused(self, ask: Ask, asker: Asker, refusal: Refusal) -> Refusal:
+        """A no that was said before anything was asked of the books: with what could be had instead, and counted (R10)."""
+        return self._helped(refusal, lambda tx: (self._wanted(ask, asker, self._known_as(tx, ask)), None))
+
+    @staticmethod
+    def _known_as(tx: Tx, ask: Ask) -> Customer:
+        """Who asks, as far as that is known; nobody is made up."""
+        if ask.customer_id:
+            return records.customer(tx, ask.customer_id) or NOBODY
+        known = records.customers_by_contact(tx, phone=ask.phone, email=ask.email)
+        return known[0] if known else NOBODY
 
     async def hold(self, hold_id: str, resource_id: str, interval: Interval) -> HoldView:
         """Keeps the slots while the form is filled (B6); far ones are asked of the hub."""
@@ -177,11 +167,14 @@ class BookingDesk:
             self._houses.of(tx, self.site_id).resource(resource_id)
             return holds.hold(tx, self._desk, wanted, link_up=self._link.up())
 
-        held = await self._with_ways(run, Ask(booking_id=hold_id, resource_id=resource_id, start=interval.start, end=interval.end), None)
+        def sought(tx: Tx) -> tuple[Wanted, Booking | None]:
+            return self._wanted(Ask(booking_id=hold_id, resource_id=resource_id, start=interval.start, end=interval.end), _ANYBODY, NOBODY), None
+
+        held = await self._with_ways(run, sought)
         if held.status == "asked":
             held = await self._settled("hold", hold_id, records.hold, lambda h: h is None or h.status != "asked")
         if held is None or held.status == "declined":
-            raise refuse("slot_taken", "This time has just been taken.")
+            raise Refused(self._helped(Refusal("slot_taken", "This time has just been taken."), sought))
         return views.hold(self.house(), held)
 
     async def prolong(self, hold_id: str) -> HoldView:
@@ -214,7 +207,10 @@ class BookingDesk:
             )
             return sold
 
-        return await self._answer(await self._with_ways(run, ask, asker), ask, asker)
+        def sought(tx: Tx) -> tuple[Wanted, Booking | None]:
+            return self._wanted(ask, asker, self._known_as(tx, ask)), None
+
+        return await self._answer(await self._with_ways(run, sought), sought)
 
     def _named(self, tx: Tx, house: House, wanted: Wanted, ask: Ask, asker: Asker) -> Wanted:
         """Slots that staff name with a reason: over the line an override (terr-5), below the floor what was sold before a loss and is now
@@ -231,13 +227,15 @@ class BookingDesk:
     async def reschedule(self, old_id: str, ask: Ask, asker: Asker) -> Outcome:
         """Another time or bay for a booking, by the same rules (B7)."""
 
+        def sought(tx: Tx) -> tuple[Wanted, Booking | None]:
+            old = self._known(tx, old_id)
+            return msgspec.structs.replace(self._wanted(ask, asker, ways.asker_of(tx, old)), order_id=old.order_id), old
+
         def run(tx: Tx) -> Booking:
-            house, old = self._houses.of(tx, self.site_id), self._known(tx, old_id)
-            customer = records.customer(tx, old.customer_id) or Customer(id=old.customer_id, name=old.shown_name)
-            wanted = msgspec.structs.replace(self._wanted(ask, asker, customer), order_id=old.order_id)
+            house, (wanted, _) = self._houses.of(tx, self.site_id), sought(tx)
             return frontdesk.reschedule(tx, self._desk, house, old_id, wanted, ring=self._link.ring, link_up=self._link.up())
 
-        return await self._answer(await self._with_ways(run, ask, asker), ask, asker)
+        return await self._answer(await self._with_ways(run, sought), sought)
 
     async def extend(self, old_id: str, new_id: str, minutes: int, asker: Asker) -> Outcome:
         """B16: the same bay for longer, as a new booking of the whole time under `new_id`."""
@@ -249,8 +247,12 @@ class BookingDesk:
                 tx, self._desk, house, old_id, new_id, minutes, channel=_channel(asker), link_up=self._link.up()
             )
 
-        sold = await self._db.write(run)
-        return await self._answer(sold, None, asker)
+        def sought(tx: Tx) -> tuple[Wanted, Booking | None]:
+            old = self._known(tx, old_id)
+            who = Wanted(site_id=self.site_id, parts=(), channel=_channel(asker), customer=ways.asker_of(tx, old), order_id=old.order_id)
+            return ways.longer(tx, self._desk, old, minutes, who)
+
+        return await self._answer(await self._with_ways(run, sought), sought)
 
     async def cancel(self, booking_id: str, reason: str, asker: Asker) -> Outcome:
         """Ends a booking of the site at once; of the hub's it is asked, and answered when the hub was heard."""
@@ -301,44 +303,6 @@ class BookingDesk:
         ended = await self._db.write(run)
         return views.block(self.house(), ended)
 
-    # ---- conflicts
-    def conflicts(self, asker: Asker) -> list[Conflict]:
-        """The open conflicts with ways out (B12)."""
-        return self._db.read(lambda tx: self._conflicts(tx, asker))
-
-    def _conflicts(self, tx: Tx, asker: Asker) -> list[Conflict]:
-        house, out = self._houses.of(tx, self.site_id), []
-        for booking_id, against, why, at in records.conflicts_open(tx, self.site_id):
-            b = records.booking(tx, booking_id)
-            if b is None or b.ends_at <= self._desk.now():
-                continue
-            from_at = b.starts_at - self._desk.limits.displace_local_min * 60
-            out.append(
-                Conflict(
-                    self._view(tx, b, full=True, opens=asker.may("check_in")), against, why, views.iso(at), views.iso(from_at),
-                    tuple(self._way(house, b, way, from_at) for way in ways_of(tx, self._desk, house, b)),
-                )  # fmt: skip
-            )
-        return out
-
-    def _way(self, house: House, b: Booking, way: conflicts.WayOut, from_at: int) -> Way:
-        here = way.kind == "same_time" and way.seller == "site" and self._desk.now() >= from_at and (way.start, way.end) == (b.start, b.end)
-        return Way(
-            way.kind, way.resource_id, views.bay(house, way.resource_id), views.iso(way.start * 900), views.iso(way.end * 900),
-            views.clock(house.facility.zone, way.start, way.end), way.seller, here,
-        )  # fmt: skip
-
-    async def reseat(self, booking_id: str, resource_id: str, asker: Asker) -> BookingView:
-        """block-2: gives a displaced booking another bay of this site's, near its start."""
-
-        def run(tx: Tx) -> BookingView:
-            self._houses.of(tx, self.site_id).resource(resource_id)
-            attendance.reseat(tx, self._desk, booking_id, resource_id, by=asker.id)
-            records.journal(tx, self._desk.now(), self.site_id, asker.id, "reseat", booking_id, resource_id)
-            return self._view(tx, self._known(tx, booking_id), full=True)
-
-        return await self._db.write(run)
-
     # ---- for the timer
     async def expire(self) -> None:
         """Ends holds and requests whose time is over, on our clock. Most of the time there are none, and nothing is written."""
@@ -360,32 +324,38 @@ class BookingDesk:
             notes=ask.notes, shown_name=" ".join(ask.name.split()),
         )  # fmt: skip
 
-    async def _with_ways(self, run: Callable[[Tx], T], ask: Ask, asker: Asker | None) -> T:
+    async def _with_ways(self, run: Callable[[Tx], T], sought: Sought) -> T:
         """The transaction; a refusal without alternatives gets them."""
         try:
             return await self._db.write(run)
         except Refused as error:
-            raise Refused(self._helped(error.refusal, ask, asker)) from None
+            raise Refused(self._helped(error.refusal, sought)) from None
 
-    def _helped(self, refusal: Refusal, ask: Ask, asker: Asker | None) -> Refusal:
-        if refusal.suggestions or refusal.code not in _HELPED_BY_WAYS:
+    def _helped(self, refusal: Refusal, sought: Sought) -> Refusal:
+        """The refusal with the next priced alternatives (B13), where another time or bay could help; the rules it names are counted for who
+        asked (R10)."""
+        if not refusal.violations and not ways.helps(refusal):
             return refusal
 
-        def look(tx: Tx) -> Refusal:
+        def look(tx: Tx) -> tuple[Refusal, Customer, Channel]:
+            wanted, old = sought(tx)
+            known = records.customer(tx, wanted.customer.id) or NOBODY
             house = self._houses.of(tx, self.site_id)
-            wanted = self._wanted(ask, asker or _ANYBODY, Customer(id="", name=""))
-            found = ways.out(tx, self._desk, house, wanted, link_up=self._link.up())
-            return msgspec.structs.replace(refusal, suggestions=found)
+            return ways.helped(tx, self._desk, house, wanted, refusal, link_up=self._link.up(), old=old), known, wanted.channel
 
-        return self._db.read(look)
+        try:
+            found, who, channel = self._db.read(look)
+        except Refused:  # what was asked cannot be looked for at all, as a bay that is not known
+            return refusal
+        self._hits.note(self.site_id, refusal, who.id, channel)
+        return found
 
-    async def _answer(self, b: Booking, ask: Ask | None, asker: Asker) -> Outcome:
+    async def _answer(self, b: Booking, sought: Sought) -> Outcome:
         """A `requested` booking is waited for; a no of the other side becomes a refusal with ways out."""
         if b.status in ("requested", "pending"):
             b = await self._settled("booking", b.id, records.booking, lambda now: now.status not in ("requested", "pending"))
         if b.status in ("declined", "expired") or (b.status == "cancelled" and b.reason == "withdrawn"):
-            refusal = Refusal("declined", "The booking centre could not sell this time: it has just been taken or may not be sold now.")
-            raise Refused(self._helped(refusal, ask, asker) if ask else refusal)
+            raise Refused(self._helped(_declined(b), sought))
         view = self._db.read(lambda tx: self._view(tx, b, full=True))
         return Outcome(view, "asked" if b.status in ("requested", "pending") else "done")
 
@@ -394,6 +364,15 @@ class BookingDesk:
 
 
 _ANYBODY = Asker("kiosk", "kiosk-", "", frozenset())
+
+
+def _declined(b: Booking) -> Refusal:
+    """The hub's no; it names the rule where that was one (terr-6)."""
+    detail = "The booking centre could not sell this time: it has just been taken or may not be sold now."
+    if b.reason != "outside_hours":
+        return Refusal("declined", detail)
+    closed = "The facility is not open during the whole of this time."
+    return Refusal(b.reason, closed, violations=(Violation("R6", b.reason, closed),))
 
 
 def _channel(asker: Asker) -> Channel:
@@ -410,15 +389,3 @@ def frontdesk_span(start: int, end: int) -> None:
     frontdesk.sound_interval(start, min(end, start + 96))
     if end <= start or end - start > 60 * 96:
         raise refuse("bad_interval", "A block ends after it starts and lasts at most 60 days.")
-
-
-def ways_of(tx: Tx, desk: Desk, house: House, b: Booking) -> tuple[conflicts.WayOut, ...]:
-    """Where a displaced booking could go, out of what is open and unclaimed."""
-    now_slot = desk.now_slot()
-    reach = Interval(min(now_slot, b.start), max(b.end, now_slot) + WAYS_REACH_SLOTS)
-    zone, hours = house.facility.zone, house.profile.policy.hours
-    free = {}
-    for resource in house.resources.values():
-        runs = ways.free_between(tx, resource.id, reach)
-        free[resource.id] = [part for run in runs for part in slots.open_between(hours, resource.id, zone, run)]
-    return conflicts.ways_out(b, tuple(house.resources.values()), free, now_slot, lines.lines_of(tx, house.facility.id))

@@ -10,7 +10,7 @@ import msgspec
 
 from shared import passes, slots
 from shared.errors import Refusal, Refused, Suggestion, refuse
-from shared.ledger import attendance, lines, pins, records, watch
+from shared.ledger import attendance, displaced, lines, pins, records, watch
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
 from shared.ledger.soundness import Breach, outside_window_s
@@ -21,7 +21,6 @@ from shared.runtime.database import Database, InlineWriter, Tx
 from shared.runtime.passwords import LockOut
 from site_agent.ports import Actor
 from site_agent.services import views
-from site_agent.services.booking import ways_of
 from site_agent.services.doors import DoorDesk, Opened
 from site_agent.services.link import Link
 from site_agent.services.people import Asker
@@ -33,6 +32,11 @@ _log = log.get("site_agent.checkin")
 KIOSK_TRIES_MAX, PIN_TRIES_MAX, TRIES_WINDOW_S = 8, 5, 300
 #: between the judgement and the door lies a commit: outside the window by less than this, the window has just closed
 COMMIT_S = 30
+#: what a camera or a scanner reads off something else than a booking: a menu, a parcel, the door reader's own code
+FOREIGN = Refusal(
+    "pass_invalid",
+    "This code is no booking of ours. Please show the QR code on your booking's page, or enter the PIN beside it.",
+)
 
 
 class CheckedIn(msgspec.Struct, frozen=True):
@@ -68,11 +72,14 @@ class CheckIn:
         self._pin_tries = LockOut(tries_max=PIN_TRIES_MAX, window_s=TRIES_WINDOW_S)
 
     async def by_text(self, text: str, asker: Asker) -> CheckedIn:
-        """What a guest typed or a scanner read: a pass, else a PIN. Refuses as `by_pass` and `by_pin`."""
+        """What a guest typed or a scanner read: a pass, else a PIN. Refuses as `by_pass` and `by_pin`; what is neither, `pass_invalid`."""
         text = "".join(text.split())
         if text.upper().startswith(passes.PREFIX):
             # A scanner with caps lock the wrong way round types small letters; the code itself knows only capitals.
             return await self.by_pass(text.upper(), asker)
+        if len(text) > LENGTH_MAX:
+            _log.info("checkin.refused", code=FOREIGN.code, kiosk=asker.id)
+            raise Refused(FOREIGN)
         return await self.by_pin(text, asker)
 
     async def by_pass(self, token: str, asker: Asker) -> CheckedIn:
@@ -147,7 +154,7 @@ class CheckIn:
     # ---- the one transaction
     async def _come_in(self, facts_of, asker: Asker) -> CheckedIn:
         def run(tx: Tx) -> _Came:
-            facts = facts_of(tx)
+            facts = self._instead(tx, facts_of(tx))
             copy, known = records.booking(tx, facts.booking_id), records.attendance(tx, facts.booking_id)
             house = self._houses.of(tx, self._site_id)
             house.resource(facts.resource_id)
@@ -169,6 +176,14 @@ class CheckIn:
             _log.info("checkin.refused", code=error.refusal.code, kiosk=asker.id)
             raise
         return await self._open(came, asker, open_doors=True)
+
+    def _instead(self, tx: Tx, facts: passes.PassFacts) -> passes.PassFacts:
+        """A guest whom the house put elsewhere comes with the pass of before, which is good for the place that was given instead (B12)."""
+        old = records.booking(tx, facts.booking_id)
+        if old is None or (old.resource_id, old.start, old.end) != (facts.resource_id, facts.start, facts.end):
+            return facts
+        new = displaced.instead_of(tx, old)
+        return facts if new is old else passes.facts_of(new, facts.key_id, self._desk.now())
 
     def _now_and_skew(self) -> tuple[int, int]:
         """clock-1, clock-2: check-in goes on while the clock is in doubt, by the time that can still be told; how far that is from the true
@@ -198,7 +213,7 @@ class CheckIn:
                 way.resource_id, way.start * 900, way.end * 900, way.price.total_cents if way.price else 0,
                 way.price.currency if way.price else house.facility.currency, way.seller == "site",
             )  # fmt: skip
-            for way in ways_of(tx, self._desk, house, b)[:3]
+            for way in displaced.ways_of(tx, self._desk, house, b)[:3]
         )
 
     async def _within(self, came: _Came) -> bool:

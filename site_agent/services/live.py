@@ -26,7 +26,7 @@ EVENTS_WAITING_MAX = 64
 DAYS_KEPT = 16
 
 _TOPICS = frozenset({"booking", "resource", "block", "hold", "document"})
-_PANEL_TOPICS = frozenset({"conflict", "alarm", "stream"})
+_PANEL_TOPICS = frozenset({"conflict", "alarm", "stream", "notice"})
 
 
 class Changed(msgspec.Struct, frozen=True):

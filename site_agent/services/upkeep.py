@@ -1,9 +1,9 @@
-"""Small recurring work on the books that belongs to no person: the stock of PINs leased to the hub, those that have rested (pass-3), and
-rows that have had their time."""
+"""Small recurring work on the books that belongs to no person: the stock of PINs leased to the hub, those that have rested (pass-3),
+what the hub is told of refusals, and rows that have had their time."""
 
 from __future__ import annotations
 
-from shared.ledger import old_rows, pins
+from shared.ledger import old_rows, pins, rule_hits
 from shared.ledger.desk import Desk
 from shared.runtime.database import Database, InlineWriter
 
@@ -21,6 +21,12 @@ class Upkeep:
     async def pins(self) -> None:
         """Leases the hub another block when it runs low, and lets rested PINs be drawn again."""
         await self._db.write(lambda tx: (pins.lease(tx, self._desk, self._site_id), pins.rested(tx, self._desk)))
+
+    async def tell_refusals(self) -> int:
+        """Tells the hub which rules refusals named here, as the counts stand (R10). Returns how many counts."""
+        if not self._db.read(lambda tx: rule_hits.untold(tx, self._desk, self._site_id)):
+            return 0
+        return await self._db.write(lambda tx: rule_hits.tell(tx, self._desk, self._site_id))
 
     async def forget(self) -> int:
         """Lets rows go that no rule asks for any more. Returns how many."""

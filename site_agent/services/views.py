@@ -24,7 +24,8 @@ from shared.runtime.database import Tx
 class BookingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One booking. `start`, `end` ISO 8601 in UTC, `clock` by the facility's wall clock; `status` as people see it; `pass` for the QR code.
 
-    `owner` is `site`, `hub` by the line as this side knows it; `seat` is the bay it was reseated on.
+    `owner` is `site`, `hub` by the line as this side knows it; `seat` is the bay it was reseated on; `placed`: the house gave it this place
+    instead of one that it could not keep.
     """
 
     id: str
@@ -42,6 +43,7 @@ class BookingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     seat: str = ""
     displaced: bool = False
     override: bool = False
+    placed: bool = False
     owner: str = ""
     channel: str = ""
     price: Price | None = None
@@ -110,7 +112,7 @@ def booking(
     tx: Tx, desk: Desk, house: House, b: Booking, *, full: bool, opens: bool = True, key: SigningKey | None = None
 ) -> BookingView:
     """The view of a booking. `full` for staff and for whoever just made it; `opens` with what lets its guest in (PIN, pass) and reaches them;
-    `key` signs that pass, where the booking is good."""
+    `key` signs that pass, where the booking is good and not over for longer than the pass is shown (D2)."""
     attendance = records.attendance(tx, b.id)
     status = shown(b.status, attendance.state if attendance else "")
     zone = house.facility.zone
@@ -122,10 +124,10 @@ def booking(
     if not full:
         return plain
     customer, order = records.customer(tx, b.customer_id), records.order(tx, b.order_id)
-    good = b.status == "confirmed" and not b.withdrawn
+    good = b.status == "confirmed" and not b.withdrawn and desk.now() < passes.shown_until(b.end)
     return msgspec.structs.replace(
         plain, name=b.shown_name, guests=order.guests if order else 0, phone=customer.phone if customer and opens else "",
-        override=b.override, owner=owner(tx, b), channel=b.channel, price=b.price, pin=b.door_pin if opens else "",
+        override=b.override, placed=b.placed, owner=owner(tx, b), channel=b.channel, price=b.price, pin=b.door_pin if opens else "",
         pass_text=sign(b, key, desk.now()) if key and good and opens else "",
         replaces=b.replaces, replaced_by=b.replaced_by, changes=b.changes,
         answer_by=iso(b.answer_by) if b.answer_by and b.status == "requested" else "", reason=b.reason,

@@ -130,6 +130,10 @@ class WalkIn:
         house = self._db.read(lambda tx: self._houses.of(tx, self._site_id))
         return f"{views.bay(house, resource_id)}, {views.clock(house.facility.zone, start, end)}"
 
+    def least_min(self) -> int:
+        """The shortest booking, in minutes."""
+        return self._db.read(lambda tx: self._houses.of(tx, self._site_id)).profile.policy.min_min
+
     def today(self) -> date:
         """The day that the facility's calendar shows now."""
         house = self._db.read(lambda tx: self._houses.of(tx, self._site_id))

@@ -137,7 +137,7 @@ def _booking_item(zone: str, b: Booking, visit: Attendance | None, at: str) -> I
     state = shown(b.status, visit.state if visit else "")
     return Item(
         id=b.id, kind="booking", resource_id=at, start=b.start, end=b.end, state=state, tone=_tone(b, state), label=b.shown_name or "Guest",
-        detail=records.reference_of(b.order_id), clock=_clock(zone, b.start, b.end),
+        detail=records.reference_of(b.order_id) + (", moved here by us" if b.placed else ""), clock=_clock(zone, b.start, b.end),
     )  # fmt: skip
 
 

@@ -16,13 +16,15 @@ from shared.runtime.openapi import raises
 from shared.runtime.problems import bad_request
 from site_agent.services.alarms import Alarm, of_books
 from site_agent.services.backups import BackupPanel
-from site_agent.services.booking import OVERRIDE_WARNING, Ask, Conflict, DayGrid, Outcome
+from site_agent.services.booking import OVERRIDE_WARNING, Ask, DayGrid, Outcome
 from site_agent.services.checkin import CheckedIn
 from site_agent.services.clock import ClockState, MarkState
 from site_agent.services.credentials import Stuck
+from site_agent.services.displaced import Conflict
 from site_agent.services.doors import Panel
 from site_agent.services.halts import HaltView, Lifted
 from site_agent.services.link import LinkState
+from site_agent.services.notices import NoticeView
 from site_agent.services.outage import Drill
 from site_agent.services.outage_pins import SparePins
 from site_agent.services.recovery import RecoveryPanel
@@ -30,23 +32,27 @@ from site_agent.services.views import BlockView, BookingView, HoldView, iso
 from site_agent.store.board import Board, Figures
 from site_agent.web import bodies
 from site_agent.web.auth import asker_of, client_ip, give_kiosk, give_session, kit_of, needs, take_session
+from site_agent.web.problems import SuggestionShown, suggested
+from site_agent.web.scan import scan
 
 ANY = ("view", "kiosk")
 STAFF_SCHEME, KIOSK_SCHEME = [{"staff": []}], [{"staff": []}, {"kiosk": []}]
 _TIMES = ("bad_interval", "resource_not_found")
 _STOPPED = ("fenced", "retired", "below_floor", "bay_halted", "clock_untrusted")
-_SALE = (*_TIMES, "slot_taken", "id_reused", "hub_unreachable", "declined", "rules_violated", *_STOPPED, "customer_blocked", "not_allowed")
+_SALE = (*_TIMES, "slot_taken", "id_reused", "hub_unreachable", "declined", "rules_violated", "outside_hours", *_STOPPED, "customer_blocked", "not_allowed")
 _DOOR = ("already_cancelled", "illegal_move", "displaced")
 DayQuery = Annotated[date, QueryParameter(name="date", description="A day by the facility's calendar, YYYY-MM-DD.")]
 
 
 class PriceAnswer(msgspec.Struct, frozen=True):
-    """A price with the promise to keep it until `valid_until`; `violations` say what speaks against booking it now."""
+    """A price with the promise to keep it until `valid_until`; `violations` say what speaks against booking it now, `suggestions` then what does
+    not."""
 
     price: Price
     quote: str
     valid_until: str
     violations: list[dict[str, str]]
+    suggestions: list[SuggestionShown]
 
 
 class SignedIn(msgspec.Struct, frozen=True):
@@ -120,6 +126,7 @@ class Panels(msgspec.Struct, frozen=True):
     clock: ClockState
     mark: MarkState
     recovery: RecoveryPanel
+    notices: list[NoticeView]
 
 
 def _ask(body: bodies.TimeBody, **more: Any) -> Ask:
@@ -225,9 +232,9 @@ def panels(request: Request, on: DayQuery) -> Panels:
     kit = kit_of(request)
     return Panels(
         [*of_books(kit.db), *kit.recovery.alarms(), *kit.halts.alarms()], kit.link.state(), kit.doors.panel(),
-        kit.live.figures(bodies.day(on)), kit.bookings.conflicts(asker_of(request)),
+        kit.live.figures(bodies.day(on)), kit.displaced.conflicts(asker_of(request)),
         kit.credentials.stuck(), kit.halts.list(), kit.outage.current(), kit.outage_pins.state(), kit.backups.panel(), kit.time.state(), kit.mark.state(),
-        kit.recovery.panel(),
+        kit.recovery.panel(), kit.notices.open(),
     )  # fmt: skip
 
 
@@ -243,7 +250,7 @@ async def quote(request: Request, data: JSONBody[bodies.QuoteBody]) -> PriceAnsw
     """The price, kept for 15 minutes by either side."""
     found = kit_of(request).bookings.quote(_ask(data), asker_of(request))
     violations = [{"rule": one.rule, "code": one.code, "detail": one.detail} for one in found.violations]
-    return PriceAnswer(found.price, found.tokens[0] if found.tokens else "", iso(found.valid_until), violations)
+    return PriceAnswer(found.price, found.tokens[0] if found.tokens else "", iso(found.valid_until), violations, [suggested(way) for way in found.suggestions])
 
 
 @post(
@@ -355,7 +362,7 @@ async def attend(request: Request, booking_id: FromPath[str], data: JSONBody[bod
 @get("/conflicts", tags=["Arrivals"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
 def conflicts(request: Request) -> list[Conflict]:
     """Bookings that have lost their place, with ranked ways out."""
-    return kit_of(request).bookings.conflicts(asker_of(request))
+    return kit_of(request).displaced.conflicts(asker_of(request))
 
 
 @post(
@@ -364,7 +371,21 @@ def conflicts(request: Request) -> list[Conflict]:
 )  # fmt: skip
 async def reseat(request: Request, booking_id: FromPath[str], data: JSONBody[bodies.ReseatBody]) -> BookingView:
     """Give a displaced booking another bay here, from 30 minutes before its start."""
-    return await kit_of(request).bookings.reseat(booking_id, data.resource_id, asker_of(request))
+    return await kit_of(request).displaced.reseat(booking_id, data.resource_id, asker_of(request))
+
+
+@post(
+    "/conflicts/{booking_id:str}/place", status_code=201, tags=["Arrivals"], guards=[needs("book")], security=STAFF_SCHEME,
+    opt=raises(
+        *_TIMES, "bad_request", "booking_not_found", "illegal_move", "slot_taken", "outside_hours", "id_reused", "already_cancelled",
+        "hub_unreachable", "declined", *_STOPPED,
+    ),
+)  # fmt: skip
+async def place(request: Request, booking_id: FromPath[str], data: JSONBody[bodies.PlaceBody]) -> Response[Outcome]:
+    """Give a displaced booking another place, at any time, at the price it has: near its start as a seat, else as a new booking of the same
+    order. 202 while the booking centre is asked. The same again gives the same answer."""
+    desk = kit_of(request).displaced
+    return _outcome(await desk.place(booking_id, data.booking_id, data.resource_id, bodies.interval(data), asker_of(request)), made=True)
 
 
 # ---- blocks
@@ -376,7 +397,7 @@ def blocks_of_day(request: Request, on: DayQuery) -> list[BlockView]:
 
 @post("/blocks", status_code=201, tags=["Blocks"], guards=[needs("block")], security=STAFF_SCHEME, opt=raises(*_TIMES, "id_reused"))
 async def block(request: Request, data: JSONBody[bodies.BlockBody]) -> BlockView:
-    """Take a bay out of sale. Bookings there are displaced and shown as conflicts."""
+    """Take a bay out of sale. Bookings there are displaced: placed elsewhere where the house's rule allows, else shown as conflicts."""
     interval = bodies.interval(data)
     wanted = Block(
         id=data.block_id, site_id="", resource_id=data.resource_id, start=interval.start, end=interval.end, kind=data.kind, reason=data.reason
@@ -390,6 +411,31 @@ async def block(request: Request, data: JSONBody[bodies.BlockBody]) -> BlockView
 async def unblock(request: Request, block_id: FromPath[str]) -> BlockView:
     """Put the bay back on sale."""
     return await kit_of(request).bookings.unblock(block_id, asker_of(request))
+
+
+# ---- notices
+@get("/notices", tags=["Notices"], guards=[needs(*ANY)], security=KIOSK_SCHEME, sync_to_thread=False)
+def notices(request: Request) -> list[NoticeView]:
+    """What guests of this facility must know, the most urgent first."""
+    return kit_of(request).notices.open()
+
+
+@post(
+    "/notices", status_code=201, tags=["Notices"], guards=[needs("block")], security=STAFF_SCHEME,
+    opt=raises("bad_interval", "id_reused", "too_many_notices"),
+)  # fmt: skip
+async def write_notice(request: Request, data: JSONBody[bodies.NoticeBody]) -> NoticeView:
+    """Show a notice from now on, here and on the booking pages. The same id and body again give the same answer."""
+    until_at = int(bodies.moment(data.until))
+    return await kit_of(request).notices.write(data.notice_id, data.level, data.text, data.text_fr, until_at, asker_of(request))
+
+
+@delete(
+    "/notices/{notice_id:str}", status_code=200, tags=["Notices"], guards=[needs("block")], security=STAFF_SCHEME, opt=raises("notice_not_found")
+)  # fmt: skip
+async def end_notice(request: Request, notice_id: FromPath[str]) -> NoticeView:
+    """Take a notice down, whoever wrote it."""
+    return await kit_of(request).notices.end(notice_id, asker_of(request))
 
 
 # ---- doors
@@ -487,8 +533,8 @@ def router() -> Router:
     """Everything under /api."""
     handlers = [
         sign_in, sign_out, me, pair, list_kiosks, new_kiosk, remove_kiosk, facility, availability, day_board, panels, link_state, quote,
-        hold, prolong, drop_hold, book, bookings_of_day, read_booking, cancel, reschedule, extend, check_in, check_in_by_staff, attend,
-        conflicts, reseat, blocks_of_day, block, unblock, doors, unlock, void_outage_pins, clock_state, clock_confirm, drills, start_drill,
-        end_drill, halts, lift_halt, vouch, state_sold,
+        hold, prolong, drop_hold, book, bookings_of_day, read_booking, cancel, reschedule, extend, check_in, check_in_by_staff, attend, scan,
+        conflicts, reseat, place, blocks_of_day, block, unblock, doors, unlock, void_outage_pins, clock_state, clock_confirm, drills, start_drill,
+        end_drill, halts, lift_halt, vouch, state_sold, notices, write_notice, end_notice,
     ]  # fmt: skip
     return Router("/api", route_handlers=handlers)

@@ -97,6 +97,12 @@ class StaffCheckInBody(Body):
     open_doors: bool = True
 
 
+class PlaceBody(TimeBody):
+    """The place, and the id of the booking that takes the old one's stead there."""
+
+    booking_id: Id
+
+
 class ReseatBody(Body):
     resource_id: ResourceText
 
@@ -105,6 +111,16 @@ class BlockBody(TimeBody):
     block_id: Id
     kind: Literal["maintenance", "training", "private_event", "blocked"] = "blocked"
     reason: Reason = ""
+
+
+class NoticeBody(Body):
+    """What guests are told until then. `text` is English; at most 240 characters each."""
+
+    notice_id: Id
+    text: Annotated[str, Meta(min_length=1, max_length=240)]
+    until: Annotated[datetime, Meta(tz=True, description="ISO 8601 with an offset or Z.")]
+    level: Literal["info", "warning", "critical"] = "info"
+    text_fr: Annotated[str, Meta(max_length=240)] = ""
 
 
 class CheckInBody(Body):

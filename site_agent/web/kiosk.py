@@ -4,6 +4,8 @@ Only for a paired browser (K6); nothing of a person stays on the screen. Invaria
 the kiosk that is asking.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -11,22 +13,26 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect
 
-from shared.errors import Refusal, Refused, status_of
+from shared.errors import Refusal, Refused, Suggestion, status_of
 from shared.model import Interval
+from shared.rules import refusal_of
 from shared.runtime import qr
 from shared.runtime.body import decode_form, read_form
 from shared.runtime.problems import of_status
+from shared.runtime.web import PERMISSIONS_CAMERA
 from site_agent.services.booking import Ask
 from site_agent.services.kit import Kit
 from site_agent.services.recovery import BELOW_FLOOR
 from site_agent.services.views import BookingView
-from site_agent.services.walkin import price_shown
+from site_agent.services.walkin import money, price_shown
 from site_agent.web import bodies
 from site_agent.web.auth import asker_of, client_ip, give_kiosk, kit_of, paired
 
 SlotQuery = Annotated[int, QueryParameter(ge=0, le=10_000_000)]
 #: refusals of everything at once, which are told to guests in the words of the whole screen
 CLOSING = frozenset({"fenced", "retired", "clock_untrusted"})
+#: a notice's level -> its word, and the letter in its sign
+LEVELS = {"critical": ("Important", "!"), "warning": ("Please note", "!"), "info": ("Good to know", "i")}
 CodeQuery = Annotated[str, QueryParameter(max_length=40)]
 MinutesQuery = Annotated[int, QueryParameter(ge=0, le=1440)]
 
@@ -61,7 +67,7 @@ def _page(request: Request, template: str, status: int = 200, **values: Any) -> 
     house = kit.bookings.house()
     return request.app.state.pages.page(
         template, status, facility=house.facility, word=house.facility.word, csrf=kit.csrf.token(request.scope), dark=not kit.link.up(),
-        closed=_closed(kit), **values,
+        closed=_closed(kit), notices=kit.notices.current(), levels=LEVELS, **values,
     )
 
 
@@ -110,7 +116,7 @@ def home(request: Request) -> Response[str]:
 
 @get("/check-in", guards=[paired], sync_to_thread=False)
 def check_in_page(request: Request) -> Response[str]:
-    return _page(request, "kiosk_checkin.html", error="", suggestions=[])
+    return _check_in_page(request)
 
 
 @post("/check-in", guards=[paired], status_code=200)
@@ -119,18 +125,37 @@ async def check_in(request: Request) -> Response[str]:
     kit = kit_of(request)
     form = decode_form(await read_form(request), CodeForm)
     if not form.code.strip():
-        return _page(request, "kiosk_checkin.html", 422, error="Please enter your PIN, or scan your QR code.", suggestions=[])
+        return _check_in_page(request, 422, "Please enter your PIN, or scan your QR code.")
     try:
         came = await kit.checkin.by_text(form.code, asker_of(request))
     except Refused as error:
         refusal = error.refusal
-        ways = [_way(kit, one) for one in refusal.suggestions]
-        return _page(request, "kiosk_checkin.html", _status(error), error=refusal.detail, suggestions=ways)
+        ways = [kit.walkin.place(one.resource_id, one.start_at // 900, one.end_at // 900) for one in refusal.suggestions]
+        return _check_in_page(request, _status(error), refusal.detail, ways)
     return _page(request, "kiosk_welcome.html", came=came)
 
 
-def _way(kit: Kit, one: Any) -> str:
-    return kit.walkin.place(one.resource_id, one.start_at // 900, one.end_at // 900)
+def _check_in_page(request: Request, status: int = 200, error: str = "", ways: Sequence[str] = ()) -> Response[str]:
+    """The one page that may look through the camera."""
+    page = _page(request, "kiosk_checkin.html", status, error=error, suggestions=ways)
+    page.set_header("permissions-policy", PERMISSIONS_CAMERA)
+    return page
+
+
+class WayShown(msgspec.Struct, frozen=True):
+    """Something to have instead: in words, with its price, and where it is chosen."""
+
+    place: str
+    total: str
+    address: str
+
+
+def _way(kit: Kit, one: Suggestion) -> WayShown:
+    start, end = one.start_at // 900, one.end_at // 900
+    return WayShown(
+        kit.walkin.place(one.resource_id, start, end), money(one.total_cents, one.currency),
+        f"/kiosk/book/{one.resource_id}?start={start}&minutes={(end - start) * 15}",
+    )  # fmt: skip
 
 
 def _status(error: Refused) -> int:
@@ -148,7 +173,14 @@ def book_page(request: Request) -> Response[str]:
 def offer_page(request: Request, resource_id: FromPath[str], start: SlotQuery, minutes: MinutesQuery = 0) -> Response[str]:
     """One bay at one start: how long, who."""
     kit = kit_of(request)
-    offer = kit.walkin.offer(resource_id, start)
+    try:
+        offer = kit.walkin.offer(resource_id, start)
+    except Refused as error:
+        if error.refusal.code != "slot_taken":
+            raise
+        # somebody was faster, or the page is old
+        ask = Ask(booking_id="", resource_id=resource_id, start=start, end=start + max(minutes, kit.walkin.least_min()) // 15)
+        return _refused_by(request, kit.bookings.refused(ask, asker_of(request), error.refusal))
     chosen = minutes if any(one.minutes == minutes for one in offer.lengths) else offer.lengths[0].minutes
     form = DetailsForm(resource_id=resource_id, start=start, minutes=chosen, booking_id=kit.walkin.new_id())
     return _page(request, "kiosk_details.html", offer=offer, form=form, error="")
@@ -159,14 +191,13 @@ async def review(request: Request) -> Response[str]:
     """Holds the time and shows the price for this guest, line by line."""
     kit = kit_of(request)
     form = decode_form(await read_form(request), DetailsForm)
-    problem = _lacking(form)
-    if problem:
-        return _page(request, "kiosk_details.html", 422, offer=kit.walkin.offer(form.resource_id, form.start), form=form, error=problem)
-    ask = _ask(form)
+    problem, ask, asker = _lacking(form), _ask(form), asker_of(request)
     try:
-        quoted = kit.bookings.quote(ask, asker_of(request))
+        if problem:
+            return _page(request, "kiosk_details.html", 422, offer=kit.walkin.offer(form.resource_id, form.start), form=form, error=problem)
+        quoted = kit.bookings.quote(ask, asker)
         if quoted.violations:
-            return _refused(request, " ".join(one.detail for one in quoted.violations), [])
+            return _refused_by(request, kit.bookings.refused(ask, asker, refusal_of(quoted.violations)))
         held = await kit.bookings.hold(form.booking_id, form.resource_id, Interval(form.start, form.end))
     except Refused as error:
         return _refused_by(request, error.refusal)
@@ -197,7 +228,8 @@ def booked(request: Request, booking_id: FromPath[str]) -> Response[str]:
     kit = kit_of(request)
     b = kit.bookings.read(booking_id, asker_of(request))
     if b.status in ("declined", "cancelled", "expired"):
-        return _refused(request, "The booking centre could not sell this time. Nothing was booked.", [])
+        refusal = Refusal("declined", "The booking centre could not sell this time. Nothing was booked.")
+        return _refused_by(request, kit.bookings.refused(_asked_before(b), asker_of(request), refusal))
     return _booked(request, b)
 
 
@@ -225,6 +257,12 @@ def _ask(form: DetailsForm) -> Ask:
     )  # fmt: skip
 
 
+def _asked_before(b: BookingView) -> Ask:
+    """What a booking was asked for, to look for the like of it."""
+    start, end = (int(datetime.fromisoformat(at).timestamp()) // 900 for at in (b.start, b.end))
+    return Ask(booking_id="", resource_id=b.resource_id, start=start, end=end, name=b.name, phone=b.phone, guests=max(1, b.guests))
+
+
 def _lacking(form: DetailsForm) -> str:
     """What a person has left out or mistyped, as a sentence."""
     if not form.name.strip():
@@ -240,7 +278,7 @@ def _refused_by(request: Request, refusal: Refusal) -> Response[str]:
     return _refused(request, sentence, [_way(kit, one) for one in refusal.suggestions])
 
 
-def _refused(request: Request, sentence: str, ways: list[str]) -> Response[str]:
+def _refused(request: Request, sentence: str, ways: list[WayShown]) -> Response[str]:
     return _page(request, "kiosk_refused.html", 409, sentence=sentence, suggestions=ways)
 
 

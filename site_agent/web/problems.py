@@ -11,7 +11,7 @@ import msgspec
 from shared.errors import Failure, Refusal, Refused, Suggestion, status_of
 from shared.runtime import log, problems
 from shared.runtime.openapi import ProblemKind
-from shared.runtime.problems import Problem, Violation
+from shared.runtime.problems import Problem
 
 _log = log.get("site_agent.web")
 
@@ -71,6 +71,9 @@ ABOUT: dict[str, str] = {
     "door_refused": "The door controller said no.",
     "bay_halted": "The books of this bay are not sound, so it is not sold until a person has looked.",
     "not_halted": "Nothing is stopped there.",
+    "notice_not_found": "There is no notice of this id.",
+    "too_many_notices": "As many notices stand as a facility may have; end one first.",
+    "outside_hours": "The facility is not open during the whole time.",
     "no_broker": "No link to a booking centre is configured.",
     "no_drill": "No outage drill is running.",
     "drill_running": "An outage drill is under way already.",
@@ -100,8 +103,8 @@ def of_refusal(refusal: Refusal) -> Problem:
         headers["www-authenticate"] = "Bearer"
     return Problem(
         status, refusal.code, title_of(refusal.code), refusal.detail, headers=headers,
-        violations=[Violation(one.detail, one.rule, one.code) for one in refusal.violations],
-        suggestions=[_shown(one) for one in refusal.suggestions],
+        violations=[{"code": v.code, "rule": v.rule, "message": v.detail, "limit": v.limit} for v in refusal.violations],
+        suggestions=[suggested(one) for one in refusal.suggestions],
     )  # fmt: skip
 
 
@@ -110,7 +113,8 @@ def title_of(code: str) -> str:
     return ABOUT.get(code, code.replace("_", " ").capitalize()).rstrip(".")
 
 
-def _shown(one: Suggestion) -> SuggestionShown:
+def suggested(one: Suggestion) -> SuggestionShown:
+    """A way out as the API shows it."""
     return SuggestionShown(one.resource_id, _iso(one.start_at), _iso(one.end_at), one.total_cents, one.currency, one.instant)
 
 

@@ -19,7 +19,7 @@ from shared.runtime.problems import Problems
 from shared.runtime.ratelimit import RateLimiter, RateRule
 from shared.runtime.web import EdgeSettings, WebEdge
 from site_agent.services.kit import Kit
-from site_agent.web import api, health, kiosk, staff
+from site_agent.web import api, health, kiosk, scan, staff
 from site_agent.web.auth import SESSION, who
 from site_agent.web.pages import Pages
 from site_agent.web.problems import catalogue, translate
@@ -28,6 +28,7 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 RATE_RULES = (
     RateRule("sign-in", 30, 60.0, prefixes=("/api/sign-in", "/staff/sign-in", "/api/kiosks/pair", "/kiosk/pair")),
+    scan.RATE_RULE,
     RateRule("change", 600, 60.0, prefixes=("/api/", "/kiosk", "/staff"), methods=frozenset({"POST", "DELETE"})),
     RateRule("look", 3000, 60.0, prefixes=("/api/", "/kiosk", "/staff")),
 )
@@ -71,7 +72,9 @@ def make(kit: Kit, version: str, lifespan: Lifespan) -> WebEdge:
         lifespan=[lifespan],
     )  # fmt: skip
     app.state.kit, app.state.pages = kit, pages
-    settings = EdgeSettings(tls=kit.tls, allowed_hosts=frozenset(kit.loaded.config.http.allowed_hosts), rate_rules=RATE_RULES)
+    settings = EdgeSettings(
+        tls=kit.tls, allowed_hosts=frozenset(kit.loaded.config.http.allowed_hosts), rate_rules=RATE_RULES, large=(scan.PATH,)
+    )
     return WebEdge(app, settings, problems, meter=kit.metrics.http, limiter=RateLimiter(kit.clock.monotonic))
 
 

@@ -101,8 +101,11 @@ def moment(hours: float) -> str:
 
 def begun(apps: Served, app: str) -> dict[str, list[str]]:
     """What stands in the books before it starts, by kind of id: bookings of both sides, a customer, holds, blocks."""
-    ids: dict[str, list[str]] = {"booking": [], "customer": [], "hold": [], "block": [], "code": []}
+    ids: dict[str, list[str]] = {"booking": [], "customer": [], "hold": [], "block": [], "notice": [], "code": []}
     with asking(apps, app) as client:
+        for n in range(4 if app == "site" else 0):
+            told = {"notice_id": f"notice-{n:04d}", "text": "Bring a jacket.", "until": moment(24)}
+            ids["notice"].append(client.post("notices", json=told).json()["id"])
         for n, hours in enumerate((-2, *HOURS, *HOURS)):  # the first begins now
             where = {"resource_id": f"{SITE}.box-{1 + n // 4}", "start": moment(hours + 2), "end": moment(hours + 3)}
             person = {"name": f"Testa Birdie {n}", "phone": f"902-555-01{n:02d}"}
@@ -144,7 +147,7 @@ def settings(security: dict[str, dict[str, str]], ids: dict[str, list[str]]) -> 
         "query.from": "starts", "query.to": "ends", "query.date": "days", "query.site_id": "sites", "path.site_id": "sites",
         "path.booking_id": "booking", "path.hold_id": "hold", "path.block_id": "block", "path.customer_id": "customer",
         "path.door_id": "doors", "body.booking_id": "new", "body.parts[*].booking_id": "new", "body.hold_id": "hold",
-        "body.customer_id": "customer",
+        "body.customer_id": "customer", "path.notice_id": "notice", "body.until": "ends",
     }  # fmt: skip
     lines = [f"hooks = {json.dumps(HOOKS)}", "[cache]", "enabled = false"]
     for name, values in known.items():

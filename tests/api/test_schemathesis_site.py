@@ -7,7 +7,7 @@ from tests.api.hostile import EXAMPLES, Served, attack, begun, glance, served, s
 #: these need a booking in a state, or a code, that chance seldom brings about; tests/site_agent grants them
 SELDOM = {
     *(f"POST /api/bookings/{{booking_id}}/{what}" for what in ("extend", "reschedule", "reseat", "check-in", "attendance")), "POST /api/check-in",
-    "POST /api/kiosks/pair", "POST /api/sign-in", "POST /api/sign-out", "POST /api/halts/lift", "POST /api/clock/confirm",
+    "POST /api/conflicts/{booking_id}/place", "POST /api/kiosks/pair", "POST /api/sign-in", "POST /api/sign-out", "POST /api/halts/lift", "POST /api/clock/confirm",
 }  # fmt: skip
 #: it would end the session that everything else is asked with
 NO_SIGN_OUT = ("--exclude-path", "/api/sign-out")

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
@@ -21,10 +22,10 @@ from deploy.emulators.unifi_access import UnifiAccessEmulator
 from shared.ledger import frontdesk, lines
 from shared.model import Customer
 from shared.runtime.server import listen, serve
-from site_agent import app
+from site_agent import app, jobs
 from site_agent.config import load
 from site_agent.ports import DoorState
-from tests.site_agent.site_world import CONFIG, FRONT, NOON, PASSWORD, SITE, SiteWorld, staff_file
+from tests.site_agent.site_world import CONFIG, FRONT, NEVER_S, NOON, PASSWORD, SITE, SiteWorld, staff_file
 
 ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
@@ -54,7 +55,10 @@ async def served(folder: Path) -> AsyncIterator[tuple[SiteWorld, str]]:
     w = SiteWorld(folder, linked=True)
     w.doors.doors = lambda: _both_doors(w)
     await w.hub.open()
-    async with _serving(w.agent) as url:
+    with mock.patch.object(jobs, "PLACING_EVERY_S", NEVER_S):
+        serving = contextlib.AsyncExitStack()
+        url = await serving.enter_async_context(_serving(w.agent))
+    async with serving:
         w.staff = await w.signed_in("ada")
         w.kiosk = await w.paired()
         await w.linked()

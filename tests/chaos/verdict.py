@@ -88,8 +88,9 @@ def assert_promises_kept(world: World, promises: Promises, doubtful: frozenset[s
             have = book.bookings(site_id)
             for booking_id in (i for i, s in promises.sold.items() if s == site_id and i not in doubtful):
                 assert booking_id in have, f"{book.side} has lost {booking_id}"
-                assert have[booking_id].status == "confirmed", f"{book.side}: {have[booking_id]}"
-                if have[booking_id].displaced:
+                stands = now_at(have, have[booking_id])
+                assert stands.status == "confirmed", f"{book.side}: {stands}"
+                if have[booking_id].displaced or stands.placed:
                     assert_met(have, have[booking_id], doubtful)
             for booking_id in have.keys() & ((promises.gone - doubtful) | moved):
                 assert have[booking_id].status == "cancelled", f"{book.side}: {have[booking_id]}"
@@ -98,8 +99,20 @@ def assert_promises_kept(world: World, promises: Promises, doubtful: frozenset[s
                 assert attended is not None and attended.state == "checked_in", f"{book.side}: {attended}"
 
 
+def now_at(have: dict[str, Booking], b: Booking) -> Booking:
+    """Where the house put its guest, by however many steps; the booking itself where it kept its place."""
+    while b.status == "cancelled" and (new := next((x for x in have.values() if x.replaces == b.id and x.placed and x.sale_no), None)):
+        b = new
+    return b
+
+
+def in_place(b: Booking) -> bool:
+    """Whether it stands where it was sold."""
+    return b.status == "confirmed" and not b.displaced
+
+
 def assert_met(have: dict[str, Booking], b: Booking, doubtful: frozenset[str] | set[str]) -> None:
-    """A sale stands displaced only where one that came back late has its slots."""
+    """A sale has lost its place only where one that came back late has its slots."""
     others = [o for o in have.values() if o.resource_id == b.resource_id and o.start < b.end and b.start < o.end and o.id != b.id]
     assert any(o.id in doubtful for o in others), f"displaced by nobody who came late: {b}"
 

@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 import httpx
 from sqlite_utils import Database as Tables
 
 from cloud_hub import app as hub_app
-from cloud_hub.config import Config, HubConfig, Mqtt, Rates, Site
+from cloud_hub import jobs
+from cloud_hub.config import Config, DigestSettings, Http, HubConfig, Mqtt, Rates, Site
 from cloud_hub.services import api_keys
 from cloud_hub.store import api_keys as key_rows
 from cloud_hub.store import schema
@@ -39,6 +41,8 @@ SITE = "bedford"
 LINE_AFTER = 32  # slots from NOON: the hub sells from there on
 BAYS = 4
 LIMITS = Limits(ask_wait_s=1.0, ack_delay_s=0.0)
+#: who lost a place is put elsewhere by rule when a test says so (`hub.placing.run()`), not after a second
+NEVER_S = 86_400.0
 
 
 def books(*steps) -> InlineWriter:
@@ -94,15 +98,22 @@ class HubWorld:
     """`mqtt` and `site_transport` put a real broker between the two, `db` books on a disk."""
 
     def __init__(
-        self, folder: Path, rates: Rates, *, mqtt: Mqtt | None = None, site_transport: Transport | None = None, db=None, password="", witness=None
-    ):
+        self, folder: Path, rates: Rates, *, mqtt: Mqtt | None = None, site_transport: Transport | None = None, db=None, password="", witness=None,
+        digest: DigestSettings | None = None, public_url: str = "",
+    ):  # fmt: skip
         self.clock = ManualClock(float(NOON))
         self.network = MemoryNetwork(Random(1), asyncio.get_running_loop().call_later)
         self.db = db or books(*ledger_schema.STEPS, *schema.STEPS)
-        hub = HubConfig(hub_id="hub-test", data_dir=str(folder), sites=(Site(id=SITE, name="Bedford (enrolled)"),), rates=rates, mqtt=mqtt)
+        sites = (Site(id=SITE, name="Bedford (enrolled)"),)
+        hub = HubConfig(
+            hub_id="hub-test", data_dir=str(folder), sites=sites, rates=rates, mqtt=mqtt, digest=digest, http=Http(public_url=public_url)
+        )  # fmt: skip
         self.config = Config(hub=hub, data_dir=folder, profile=profile("business"), mqtt_password=password)
         transports = None if mqtt else lambda s: self.network.attach(f"hub-{s}")
-        self.app = hub_app.build(self.config, clock=self.clock, chance=Chance(3), db=self.db, transports=transports, limits=LIMITS, witness=witness)
+        with mock.patch.object(jobs, "PLACING_EVERY_S", NEVER_S):
+            self.app = hub_app.build(
+                self.config, clock=self.clock, chance=Chance(3), db=self.db, transports=transports, limits=LIMITS, witness=witness
+            )
         self.hub = self.app.hub
         self.site = SiteDouble(self, SITE, site_transport)
         transport = httpx.ASGITransport(self.app.asgi, raise_app_exceptions=False)

@@ -14,6 +14,7 @@ import pytest
 
 from cloud_hub.__main__ import main
 from cloud_hub.store import folder
+from cloud_hub.vendors.channels import Around, open_channel
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'hub_id = "hub-1"\ndata_dir = "data"\n[[sites]]\nid = "bedford"\nname = "Bedford"\n'
@@ -157,3 +158,21 @@ def test_a_data_folder_that_cannot_be_used_refuses_the_start_with_a_sentence(tmp
     assert main(["run", "--config", str(config), "--port", "0"]) == 1
     told = capsys.readouterr().err
     assert ("'data_dir' is wrong" if place == "a file" else "cannot be read") in told and "Traceback" not in told
+
+
+# ---- the key for push services
+def test_a_push_key_is_made_once_for_us_alone_and_opens_the_channel(tmp_path, capsys):
+    file = tmp_path / "push.key"
+    assert main(["push-key", str(file)]) == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    key = file.read_text().strip()
+    around = Around(secret=lambda *_: key, path=Path, now=lambda: 0.0, public_url="http://hub.test", where="hub.toml")
+    channel = open_channel("web_push", {"vapid_key_file": "push.key", "contact": "mailto:ops@example.test"}, around)
+    assert channel.public_key and key not in capsys.readouterr().err
+    assert main(["push-key", str(file)]) == 1 and file.read_text().strip() == key
+    assert "there already" in capsys.readouterr().err
+
+
+def test_a_push_key_that_cannot_be_written_is_told(tmp_path, capsys):
+    assert main(["push-key", str(tmp_path / "nowhere" / "push.key")]) == 1
+    assert "cannot be written" in capsys.readouterr().err

@@ -95,6 +95,35 @@ def test_what_is_wrong_is_named(file, change, told):
         load(file(text))
 
 
+SLACK = '[channels.slack]\nhooks = { staff = "slack.hook" }\n'
+DIGEST = '[digest]\nzone = "America/Halifax"\n'
+
+
+def test_the_staffs_digest_is_read_with_what_is_usual(file):
+    digest = load(file(GOOD + SLACK + DIGEST)).hub.digest
+    assert (digest.zone, digest.at, digest.hook, digest.urgent) == ("America/Halifax", "08:00", "staff", True)
+    assert load(file(GOOD)).hub.digest is None
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        (DIGEST, r"\[digest\] needs \[channels.slack\]"),
+        (SLACK, r"\[channels.slack\] needs the table \[digest\]"),
+        (SLACK + "[digest]\n", "'digest.zone' is missing"),
+        (SLACK + DIGEST.replace("Halifax", "Halifacks"), "'digest.zone' is wrong: 'America/Halifacks' is not a time zone"),
+        (SLACK + DIGEST + 'at = "8:00"\n', "'digest.at' is wrong: '8:00'"),
+        (SLACK + DIGEST + 'at = "24:00"\n', "'digest.at' is wrong"),
+        (SLACK + DIGEST + 'hook = "desk"\n', "'digest.hook' is wrong: .* no hook 'desk'"),
+        (SLACK + DIGEST + 'urgent = "no"\n', "digest.urgent"),
+        (SLACK + DIGEST + 'hock = "desk"\n', "Did you mean 'digest.hook'"),
+    ],
+)
+def test_what_is_wrong_with_the_staffs_digest_is_named(file, tables, told):
+    with pytest.raises(ConfigError, match=told):
+        load(file(GOOD + tables))
+
+
 def test_the_level_of_the_log_is_checked(file):
     with pytest.raises(ConfigError, match="log_level"):
         load(file('log_level = "LOUD"\n' + GOOD))

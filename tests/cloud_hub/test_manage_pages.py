@@ -154,7 +154,7 @@ async def test_what_is_shown_is_escaped(w, v):
 async def test_a_row_is_told_in_full(w, v):
     row = stuck(w, ref="SM77", rank=5, due_at=NOON - 7260, until_at=NOON + 120, since_at=NOON - 60, created_at=NOON - 3 * 86_400)
     page = await v.get(f"/manage/work/{row.mark}")
-    assert page.heading == "confirmed|order-1|sms"
+    assert page.heading == "Confirmation by SMS, Bedford" and "Id confirmed|order-1|sms" in page.words
     for said in (
         "Stuck", "nothing more happens before a person has it tried again", "The number is not in service.", "What message", "Vendor twilio", "Facility Bedford",
         "About order-1", "For guest-1", "Code 21610", "Tries 3", "Due Sat 21 Nov 2026, 13:59:00 UTC (2 h ago)",

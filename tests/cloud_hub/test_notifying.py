@@ -17,13 +17,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cloud_hub import app as hub_app
 from cloud_hub import telling
 from cloud_hub.ports import Hooks, Inbound, Letter, Receipt
+from cloud_hub.services.outgoing import RULE_S
 from cloud_hub.store import notifications as kept
+from cloud_hub.store import texts
 from cloud_hub.vendors.sendgrid_hooks import SIGNATURE, TIMESTAMP, SendGridHooks
 from cloud_hub.vendors.twilio_hooks import TwilioHooks
 from deploy.emulators.messages.twilio_words import signature
 from shared import notifications, slots
-from shared.ledger import records, repair, streams, work
-from shared.model import Attendance
+from shared.ledger import notices, records, repair, streams, work
+from shared.model import Attendance, Notice
 from shared.notifications import Preferences
 from shared.outcomes import Later, Never, Outcome, Taken, Unknown
 from shared.runtime.web import LARGE_MAX
@@ -141,6 +143,10 @@ class Told:
         by_mark = {row.mark: row.id.partition("|")[0] for row in self.rows()}
         return [by_mark[letter.key] for letter in channel.letters]
 
+    def mailed(self, event: str) -> list[str]:
+        """To whom mails about it went."""
+        return [letter.to for letter, of in zip(self.mail.letters, self.events(self.mail), strict=True) if of == event]
+
 
 @contextlib.asynccontextmanager
 async def told_by(folder, monkeypatch, hooks: dict[str, Hooks] | None = None, **more):
@@ -160,6 +166,16 @@ async def told_by(folder, monkeypatch, hooks: dict[str, Hooks] | None = None, **
 async def t(tmp_path, monkeypatch):
     async with told_by(tmp_path, monkeypatch) as told:
         yield told
+
+
+def elsewhere(tx, booking_id: str) -> None:
+    """The house has put it into another bay."""
+    old = records.booking(tx, booking_id)
+    new = msgspec.structs.replace(
+        old, id="booking-0002", resource_id=f"{SITE}.box-2", replaces=old.id, displaced=False, placed=True, created_at=NOON, pin="654321"
+    )
+    records.add_booking(tx, new)
+    records.put_booking(tx, msgspec.structs.replace(old, status="cancelled", reason="moved", replaced_by=new.id, displaced=False))
 
 
 def put_together(tx, *, whole: bool = True) -> None:
@@ -253,20 +269,35 @@ async def test_a_place_that_the_house_gave_instead_of_one_that_it_could_not_keep
     await t.book()
     await t.done()
     await t.change("booking-0001", displaced=True)
-    await t.done()
-
-    def placed(tx) -> None:
-        old = records.booking(tx, "booking-0001")
-        new = msgspec.structs.replace(
-            old, id="booking-0002", resource_id=f"{SITE}.box-2", replaces=old.id, displaced=False, placed=True, created_at=NOON, pin="654321"
-        )
-        records.add_booking(tx, new)
-        records.put_booking(tx, msgspec.structs.replace(old, status="cancelled", reason="moved", replaced_by=new.id, displaced=False))
-
-    await t.w.db.write(placed)
+    await t.wait(RULE_S)
+    await t.w.db.write(lambda tx: elsewhere(tx, "booking-0001"))
     await t.done()
     assert t.events(t.sms) == ["confirmed", "displaced", "placed"] == t.events(t.mail)
     assert "Box 2" in t.sms.letters[-1].text and "654321" in t.sms.letters[-1].text
+    assert "can no longer give you Box 1" in t.mail.letters[-1].text
+
+
+async def test_who_is_put_elsewhere_at_once_is_told_the_new_place_only(t):
+    await t.book()
+    await t.done()
+    await t.change("booking-0001", displaced=True)
+    await t.wait(2)
+    await t.w.db.write(lambda tx: elsewhere(tx, "booking-0001"))
+    await t.wait(RULE_S)
+    assert t.events(t.sms) == ["confirmed", "placed"] == t.events(t.mail)
+
+
+async def test_who_has_lost_a_bay_is_told_why_and_where_to_choose_with_what_it_costs(tmp_path, monkeypatch):
+    async with told_by(tmp_path, monkeypatch) as t:
+        await t.book()
+        await t.done()
+        blocked = await t.w.post("/blackouts", {"block_id": "block-0001", **t.w.time(1, FAR), "kind": "maintenance"})
+        assert blocked.status_code in (200, 201), blocked.text
+        await t.w.until(lambda: t.booking().displaced)
+        await t.wait(RULE_S)
+        mail = t.mail.letters[-1]
+        assert t.events(t.mail) == ["confirmed", "displaced"] and "Reason: maintenance." in mail.text
+        assert "Box 2, Sat 21 Nov, 22:00 to 23:00" in mail.text and mail.text.count("$") == 3, "three ways at the price agreed"
 
 
 async def test_a_change_that_was_told_and_is_undone_is_told_and_one_that_never_was_is_not(t):
@@ -308,6 +339,33 @@ async def test_a_cancellation_is_told_when_it_is_done(t):
     assert t.booking().door_pin == "" or t.booking().door_pin not in t.sms.letters[1].text
 
 
+async def test_the_operators_own_words_are_what_guests_read_and_words_that_cannot_be_used_are_counted(t):
+    sms, mail = texts.Which("confirmed", "sms", "en", SITE), texts.Which("confirmed", "mail", "en", SITE)
+
+    def written(tx) -> None:
+        for which, text in ((sms, "Fore! {{ bays }}, PIN {{ pin }}"), (mail, "{{ nothing_of_that_name }}")):
+            texts.put(tx, texts.Version(which=which, version=1, active=True, text=text, what="saved", actor="Testa Admin", at=NOON))
+        texts.changes(tx, "token-1")
+
+    await t.w.db.write(written)
+    await t.book()
+    await t.done()
+    assert t.sms.letters[0].text == f"Fore! Box 1, PIN {t.booking().pin}"
+    assert t.booking().pin in t.mail.letters[0].text, "ours, where the operator's cannot be used"
+    assert [(one.which, one.times) for one in t.w.db.read(texts.failing)] == [(mail, 1)]
+
+
+async def test_a_notice_of_the_facility_is_in_what_its_guests_are_told_while_it_stands(t):
+    sticks = Notice(id="n-1", site_id=SITE, level="warning", text="The front door sticks.", from_at=NOON, until_at=at(FAR + 8))
+    await t.w.db.write(lambda tx: notices.state(tx, t.w.hub.desk, sticks))
+    await t.book()
+    await t.done()
+    assert "The front door sticks." in t.mail.letters[0].text
+    await t.book(2, FAR + 96, booking_id="booking-0002", who=2)
+    await t.done()
+    assert "The front door sticks." not in t.mail.letters[1].text, "that visit begins when it is over"
+
+
 async def test_a_confirmation_that_waits_is_dropped_when_its_booking_is_cancelled(t):
     t.sms.answers.append(Later("busy", 60))
     t.mail.answers.append(Later("busy", 60))
@@ -335,7 +393,7 @@ async def test_every_time_a_booking_loses_its_bay_and_finds_one_its_guest_is_tol
     await t.book()
     for displaced in (True, True, False, False, True, False):
         await t.change("booking-0001", displaced=displaced)
-        await t.done()
+        await t.wait(RULE_S)
     assert t.events(t.sms) == ["confirmed", "displaced", "placed", "displaced", "placed"] == t.events(t.mail)
 
 
@@ -344,7 +402,7 @@ async def test_a_bay_found_before_it_was_said_that_it_was_lost_is_told_as_found(
     await t.done()
     t.sms.answers.append(Later("busy", 60))
     await t.change("booking-0001", displaced=True)
-    await t.done()
+    await t.wait(RULE_S)
     await t.change("booking-0001", displaced=False)
     await t.wait(61)
     assert (t.row("sms", "displaced").state, t.row("sms", "displaced").code) == ("dropped", "no_longer")
@@ -396,7 +454,7 @@ async def test_two_sold_one_bay_in_a_cut_and_the_guest_who_has_none_now_is_told_
     await t.book()
     await t.done()
     await t.w.db.write(found)
-    await t.done()
+    await t.wait(RULE_S)
     assert t.events(t.sms) == ["confirmed", "displaced"]
 
 
@@ -669,17 +727,27 @@ async def test_what_answers_the_customer_comes_in_quiet_hours_too(t):
     assert t.events(t.sms) == ["confirmed", "cancelled"]
 
 
-async def test_thanks_and_questions_come_after_a_visit_only_and_in_usual_hours(t):
+async def test_thanks_and_questions_come_after_a_visit_only_and_in_usual_hours(tmp_path, monkeypatch):
+    async with told_by(tmp_path, monkeypatch, public_url=PUBLIC) as t:
+        await t.book()
+        await t.book(2, FAR, booking_id="booking-0002", who=2)
+        await t.w.db.write(lambda tx: came(tx, "booking-0001"))
+        await t.until_at(at(FAR + 4) + 30 * 60)
+        assert "follow_up" not in t.events(t.mail), "at half past eleven at night"
+        await t.until_at(at(80))
+        assert t.mailed("follow_up") == [MAIL]
+        await t.until_at(at(FAR + 4) + 36 * H)
+        assert t.mailed("survey") == [MAIL]
+        order_id = t.booking().order_id
+        link = f"{PUBLIC}/b/{order_id}/{t.w.hub.customer_links.token(order_id)}/survey"
+        assert link in t.mail.letters[-1].text and t.mail.letters[-1].url == link
+
+
+async def test_nobody_is_asked_how_it_was_where_there_is_no_page_to_answer_on(t):
     await t.book()
-    await t.book(2, FAR, booking_id="booking-0002", who=2)
     await t.w.db.write(lambda tx: came(tx, "booking-0001"))
-    await t.until_at(at(FAR + 4) + 30 * 60)
-    assert "follow_up" not in t.events(t.mail), "at half past eleven at night"
-    eight = at(80)
-    await t.until_at(eight)
-    assert [letter.to for letter in t.mail.letters if t.events(t.mail)[t.mail.letters.index(letter)] == "follow_up"] == [MAIL]
     await t.until_at(at(FAR + 4) + 36 * H)
-    assert "survey" not in t.events(t.mail), "nobody is asked where no answer can be taken"
+    assert t.mailed("survey") == [] and [row.code for row in t.rows("survey")] == ["no_page"]
 
 
 async def test_while_the_books_of_a_facility_may_be_an_old_copy_nobody_is_told_anything_from_them(t):

@@ -215,6 +215,21 @@ async def test_a_change_to_a_time_that_is_gone_keeps_the_booking_and_names_other
     assert [b.start for b in live(w) if b.order_id == order_at(page)] == [v.slot(FAR)]
 
 
+async def test_while_a_change_is_asked_the_page_shows_what_stands_at_its_own_price_and_nothing_to_withdraw(w, v):
+    page = await v.booked(FAR, date=DAY)
+    (before,) = live(w)
+    times = await v.get(root(page) + "/change")
+    sure = await v.get(times.links(f"/change/confirm.*start={v.slot(NEAR)}")[0])
+    w.network.cut(f"site-{SITE}", "to_broker", noticed=False)
+    asked = await v.send(sure.form("/change/confirm"))
+    assert asked.heading == "Your booking" and "Until it answers, this booking stands as it is." in asked.words
+    assert "22:00 to 23:00" in asked.words and "14:00" not in asked.words and "Total $39.90" in asked.words
+    assert "Withdraw" not in asked.words and 'data-waiting="' in asked.text, "the page looks again by itself"
+    sure = await v.get(root(page) + "/cancel")
+    given_up = [value for name, value in sure.form("/cancel").fields if name == "booking"]
+    assert sure.heading == "Cancel this booking?" and given_up == [before.id]
+
+
 @pytest.mark.parametrize(
     ("fields", "status"),
     [

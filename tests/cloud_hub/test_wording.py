@@ -4,14 +4,16 @@ import re
 import unicodedata
 from html.parser import HTMLParser
 from itertools import product
+from typing import get_args, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cloud_hub.services.wording import FACTS, LINKS, LISTS, SUBJECT_MAX, TEXT_MAX, Facts, Override, Wording, sample_facts
+from cloud_hub.services.wording import FACTS, LINKS, LISTS, ORDER_KINDS, SUBJECT_MAX, TEXT_MAX, Facts, Override, Wording, sample_facts
 from shared import sms_text
+from shared.model import Order
 from shared.notifications import CHANNELS, EVENTS, LANGUAGES
 
 WORDING = Wording()
@@ -174,7 +176,34 @@ def test_the_facilitys_text_comes_before_the_general_one_in_any_order() -> None:
     assert render(overrides=[general, own], site_id="elsewhere").text == "For all"
 
 
-@pytest.mark.parametrize("other", [{"event": "moved"}, {"channel": "push"}, {"language": "fr"}, {"site_id": "elsewhere"}])
+def test_the_closest_text_is_used_and_the_facilitys_comes_before_the_kinds() -> None:
+    ranked = [
+        override("Ours, groups", site_id="sampleton", order_kind="group"), override("Ours", site_id="sampleton"),
+        override("Groups", order_kind="group"), override("All"),
+    ]  # fmt: skip
+    for rank, closest in enumerate(ranked):
+        words = WORDING.render("confirmed", "sms", "en", usual(), ranked[rank:][::-1], site_id="sampleton", order_kind="group")
+        assert words.text == closest.text
+    used = {
+        kind: WORDING.render("confirmed", "sms", "en", usual(), ranked, site_id="elsewhere", order_kind=kind).text for kind in ORDER_KINDS
+    }
+    assert used == {"": "All", "single": "All", "group": "Groups", "series": "All"}
+
+
+def test_a_broken_text_of_a_kind_gives_way_to_the_next_and_the_fault_names_the_kind() -> None:
+    broken = override("{{ pin", site_id="sampleton", order_kind="series")
+    words = WORDING.render("confirmed", "sms", "en", usual(), [broken, override("All")], site_id="sampleton", order_kind="series")
+    assert words.text == "All" and words.faults[0].override == broken
+    assert str(words.faults[0]).startswith("The text for confirmed, sms, en, sampleton, series, could not be used. ")
+
+
+def test_the_kinds_of_orders_that_a_text_can_be_narrowed_to_are_those_that_there_are() -> None:
+    assert set(ORDER_KINDS) == {"", *get_args(get_type_hints(Order)["kind"])}
+
+
+@pytest.mark.parametrize(
+    "other", [{"event": "moved"}, {"channel": "push"}, {"language": "fr"}, {"site_id": "elsewhere"}, {"order_kind": "group"}]
+)
 def test_a_text_for_something_else_is_not_used(other: dict) -> None:
     assert render(overrides=[override("Not here", **other)]).text == render().text
 
@@ -201,19 +230,19 @@ def test_a_mails_page_is_made_of_the_operators_text_or_is_the_operators_own() ->
 def test_a_broken_text_is_passed_over_and_reported(broken: str) -> None:
     words = render(overrides=[override(broken, site_id="sampleton"), override("General")])
     assert words.text == "General"
-    assert len(words.faults) == 1 and words.faults[0].startswith("The text for confirmed, sms, en, sampleton, could not be used. ")
+    assert len(words.faults) == 1 and str(words.faults[0]).startswith("The text for confirmed, sms, en, sampleton, could not be used. ")
     last = render(overrides=[override(broken)])
-    assert last.text == render().text and "all facilities" in last.faults[0]
+    assert last.text == render().text and "all facilities" in str(last.faults[0])
 
 
 def test_a_text_that_fails_with_these_facts_only_is_passed_over_without_telling_them() -> None:
     silent = override("{% if pin == '123456' or not pin %}x{% endif %}")
     words = render(facts=usual(pin="777777"), overrides=[silent])
     assert words.text == render(facts=usual(pin="777777")).text
-    assert words.faults and "777777" not in words.faults[0]
+    assert words.faults and "777777" not in str(words.faults[0])
     wrong = override("{% if pin == '123456' or not pin %}x{% else %}{{ notices < 3 }}{% endif %}")
     words = render(facts=usual(pin="777777"), overrides=[wrong])
-    assert words.text.startswith("Sampleton") and "TypeError" in words.faults[0]
+    assert words.text.startswith("Sampleton") and "TypeError" in words.faults[0].why
 
 
 def test_a_text_of_ours_that_facts_make_too_long_is_cut() -> None:

@@ -1,5 +1,7 @@
 """The demo's settings files are what the apps read, its ports are free, its secrets new and private."""
 
+import json
+import random
 import socket
 import stat
 import time
@@ -10,16 +12,20 @@ import msgspec
 import pytest
 
 from cloud_hub import config as hub_config
+from cloud_hub.ports import Letter
 from cloud_hub.telling import opened
 from deploy.broker import BrokerUser
 from deploy.demo import addresses
 from deploy.emulators import unifi_access
 from deploy.emulators.messages.sendgrid_api import public_event_key
+from deploy.emulators.messages.slack import Slack
 from deploy.emulators.messages.vendors import Settings
 from deploy.emulators.tls import fingerprint_of
 from deploy.emulators.unifi.controller import AGENT_SCOPES
+from shared.outcomes import Taken
 from shared.runtime.passwords import Passwords
 from site_agent import config as site_config
+from tests.deploy.message_world import running
 
 DESCRIBED = addresses.describe()
 
@@ -65,7 +71,9 @@ def test_the_hub_and_the_emulated_message_vendors_know_each_other(written: addre
     assert vendors.ports == written.messages.ports and vendors.timezone == DESCRIBED.zone
     config = hub_config.load(written.hub_folder / "hub.toml")
     channels, hooks = opened(config, time.time)
-    assert {name: channel.vendor for name, channel in channels.items()} == {"sms": "twilio", "mail": "sendgrid"}
+    assert {name: channel.vendor for name, channel in channels.items()} == {
+        "sms": "twilio", "mail": "sendgrid", "push": "web_push", "slack": "slack",
+    }  # fmt: skip
     assert set(hooks) == {"twilio", "sendgrid"}, "both are believed what they report"
     twilio, sendgrid = config.hub.channels["twilio"], config.hub.channels["sendgrid"]
     for name, table in (("twilio", twilio), ("sendgrid", sendgrid)):
@@ -77,6 +85,29 @@ def test_the_hub_and_the_emulated_message_vendors_know_each_other(written: addre
     assert vendors.sendgrid.senders == (sendgrid["sender"],)
     hooked = {"twilio": vendors.twilio.inbound_url, "sendgrid": vendors.sendgrid.events_url}
     assert hooked == {name: f"{written.hub_url}/hooks/{name}" for name in hooks}
+
+
+async def test_the_hub_pushes_to_a_browser_of_the_emulated_push_service(written: addresses.Plan) -> None:
+    config = hub_config.load(written.hub_folder / "hub.toml")
+    channels, _ = opened(config, time.time)
+    push = channels["push"]
+    async with running() as vendors:
+        there = vendors.subscribe(push.public_key)
+        sent = await push.send(Letter(key="k-1", to=json.dumps(there), subject="Box 3", text="At 18:00"))
+        assert isinstance(sent, Taken) and push.objection(json.dumps(there)) == ""
+        assert [one.payload["body"] for one in vendors.pushes] == ["At 18:00"]
+    for channel in channels.values():
+        await channel.close()
+
+
+async def test_the_hub_writes_to_the_staffs_channel_of_the_emulated_slack(written: addresses.Plan) -> None:
+    config = hub_config.load(written.hub_folder / "hub.toml")
+    vendors = msgspec.convert(tomllib.loads((written.messages.folder / "messages.toml").read_text()), Settings)
+    hook = (written.hub_folder / config.hub.channels["slack"]["hooks"][config.hub.digest.hook]).read_text()
+    assert hook == f"http://127.0.0.1:{vendors.ports.slack}/services/{vendors.slack.hooks['staff']}"
+    assert config.hub.digest.zone == DESCRIBED.zone
+    box = Slack(vendors.slack, time.time, random.Random(1), lambda: "post-1")
+    assert box.hook_at(hook.partition("/services/")[2]) is box.hooks["staff"]
 
 
 def test_nobody_else_on_the_machine_can_read_what_was_written(written: addresses.Plan) -> None:
@@ -95,7 +126,7 @@ def test_every_run_has_other_secrets(tmp_path: Path) -> None:
     one, other = (addresses.plan(tmp_path, DESCRIBED, usual_ports=False) for _ in range(2))
     assert one.hub_broker_password != other.hub_broker_password
     assert {site.staff_password for site in one.sites}.isdisjoint({site.staff_password for site in other.sites})
-    for name in ("account_sid", "auth_token", "api_key", "event_key"):
+    for name in ("account_sid", "auth_token", "api_key", "event_key", "vapid_key"):
         assert getattr(one.messages, name) != getattr(other.messages, name)
 
 

@@ -6,9 +6,11 @@ from random import Random
 import pytest
 from sqlite_utils import Database as Tables
 
-from shared.ledger import claims, holds, sales, schema
+from shared.ledger import claims, displaced, holds, sales, schema
 from shared.ledger.desk import Desk
-from shared.model import Interval
+from shared.ledger.frontdesk import House
+from shared.model import Facility, Interval
+from shared.profiles import profile
 from shared.runtime.database import Tx
 
 DESK = Desk("site", clock=lambda: 1_800_000_000, new_id=lambda: "id", chance=Random(1))
@@ -43,3 +45,9 @@ def test_holds_whose_time_is_over_are_found_by_their_end(books):
 def test_the_displaced_of_a_bay_are_found_among_the_displaced(books):
     found = plans(books, lambda tx: claims.displaced_at(tx, "bedford.box-1", Interval(2_000_000, 2_000_004)))
     assert found[0] == "SEARCH bookings USING INDEX bookings_displaced (resource_id=?)"
+
+
+def test_who_is_to_be_put_elsewhere_is_found_among_the_displaced(books):
+    house = House(facility=Facility(id="bedford", name="Bedford", zone="America/Halifax"), resources={}, profile=profile("business"))
+    found = plans(books, lambda tx: displaced.waiting(tx, DESK, house))
+    assert found == ["SCAN bookings USING INDEX bookings_displaced"]

@@ -274,6 +274,13 @@ def test_what_nobody_came_for_in_time_ends(db):
 
 # ---- books that were set back
 @pytest.mark.rule("loss-1")
+def test_of_each_lane_that_needs_somebody_it_is_told_how_many_rows_and_why_the_first(db):
+    put(db, row("r-1"), row("r-2"), row("r-3", lane="smtp"), row("r-4", lane="sendgrid"))
+    for at, (row_id, reason) in enumerate((("r-2", "No such number."), ("r-1", "No answer."), ("r-3", "Refused."))):
+        do(db, work.end, NOW + at, "stuck", "code", reason, row_id=row_id)
+    assert db.read(work.stuck_lanes) == [("smtp", 1, NOW + 2, "Refused."), ("twilio", 2, NOW, "No such number.")]
+
+
 def test_what_was_still_to_be_done_before_a_fence_is_not_done_again_by_itself(db):
     chance = Chance(1)
     desk = Desk("hub", clock=lambda: NOW + 60, new_id=chance.new_id, chance=chance.random, box_id="hub-box")
@@ -377,6 +384,8 @@ def test_the_few_that_are_claimed_are_not_sorted_out_of_all_that_are_due():
         lambda tx: work.overdue(tx, "unknown", NOW, lane="twilio"),
         lambda tx: work.overdue(tx, "sent", NOW),
         lambda tx: work.died(tx, NOW),
+        work.stuck,
+        work.stuck_lanes,
     ],
 )
 def test_what_is_asked_every_second_is_found_by_an_index(ask):

@@ -186,6 +186,25 @@ class Mischief:
         site.reseat(self.rng.choice(lost), self.bay(), site_id=site_id)
         return "reseated"
 
+    def by_rule(self, site_id: str) -> str:
+        """The jobs of both sides look at who has lost their place."""
+        return str([done for party in (self.w.hub, self.w.sites[site_id]) for done in party.place_by_rule(site_id)])
+
+    def place(self, site_id: str) -> str:
+        """Staff at either side, or the guest, choose one of the ways out, also for somebody who was placed before."""
+        party = self.party(site_id)
+        lost = sorted((b for b in party.bookings(site_id).values() if b.displaced or b.placed), key=lambda b: b.id)
+        if not lost:
+            return "none"
+        b = self.rng.choice(lost)
+        ways = party.ways_of(b.id, site_id)
+        if not ways:
+            return f"{b.id} has no way out"
+        way = self.rng.choice(ways)
+        bay = int(way.resource_id.rpartition("-")[2])
+        new = party.place(b.id, bay, way.start - self.w.slot0, way.end - way.start, site_id=site_id)
+        return self.wish(party, new, "place") + f" from {b.id}"
+
     def block(self, site_id: str) -> str:
         party = self.party(site_id)
         k = party.block(self.bay(), self.start(), self.hours(), site_id=site_id)
@@ -203,6 +222,8 @@ class Mischief:
     def tidy(self, site_id: str) -> str:
         for party in self.w.parties:
             party.tidy()
+            for s in party.site_ids:
+                party.place_by_rule(s)
         return ""
 
     def cut(self, site_id: str) -> str:
@@ -238,7 +259,9 @@ class Mischief:
         "attend": 3,
         "show_pass": 4,
         "reseat": 2,
-        "block": 3,
+        "by_rule": 4,
+        "place": 3,
+        "block": 4,
         "unblock": 3,
         "tidy": 10,
         "cut": 4,
@@ -277,9 +300,21 @@ class Mischief:
         return a is not None and a.state in ("checked_in", "completed")
 
     def _assert_group(self, order_id: str, chain: list[Booking], kinds: list[str]) -> None:
-        """All parts or none, as long as nobody touched one of them."""
+        """All parts or none, as long as nobody touched one of them but the house, which puts a part elsewhere whole."""
         if set(kinds) == {"group"}:
-            assert len({b.status for b in chain if not b.replaces}) == 1, f"{order_id} is half sold: {chain}"
+            placed = {b.replaces for b in chain if b.placed and b.status == "confirmed"}
+            stands = {
+                b.status for b in chain if not b.replaces and not (b.status == "cancelled" and b.id in self._placed_on(chain, placed))
+            }
+            assert len(stands | ({"confirmed"} if placed else set())) == 1, f"{order_id} is half sold: {chain}"
+
+    @staticmethod
+    def _placed_on(chain: list[Booking], placed: set[str]) -> set[str]:
+        """The bookings that the house put elsewhere, also by several steps."""
+        out = set(placed)
+        for _ in chain:
+            out |= {b.replaces for b in chain if b.id in out and b.replaces}
+        return out
 
 
 async def play_out(world: World, m: Mischief) -> None:

@@ -15,16 +15,16 @@ from litestar.openapi.spec import SecurityScheme
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.types import Receive, Scope, Send
 
-from shared.runtime.body import StrictRequest, decode_form, read_form
+from shared.runtime.body import StrictRequest, decode_form, read_form, read_octets
 from shared.runtime.clock import ManualClock
 from shared.runtime.csrf import Csrf
 from shared.runtime.metrics import METRICS_MEDIA, Metrics
-from shared.runtime.openapi import ApiDescription, ProblemKind, raises
+from shared.runtime.openapi import ApiDescription, ProblemKind, TakesOctets, raises
 from shared.runtime.problems import Problem, Problems, Unavailable, Violation, of_status
 from shared.runtime.ratelimit import RateLimiter
 from shared.runtime.server import listen, serve
 from shared.runtime.static import RUNTIME_STATIC, StaticFiles
-from shared.runtime.web import EdgeSettings, WebEdge
+from shared.runtime.web import PERMISSIONS_CAMERA, EdgeSettings, WebEdge
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=96, description="How many.")]
 
@@ -90,6 +90,11 @@ async def raw_body(request: Request) -> dict[str, int]:
     return {"octets": len(await request.body())}
 
 
+@post("/api/v1/picture", tags=["Things"], operation_class=TakesOctets)
+async def take_picture(request: Request) -> dict[str, int]:
+    return {"octets": len(await read_octets(request))}
+
+
 @asgi("/api/v1/cached", copy_scope=True)
 async def cached(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"no-cache"), (b"content-length", b"2")]})
@@ -105,6 +110,11 @@ async def halfway(scope: Scope, receive: Receive, send: Send) -> None:
 @get("/page", sync_to_thread=False, media_type=MediaType.HTML, include_in_schema=False)
 def page(request: Request) -> str:
     return f"<!doctype html><title>t</title><p>{request.app.state.csrf.token(request.scope)}"
+
+
+@get("/seeing", sync_to_thread=False, media_type=MediaType.HTML, include_in_schema=False)
+def seeing_page() -> Response[str]:
+    return Response("<!doctype html><title>t</title>", media_type=MediaType.HTML, headers={"permissions-policy": PERMISSIONS_CAMERA})
 
 
 @get("/refused", sync_to_thread=False, include_in_schema=False)
@@ -161,7 +171,8 @@ class Demo:
         )
         self.app = Litestar(
             [
-                *(hello, read_thing, make_thing, boom, busy, raw_body, cached, halfway, page, refused, secret_page, live, stream),
+                *(hello, read_thing, make_thing, take_picture, boom, busy, raw_body, cached, halfway, page, seeing_page, refused, secret_page),
+                *(live, stream),
                 Router("/", route_handlers=[make_note], guards=[self.csrf.guard]),
                 *(metrics_text, static.handler()),
             ],

@@ -87,3 +87,12 @@ async def test_a_form_of_another_kind_is_a_415():
         assert answer.status_code == 415
         answer = await client.post("/notes", files={"text": b"a"})
         assert answer.status_code == 415 and "x-www-form-urlencoded" in answer.json()["detail"]
+
+
+async def test_octets_are_read_as_they_are_and_anything_else_is_named():
+    async with Demo().client() as client:
+        taken = await client.post("/api/v1/picture", content=b"\x00\xff", headers={"content-type": "application/octet-stream"})
+        assert (taken.status_code, taken.json()) == (201, {"octets": 2})
+        for kind in ("application/json", "image/png", ""):
+            refused = await client.post("/api/v1/picture", content=b"{}", headers={"content-type": kind})
+            assert refused.status_code == 415 and refused.json()["detail"] == "Send the body as application/octet-stream."

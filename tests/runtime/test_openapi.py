@@ -144,3 +144,11 @@ def test_an_example_sends_what_its_operation_takes_and_leaves_empty_fields_out()
     assert '-b "session=$SESSION"' in page and '-H "X-CSRF-Token: $CSRF"' in page and '-H "Authorization: Bearer $KIOSK"' in page
     assert "needs a staff session or a kiosk token" in page and "$KEY" not in page
     assert """-d '{"end": "2028-02-29T19:00:00Z"}'""" in page
+
+
+async def test_a_body_of_octets_is_described_and_its_example_sends_a_file():
+    document = await described()
+    operation = document["paths"]["/api/v1/picture"]["post"]
+    assert operation["requestBody"] == {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
+    assert {"413", "415"} <= set(operation["responses"])
+    assert curl_of(document, "post", "/api/v1/picture", operation).endswith("-H 'Content-Type: application/octet-stream' \\\n  --data-binary @FILE")

@@ -38,11 +38,17 @@ async def test_data_gets_a_policy_that_lets_nothing_run():
             assert answer.headers["cache-control"] == "no-store" and answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_tls_brings_hsts_and_a_kiosk_the_camera():
-    async with Demo(EdgeSettings(tls=True, camera=True)).client() as client:
+async def test_tls_brings_hsts():
+    async with Demo(EdgeSettings(tls=True)).client() as client:
         answer = await client.get("/page")
     assert answer.headers["strict-transport-security"].startswith("max-age=")
-    assert "camera=(self)" in answer.headers["permissions-policy"]
+
+
+async def test_a_page_that_asks_for_the_camera_gets_that_and_nothing_else():
+    async with Demo().client() as client:
+        answer = await client.get("/seeing")
+    assert answer.headers.get_list("permissions-policy") == ["camera=(self), geolocation=(), microphone=(), payment=()"]
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
 
 
 async def test_a_handlers_own_cache_control_stands_once():

@@ -6,8 +6,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.conflicts import PER_KIND_MAX, ways_out
+from shared.conflicts import PER_KIND_MAX, WayOut, by_rule, ways_out
 from shared.model import Booking, Interval, Price, PriceLine, Resource
+from shared.policy import Displacement, Policy
 
 START = 1_990_000
 PRICE = Price(currency="CAD", total_cents=3500, lines=(PriceLine(code="rate", label="1 h", cents=3500),))
@@ -152,3 +153,50 @@ def test_no_way_out_overlaps_a_taken_interval_and_the_order_of_the_facts_does_no
     chance = random.Random(seed)
     shuffled = {name: chance.sample(free[name], len(free[name])) for name in chance.sample(list(free), len(free))}
     assert find(shuffled, booking=booking, now_slot=START + now, resources=chance.sample(BOXES, len(BOXES))) == ways
+
+
+# ---- what the rule takes without asking anybody
+def test_by_default_the_rule_takes_the_same_time_and_nothing_else():
+    ways = find({"bedford.box-1": [Interval(START + 4, START + 20)], "bedford.box-3": [DAY]})
+    assert by_rule(Policy(), BOOKING, ways) == ways[0] and ways[0].kind == "same_time"
+    assert by_rule(Policy(), BOOKING, ways[1:]) is None
+
+
+def test_a_house_may_let_the_rule_move_the_start_or_keep_the_make_or_do_nothing():
+    resources = [box(1), replace(box(2), make="foresight")]
+    ways = find({"bedford.box-1": [Interval(START + 4, START + 20)], "bedford.box-2": [DAY]}, resources=resources)
+    assert [way.same_make for way in ways[:2]] == [False, True]
+    taken = {
+        (shift, make): by_rule(Policy(displacement=Displacement(shift_max_min=shift, same_make=make)), BOOKING, ways)
+        for shift in (45, 60)
+        for make in (False, True)
+    }
+    assert taken == {(45, False): ways[0], (45, True): None, (60, False): ways[0], (60, True): ways[1]}
+    assert by_rule(Policy(displacement=Displacement(by_rule=False)), BOOKING, ways) is None
+
+
+def test_the_rest_of_a_booking_that_has_begun_is_never_placed_by_rule():
+    ways = find({"bedford.box-2": [DAY]}, now_slot=START + 2)
+    assert by_rule(Policy(displacement=Displacement(shift_max_min=15)), BOOKING, ways) is None
+
+
+@given(
+    ways=st.lists(
+        st.builds(
+            lambda bay, shift, length, make: WayOut(
+                kind="other_bay", resource_id=f"bedford.box-{bay}", start=START + shift, end=START + shift + length, seller="hub", same_make=make
+            ),
+            st.integers(1, 9), st.integers(-20, 20), st.integers(3, 5), st.booleans(),
+        ),
+        max_size=9,
+    ),
+    shift=st.integers(0, 300),
+    make=st.booleans(),
+)  # fmt: skip
+def test_the_rule_takes_the_first_way_that_it_allows_and_no_other(ways, shift, make):
+    def allowed(way: WayOut) -> bool:
+        near = 15 * abs(way.start - BOOKING.start) <= shift
+        return near and way.end - way.start == BOOKING.end - BOOKING.start and (way.same_make or not make)
+
+    policy = Policy(displacement=Displacement(shift_max_min=shift, same_make=make))
+    assert by_rule(policy, BOOKING, ways) == next(filter(allowed, ways), None)

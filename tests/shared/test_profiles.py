@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from shared import profiles
-from shared.policy import Discount, Hours, Opening, Policy, Profile, PromoCode, Rate, Tariff
+from shared.policy import Discount, Displacement, Hours, Opening, Policy, Profile, PromoCode, Rate, Tariff
 
 BUSINESS = files("shared.profiles").joinpath("business.toml").read_text("utf-8")
 
@@ -110,8 +110,10 @@ def test_exactly_one_of_percent_and_cents_makes_a_code():
 
 def test_every_setting_is_read_by_some_decision():
     """A field that nobody reads is a promise that nobody keeps."""
-    readers = " ".join(files("shared").joinpath(name).read_text("utf-8") for name in ("slots.py", "rules.py", "pricing.py", "terms.py"))
-    for struct in (Policy, Hours, Opening, Tariff, Rate, Discount, PromoCode):
+    readers = " ".join(
+        files("shared").joinpath(name).read_text("utf-8") for name in ("slots.py", "rules.py", "pricing.py", "terms.py", "conflicts.py")
+    )
+    for struct in (Policy, Displacement, Hours, Opening, Tariff, Rate, Discount, PromoCode):
         for field in struct.__struct_fields__:
             assert f".{field}" in readers, f"{struct.__name__}.{field}"
     assert Profile.__struct_fields__ == ("name", "version", "policy", "tariff")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.ledger import secured
 from shared.model import Booking
 from site_agent.services.people import KIOSK_RIGHTS, ROLES, Asker
-from tests.simulation.machines import Hub
-from tests.simulation.oracle import Oracle
+from tests.simulation.machines import Books, Hub
+from tests.simulation.oracle import Oracle, Sale
 from tests.simulation.schedule import Action
 from tests.world import World
 
@@ -59,8 +60,50 @@ class Guests:
     def _hub(self, action: Action) -> Hub:
         return self.w.hubs[action.no % len(self.w.hubs)]
 
+    # ---- letters
+    def letters(self, *, all_of_them: bool = False) -> None:
+        """Whoever was put elsewhere by the house, or given another bay, reads so. To be asked before anything else is told, since the old
+        place may be somebody else's by now."""
+        if all_of_them:
+            self.w.news += [
+                (m, b.id) for m in (self.w.hub, *self.w.sites.values()) for s in self.w.site_ids for b in m.bookings(s).values()
+            ]
+        news, self.w.news = list(dict.fromkeys(self.w.news)), []
+        while news:  # one that was put elsewhere twice is told in that order
+            left = [(m, booking_id) for m, booking_id in news if not self._letter(m, booking_id)]
+            if len(left) == len(news):
+                break
+            news = left
+        self.w.news = [one for one in news if one[0] in self.w.machines] + self.w.news
+
+    def _letter(self, machine: Books, booking_id: str) -> bool:
+        """False where it may be told of later."""
+        b = machine.booking(booking_id)
+        if b is None:
+            return True
+        if machine.side == "site" and booking_id in self.o.sales:
+            a = machine.attendance(booking_id)
+            if a is not None and a.seat:
+                self.o.told_seat(booking_id, a.seat)
+        if not (b.placed and b.status == "confirmed") or booking_id in self.o.sales:
+            return True
+        if machine.read(lambda tx: secured.told(tx, machine.desk, b)).status != "confirmed" or b.replaces not in self.o.sales:
+            return False
+        old = self.o.sales[b.replaces]
+        whole = b.end - b.start == old.end - old.start or b.end == old.end  # or the rest of what had begun
+        if (b.order_id, b.site_id) != (old.order, old.site) or not whole:
+            self.o.breach(f"{old.id} was put elsewhere as {b.id}, which is another order, length or facility")
+        self.o.told_placed(old, Sale(b.id, old.order, b.site_id, b.resource_id, b.start, b.end, old.who, b.seller, replaces=old.id))
+        self.told_at[b.id] = self.w.loop.time()
+        for ticket in self.tickets.values():
+            if old.id in ticket.ids:
+                ticket.ids = [b.id if i == old.id else i for i in ticket.ids]
+                ticket.moves += 1
+        return True
+
     # ---- answers
     def heard(self, b: Booking) -> None:
+        self.letters()
         if b.status == "confirmed" and b.id in self.o.sales:
             self.told_at.setdefault(b.id, self.w.loop.time())
             self.o.told_confirmed(b.id, b.resource_id, b.start, b.end)
@@ -69,6 +112,7 @@ class Guests:
                 self.o.told_pin(b.id, b.door_pin)
 
     def _viewed(self, view: Any) -> str:
+        self.letters()
         if view.status in HAS and view.id in self.o.sales:
             sale = self.o.sales[view.id]
             self.o.told_confirmed(view.id, view.resource_id, sale.start, sale.end)

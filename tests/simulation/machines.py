@@ -84,6 +84,10 @@ class Books(Machine):
             known[what] = self.read(fn)
         return known[what]
 
+    def tells(self) -> None:
+        """From now on this process tells of every booking that it changes, as a hub tells its guests (`guests.Guests.letters`)."""
+        self.db.listen(lambda events: self.world.news.extend((self, key) for topic, key in events if topic == "booking"))
+
     def prepared(self) -> None:
         """What `restore` and `adopt` do before the process begins."""
         if self.prepare is not None:
@@ -156,6 +160,7 @@ class Hub(Books):
         self._services, self.desk = hub, hub.desk
         hub.desk.without, hub.desk.term = world.without, self.term
         self.prepared()
+        self.tells()
         hub_jobs.plan(self.ticker, hub, Tray(data))
         await hub_app.App(hub, self.ticker, None, None).start()
 
@@ -280,6 +285,7 @@ class Site(Books):
         )  # fmt: skip
         desk.grant = self.grant
         self.prepared()
+        self.tells()
         key = SigningKey.from_seed(self.site_id.encode().ljust(32, b"-"))
         transport = world.network.attach(self.client, (Topics(self.site_id).state_site, b'{"up":false}', True))
         kit = self._kit = site_app._kit(loaded, self.clock, self.db, desk, key, transport, self.doors, Uptime(self))

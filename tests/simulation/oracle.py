@@ -38,6 +38,8 @@ class Sale:
     #: its cancellation was on that disk only: the booking may come back, which costs nobody a bay
     end_lost: bool = False
     group: bool = False
+    #: where its guest was told to play instead, on the same booking (block-2)
+    seat: str = ""
 
     @property
     def firm(self) -> bool:
@@ -93,13 +95,23 @@ class Oracle:
     def told_seat(self, booking_id: str, resource: str) -> None:
         """block-2: the guest was given another bay, and the first is free for others."""
         sale = self.sales.get(booking_id)
-        if sale is None:
+        if sale is None or sale.seat == resource:
             return
+        sale.seat = resource
         for there in self.taken.values():
             if booking_id in there:
                 there.remove(booking_id)
         if sale.firm:
             self._takes(sale, resource)
+
+    def told_placed(self, old: Sale, new: Sale) -> None:
+        """B12: the house has written that it could not keep the place, and which one there is instead."""
+        new.group, new.touched, new.told = old.group, old.touched, True
+        self.sales[new.id] = new
+        self.count["placed"] += 1
+        old.touched = True
+        if not new.touched:
+            self._takes(new, new.resource)
 
     def asks_change(self, booking_id: str, *, cancel: bool = False) -> None:
         """From here on either answer is possible, until it is told."""

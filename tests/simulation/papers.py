@@ -37,11 +37,11 @@ class Papers:
     @staticmethod
     def _pins(site_id: str, found: list[Booking]) -> list[str]:
         """pass-3."""
-        seen: dict[str, str] = {}
+        seen: dict[str, Booking] = {}
         return [
-            f"{b.id} and {seen[b.pin]} have the same PIN at {site_id}"
+            f"{b.id} and {seen[b.pin].id} have the same PIN at {site_id}"
             for b in found
-            if b.status == "confirmed" and b.pin and seen.setdefault(b.pin, b.id) != b.id
+            if b.status == "confirmed" and b.pin and seen.setdefault(b.pin, b).order_id != b.order_id  # what was put elsewhere keeps it
         ]
 
     def _late(self, found: list[Booking]) -> list[str]:

@@ -6,6 +6,7 @@ Here: buying, holding, and what staff do about the house; `changes`, `arrivals` 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from cloud_hub.services.booking import Ask as HubAsk
@@ -218,16 +219,21 @@ class People(Changes, Arrivals, Lookers):
         return self._viewed(outcome.booking)
 
     async def queue(self, action: Action, site: str) -> str:
-        """Staff look at the conflicts and reseat who can be."""
-        desk, out = self.w.sites[site].kit.bookings, []
-        for conflict in desk.conflicts(STAFF):
-            way = next((w for w in conflict.ways if w.here), None)
+        """Staff look at the conflicts and press the first button of each."""
+        desk, out = self.w.sites[site].kit.displaced, []
+        for n, conflict in enumerate(desk.conflicts(STAFF)):
+            way = next((w for w in conflict.ways if w.possible), None)
             if way is None:
                 continue
+            at = Interval(self._slot_of(way.start), self._slot_of(way.end))
             try:
-                await desk.reseat(conflict.booking.id, way.resource_id, STAFF)
-                self.o.told_seat(conflict.booking.id, way.resource_id)
-                out.append(conflict.booking.id)
+                outcome = await desk.place(conflict.booking.id, f"p-{self.w.seed}-{action.no:04d}-{n}", way.resource_id, at, STAFF)
+                out.append(f"{outcome.booking.id} {outcome.state}")
             except Refused as no:
                 out.append(f"{conflict.booking.id} {no.refusal.code}")
-        return f"reseated {out}" if out else "nothing"
+        self.letters()
+        return f"placed {out}" if out else "nothing"
+
+    @staticmethod
+    def _slot_of(iso: str) -> int:
+        return int(datetime.fromisoformat(iso).timestamp()) // 900

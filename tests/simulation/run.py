@@ -156,6 +156,7 @@ class _Day:
                 await asyncio.sleep(min(due - self.w.loop.time(), max(0.0, glance_at - self.w.loop.time())) or 0.0001)
                 if self.w.loop.time() >= glance_at:
                     glance_at += GLANCE_EVERY_S
+                    self.people.letters()
                     self._check(self.glance.look())
                     if self.w.loop.time() >= look_at:
                         look_at += LOOK_EVERY_S
@@ -244,7 +245,8 @@ class _Day:
         return wrong[0] if wrong else problem
 
     def _last_news(self) -> None:
-        """Everybody who waits for an answer looks at the page again."""
+        """Everybody who waits for an answer looks at the page again, and reads what the house has written."""
+        self.people.letters(all_of_them=True)
         for sale in self.o.sales.values():
             if sale.told or sale.ended:
                 continue

@@ -56,7 +56,8 @@ async def test_pins_of_other_days_are_tries_too_so_that_nobody_collects_them(wor
 async def test_a_code_that_cannot_be_a_pin_is_no_try(world):
     booking = await world.booked(1, 0)
     for _ in range(checkin.KIOSK_TRIES_MAX + 2):
-        assert code_of(await come(world, "https://example.test/menu")) == (403, "pin_unknown")
+        assert code_of(await come(world, "https://example.test/menu")) == (403, "pass_invalid")
+        assert code_of(await come(world, "12345")) == (403, "pin_unknown")
     assert (await come(world, booking["pin"])).status_code == 200
 
 

@@ -16,7 +16,7 @@ from ...store.board import DayGrid
 from ..auth import SECURITY, needs
 from .asked import QuoteIn
 from .common import hub_of
-from .told import CheckOut, PartPrice, QuoteOut, ResourceList, ResourceOut, RuleOut, resource_out
+from .told import CheckOut, PartPrice, QuoteOut, ResourceList, ResourceOut, RuleOut, resource_out, way_out
 from .wire import MomentQuery, ResourceQuery, SiteFilter, SiteQuery, answer, moment, parse_moment, part_of, slots_of
 
 TAGS = ["Availability and prices"]
@@ -52,7 +52,13 @@ async def check(request: Request, resource_id: ResourceQuery, start: MomentQuery
     part = Part(booking_id="", resource_id=resource_id, start=first, end=past)
     found = hub_of(request).bookings.check(Ask(parts=(part,), channel="api"))
     available = found.how in ("instant", "ask_site")
-    return answer(CheckOut(available=available, how=found.how, price=found.quoted.price, violations=rules_out(found.quoted.violations)))
+    quoted = found.quoted
+    return answer(
+        CheckOut(
+            available=available, how=found.how, price=quoted.price, violations=rules_out(quoted.violations),
+            suggestions=[way_out(way) for way in quoted.suggestions],
+        )
+    )  # fmt: skip
 
 
 @post(
@@ -60,7 +66,7 @@ async def check(request: Request, resource_id: ResourceQuery, start: MomentQuery
     opt={**needs("availability:read"), **raises("bad_interval", "customer_not_found", *PLACES)},
 )  # fmt: skip
 async def quote(request: Request, data: JSONBody[QuoteIn]) -> Response[QuoteOut]:
-    """The price line by line, signed and kept for 15 minutes, with every rule that stands against the booking."""
+    """The price line by line, signed and kept for 15 minutes, with every rule that stands against the booking and what could be had then."""
     parts = _parts(data)
     ask = Ask(parts=parts, channel="api", customer_id=data.customer_id or "", guests=data.guests, code=data.code)
     quoted = hub_of(request).bookings.quote(ask)
@@ -71,9 +77,10 @@ async def quote(request: Request, data: JSONBody[QuoteIn]) -> Response[QuoteOut]
     token = quoted.tokens[0] if len(parts) == 1 and quoted.tokens else ""
     return answer(
         QuoteOut(
-            price=quoted.price, parts=priced, quote=token, valid_until=moment(quoted.valid_until), violations=rules_out(quoted.violations)
+            price=quoted.price, parts=priced, quote=token, valid_until=moment(quoted.valid_until), violations=rules_out(quoted.violations),
+            suggestions=[way_out(way) for way in quoted.suggestions],
         )
-    )
+    )  # fmt: skip
 
 
 def _parts(data: QuoteIn) -> tuple[Part, ...]:

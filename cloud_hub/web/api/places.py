@@ -1,4 +1,4 @@
-"""Sites with the state of their links, and customers (S6, U1)."""
+"""Sites with the state of their links and what their guests say of them, and customers (S6, N2, U1)."""
 
 from litestar import Request, Response, get
 from litestar.params import FromPath
@@ -9,9 +9,10 @@ from shared.runtime.openapi import raises
 
 from ...services.hub import Hub
 from ...services.link import LinkState
+from ...services.surveys import COUNTED_DAYS
 from ..auth import SECURITY, needs
 from .common import hub_of
-from .told import CustomerOut, SiteList, SiteOut
+from .told import CustomerOut, NoticeOut, RuleHitsList, RuleHitsOut, SatisfactionOut, SiteList, SiteOut
 from .wire import answer, moment, moment_or_none
 
 
@@ -40,6 +41,24 @@ def _site(hub: Hub, s: LinkState) -> SiteOut:
         recovery=s.recovery, unvouched=s.unvouched,
         unknown_messages=s.unknown_rows, possible_loss=loss.sales, possible_loss_since=moment_or_none(loss.since_at),
         hub_sells_from={resource_id: moment(line * 900) for resource_id, line in sorted(s.lines.items())},
+        notices=[
+            NoticeOut(id=n.id, level=n.level, text=n.text, text_fr=n.text_fr, since=moment(n.from_at), until=moment(n.until_at))
+            for n in hub.notices.current(s.site_id)
+        ],
+    )  # fmt: skip
+
+
+@get(
+    "/sites/{site_id:str}/satisfaction", security=SECURITY, tags=["Sites"], summary="What a site's guests say of it",
+    opt={**needs("sites:read"), **raises("facility_not_found")},
+)  # fmt: skip
+async def satisfaction(request: Request, site_id: FromPath[str]) -> Response[SatisfactionOut]:
+    """How its guests answered when they were asked how it was. Without answers there is no figure."""
+    hub = hub_of(request)
+    hub.links.state(site_id)  # refuses a site that is not known
+    found = hub.surveys.satisfaction(site_id)
+    return answer(
+        SatisfactionOut(site_id=site_id, days=COUNTED_DAYS, answers=found.answers, mean=found.mean, good_share=found.good_share)
     )  # fmt: skip
 
 
@@ -66,4 +85,18 @@ async def customer(request: Request, customer_id: FromPath[str]) -> Response[Cus
     )  # fmt: skip
 
 
-HANDLERS = [sites, site, customer]
+@get(
+    "/customers/{customer_id:str}/rule-hits", security=SECURITY, tags=["Customers"], summary="Rules a customer ran into",
+    opt={**needs("customers:read"), **raises("customer_not_found")},
+)  # fmt: skip
+async def rule_hits(request: Request, customer_id: FromPath[str]) -> Response[RuleHitsList]:
+    """Which rules refusals have named to a customer, and how often: on the web, at kiosks, by staff and over this API."""
+    hub = hub_of(request)
+    who, found = hub.rule_hits.by_customer(customer_id)
+    rows = [
+        RuleHitsOut(site_id=one.site_id, rule=one.rule, code=one.code, channel=one.channel, hits=one.hits, last_at=moment(one.last_at)) for one in found
+    ]
+    return answer(RuleHitsList(customer_id=who, rule_hits=rows))
+
+
+HANDLERS = [sites, site, satisfaction, customer, rule_hits]

@@ -5,7 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from shared.model import Block, Hold, Price, Resource, Shown, Status
+from shared.errors import SuggestedPart, Suggestion
+from shared.model import Block, Hold, NoticeLevel, Price, Resource, Shown, Status
 
 from ...store.board import Seen
 from .wire import moment, moment_or_none
@@ -103,23 +104,45 @@ class RuleOut(msgspec.Struct, kw_only=True):
     limit: str
 
 
+class PlaceOut(msgspec.Struct, kw_only=True):
+    resource_id: str
+    start: datetime
+    end: datetime
+
+
+class WayOut(msgspec.Struct, kw_only=True):
+    """What could be had instead, at its whole price. For several bays `parts` names each, in the order in which they were asked for."""
+
+    resource_id: str
+    start: datetime
+    end: datetime
+    total_cents: int
+    currency: str
+    instant: bool
+    parts: list[PlaceOut]
+
+
 class QuoteOut(msgspec.Struct, kw_only=True):
-    """`quote` keeps the price until `valid_until` (P5); send it with the booking. Empty for several bays."""
+    """`quote` keeps the price until `valid_until` (P5); send it with the booking. Empty for several bays. `suggestions`: the nearest that could
+    be had, where a rule stands against it."""
 
     price: Price
     parts: list[PartPrice]
     quote: str
     valid_until: datetime
     violations: list[RuleOut]
+    suggestions: list[WayOut]
 
 
 class CheckOut(msgspec.Struct, kw_only=True):
-    """`how`: `instant`, `ask_site`, `unreachable`, `taken`, or `refused` (see `violations`). `available`: it could be booked now."""
+    """`how`: `instant`, `ask_site`, `unreachable`, `taken`, or `refused` (see `violations`). `available`: it could be booked now; otherwise
+    `suggestions` says what could be."""
 
     available: bool
     how: str
     price: Price
     violations: list[RuleOut]
+    suggestions: list[WayOut]
 
 
 class BlockOut(msgspec.Struct, kw_only=True):
@@ -180,12 +203,42 @@ class CustomerOut(msgspec.Struct, kw_only=True):
     completed: int
 
 
+class RuleHitsOut(msgspec.Struct, kw_only=True):
+    """How often one rule was named to a customer in refusals of one facility, on one channel, in the last 400 days."""
+
+    site_id: str
+    rule: str
+    code: str
+    channel: str
+    hits: int
+    last_at: datetime
+
+
+class RuleHitsList(msgspec.Struct, kw_only=True):
+    """The most frequent first. `customer_id`: who they are now, after merges."""
+
+    customer_id: str
+    rule_hits: list[RuleHitsOut]
+
+
+class NoticeOut(msgspec.Struct, kw_only=True):
+    """What guests of the facility must know until then. `text_fr` is empty where nobody wrote it in French."""
+
+    id: str
+    level: NoticeLevel
+    text: str
+    text_fr: str
+    since: datetime
+    until: datetime
+
+
 class SiteOut(msgspec.Struct, kw_only=True):
     """A site and its link. `possible_loss`: sales that only the hub's own machine holds.
 
     `recovery`: how the repair of the hub's books for this site stands; `unvouched`: it waits for a person's word that the old hub is off.
 
-    `hub_sells_from`: per bay, from when on the hub sells at once; before that the site is asked."""
+    `hub_sells_from`: per bay, from when on the hub sells at once; before that the site is asked. `notices`: what guests must know now, the most
+    urgent first."""
 
     id: str
     name: str
@@ -206,6 +259,18 @@ class SiteOut(msgspec.Struct, kw_only=True):
     possible_loss: int
     possible_loss_since: datetime | None
     hub_sells_from: dict[str, datetime]
+    notices: list[NoticeOut]
+
+
+class SatisfactionOut(msgspec.Struct, kw_only=True):
+    """The answers of the last `days`: how many, their mean from 1 (worst) to 5, and the share of 4 and 5 from 0 to 1; null where nobody has
+    answered."""
+
+    site_id: str
+    days: int
+    answers: int
+    mean: float | None
+    good_share: float | None
 
 
 class SiteList(msgspec.Struct, kw_only=True):
@@ -241,6 +306,22 @@ def booking_out(seen: Seen, shown: Shown) -> BookingOut:
         created_at=moment(b.created_at),
         version=b.version,
     )
+
+
+def way_out(way: Suggestion) -> WayOut:
+    return WayOut(
+        resource_id=way.resource_id,
+        start=moment(way.start_at),
+        end=moment(way.end_at),
+        total_cents=way.total_cents,
+        currency=way.currency,
+        instant=way.instant,
+        parts=[_place_out(part) for part in way.parts],
+    )
+
+
+def _place_out(part: SuggestedPart) -> PlaceOut:
+    return PlaceOut(resource_id=part.resource_id, start=moment(part.start_at), end=moment(part.end_at))
 
 
 def hold_out(h: Hold) -> HoldOut:

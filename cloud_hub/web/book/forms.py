@@ -12,6 +12,8 @@ from msgspec import Meta
 
 from cloud_hub.services.guest_booking import Details
 from cloud_hub.services.offers import GUESTS_MAX, House, Search, lengths
+from cloud_hub.services.reaching import Choice
+from shared.notifications import CHANNELS, LANGUAGES, Preferences
 
 Slot = Annotated[int, Meta(ge=1_000_000, le=9_999_999)]
 Minutes = Annotated[int, Meta(ge=1, le=24 * 60)]
@@ -73,6 +75,16 @@ class MoveForm(msgspec.Struct, forbid_unknown_fields=True):
     quote: Token = ""
 
 
+class WayForm(msgspec.Struct, forbid_unknown_fields=True):
+    """Another place for a booking that has lost its own, as it was shown; `end` as a slot."""
+
+    booking: Short
+    resource: Short
+    start: Slot
+    end: Slot
+    nonce: Short
+
+
 class ExtendForm(msgspec.Struct, forbid_unknown_fields=True):
     """A longer stay as it was shown."""
 
@@ -80,6 +92,75 @@ class ExtendForm(msgspec.Struct, forbid_unknown_fields=True):
     minutes: Minutes
     nonce: Short
     shown_cents: Annotated[int, Meta(ge=0, le=10**12)]
+
+
+class MessagesForm(msgspec.Struct, forbid_unknown_fields=True):
+    """How somebody wants to be reached. `offered`: the channels that the page let them choose among; hours as minutes of the day, empty for none."""
+
+    language: Short = ""
+    offered: list[Short] = []
+    channel: list[Short] = []
+    quiet_from: Short = ""
+    quiet_until: Short = ""
+    courtesies: Short = ""
+
+
+class SurveyForm(msgspec.Struct, forbid_unknown_fields=True):
+    """An answer. More than fits is let in, so that it is not lost when it is told how much fits."""
+
+    score: Short = ""
+    words: Annotated[str, Meta(max_length=20_000)] = ""
+
+
+class BrowserKeys(msgspec.Struct):
+    """For whom a message is sealed."""
+
+    p256dh: Annotated[str, Meta(max_length=200)]
+    auth: Annotated[str, Meta(max_length=100)]
+
+
+class BrowserIn(msgspec.Struct):
+    """A browser's `PushSubscription.toJSON()`; what else it says is let go of."""
+
+    endpoint: Annotated[str, Meta(max_length=2000)]
+    keys: BrowserKeys
+
+
+class BrowserOut(msgspec.Struct):
+    """The browser that is not to be told any more."""
+
+    endpoint: Annotated[str, Meta(max_length=2000)]
+
+
+def choice_of(form: MessagesForm, chosen: Preferences) -> tuple[Choice | None, dict[str, str]]:
+    """What the form chooses, or a sentence for every field that is wrong. `chosen`: what stands, whose own hours may be off the half hour."""
+    errors: dict[str, str] = {}
+    if form.language not in LANGUAGES:
+        errors["language"] = "Please choose English or French."
+    if any(name not in CHANNELS for name in (*form.offered, *form.channel)):
+        errors["channel"] = "There is no such way to reach you; please choose among those that are shown."
+    hours = [_half_hour(text, chosen.quiet) for text in (form.quiet_from, form.quiet_until)]
+    if None in hours:
+        errors["quiet"] = "Quiet hours begin and end on a half hour, for instance from 22:00 until 8:00."
+    elif (hours[0] == -1) != (hours[1] == -1):
+        errors["quiet"] = "Quiet hours need a beginning and an end; or choose none for both."
+    elif hours[0] == hours[1] != -1:
+        errors["quiet"] = "Quiet hours cannot end when they begin; or choose none for both."
+    if form.courtesies not in ("", "yes"):
+        errors["courtesies"] = "Please choose whether you want follow-ups and surveys."
+    if errors:
+        return None, errors
+    quiet = (0, 0) if hours[0] == -1 else (hours[0], hours[1])
+    offered, wanted = (tuple(name for name in CHANNELS if name in names) for names in (form.offered, form.channel))
+    return Choice(offered=offered, wanted=wanted, language=form.language, quiet=quiet, courtesies=form.courtesies == "yes"), {}
+
+
+def _half_hour(text: str, standing: tuple[int, int]) -> int | None:
+    """A minute of the day; -1 for none; None for what is no half hour, nor stands already."""
+    if not text:
+        return -1
+    minute = int(text) if len(text) <= 4 and text.isascii() and text.isdigit() else -1
+    return minute if 0 <= minute < 24 * 60 and (minute % 30 == 0 or minute in standing) else None
 
 
 def search_of(query: Mapping[str, str], house: House, today: date, last: date, usual: Search | None = None) -> tuple[Search, list[str]]:

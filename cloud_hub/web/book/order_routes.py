@@ -16,57 +16,41 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from cloud_hub.services.hub import Hub
-from cloud_hub.services.offers import OfferDesk, Search, lengths, simulators
+from cloud_hub.services.lost_places import place_before
+from cloud_hub.services.offers import Offer, OfferDesk, Search, lengths, simulators
+from cloud_hub.services.reaching import Reaching
 from cloud_hub.services.visits import OrderPage, Visit, Visits
 from shared import slots
-from shared.errors import Refused, refuse
+from shared.errors import Refusal, Refused, refuse
 from shared.runtime.body import decode_form, read_form
-from shared.runtime.problems import of_status
 
 from . import forms, views
 from .calendar_file import calendar
+from .link_pages import NO_REFERRER, LinkPages
 from .routes import sections
 from .views import Views
 
-#: With `no-referrer` browsers send `Origin: null` from a form, which no forgery check could tell from a foreign page: pages that hold a form
-#: say `same-origin`, which tells no other site anything either.
-NO_REFERRER, OWN_REFERRER = {"referrer-policy": "no-referrer"}, {"referrer-policy": "same-origin"}
 
+class OrderPages(LinkPages):
+    """The order, and what is done to its bookings."""
 
-class OrderPages:
-    """Everything below a customer's link."""
-
-    def __init__(self, hub: Hub, views: Views, offers: OfferDesk, visits: Visits):
-        self._hub, self._views, self._offers, self._visits = hub, views, offers, visits
-
-    def _open(self, order_id: str, token: str) -> OrderPage:
-        if not self._hub.customer_links.opens(order_id, token):
-            raise of_status(404)
-        try:
-            return self._visits.page(order_id)
-        except Refused:
-            raise of_status(404) from None
-
-    @staticmethod
-    def _root(order_id: str, token: str) -> str:
-        return f"/b/{order_id}/{token}"
-
-    def _show(
-        self, request: Request, template: str, page: OrderPage, root: str, *, referrer: dict[str, str] = OWN_REFERRER, **more
-    ) -> Response:
-        now = self._hub.desk.now()
-        return self._views.page(request, template, headers=referrer, order=page, house=page.house, root=root, now=now, **more)
+    def __init__(self, hub: Hub, views: Views, offers: OfferDesk, visits: Visits, reaching: Reaching):
+        super().__init__(hub, views, visits)
+        self._offers, self._reaching = offers, reaching
 
     def show(self, request: Request, order_id: str, token: str) -> Response:
         page, root = self._open(order_id, token), self._root(order_id, token)
         cards = {visit.booking.id: self._visits.card(visit) for visit in page.visits}
         return self._show(
             request, "order.html", page, root, referrer=NO_REFERRER, step=3, cards=cards, refund=self._visits.refunded(page),
+            notices=self._hub.notices.current(page.house.facility.id, max(visit.booking.ends_at for visit in page.visits)),
             new=request.query_params.get("new") == "1",
             doors={visit.booking.id: self._visits.doors(visit.booking) for visit in page.visits},
             longer={visit.booking.id: bool(self._visits.longer(page, visit)) for visit in page.live},
+            before={visit.booking.id: place_before(page, visit.booking) for visit in page.visits},
             may_change={visit.booking.id: not self._visits.change(page, visit).staff_only for visit in page.live},
-            said=self._hub.notifying.said(page.order.id),
+            said=self._hub.notifying.said(page.order.id), tells=self._reaching.tells, push_key=self._reaching.push_key,
+            asks=page.state == "over" and self._hub.surveys.of(page.order.id).state == "open",
         )  # fmt: skip
 
     def calendar(self, order_id: str, token: str) -> Response:
@@ -81,7 +65,10 @@ class OrderPages:
         if not page.cancellable:
             return Redirect(root, status_code=303)
         refunds = {visit.booking.id: self._visits.refund(visit) for visit in page.cancellable}
-        return self._show(request, "cancel.html", page, root, refunds=refunds, told=told or [], status=status)
+        # from the page of a lost place only that one is to go; the rest of the order stays unless it is chosen too
+        only = request.query_params.get("booking", "")
+        only = only if any(visit.booking.id == only for visit in page.cancellable) else ""
+        return self._show(request, "cancel.html", page, root, refunds=refunds, only=only, told=told or [], status=status)
 
     async def cancel(self, request: Request, order_id: str, token: str) -> Response:
         page = self._open(order_id, token)
@@ -154,31 +141,15 @@ class OrderPages:
             if no.refusal.code in ("quote_invalid", "quote_expired"):
                 told = ["The price was kept for 15 minutes, which are over. Please look at it again and confirm."]
                 return self.confirming(request, order_id, token, form, told, 409)
-            return self._not_changed(request, page, self._root(order_id, token), visit, form, no)
+            return self._not_changed(request, page, self._root(order_id, token), visit, no)
         return Redirect(self._root(order_id, token), status_code=303)
 
-    def _not_changed(self, request: Request, page: OrderPage, root: str, visit: Visit, form: forms.MoveForm, no: Refused) -> Response:
+    def _not_changed(self, request: Request, page: OrderPage, root: str, visit: Visit, no: Refused) -> Response:
         """The "no" to a change, with the nearest times that this booking could have. The booking stays as it was."""
-        search = Search(
-            site_id=visit.booking.site_id,
-            on=slots.local_day(page.house.facility.zone, form.start),
-            minutes=form.minutes,
-            moving=visit.booking.id,
-        )
-        try:
-            ways = self._offers.nearest(search, form.start)
-        except Refused:
-            ways = ()
         return self._show(
-            request,
-            "not_changed.html",
-            page,
-            root,
-            status=views.status(no.refusal),
-            visit=visit,
-            told=views.sentences(no.refusal),
-            ways=ways,
-        )
+            request, "not_changed.html", page, root, status=views.status(no.refusal), visit=visit, told=views.sentences(no.refusal),
+            ways=ways_of(no.refusal),
+        )  # fmt: skip
 
     # ---- stay longer
     def extending(self, request: Request, order_id: str, token: str, *, told: list[str] | None = None, status: int = 200) -> Response:
@@ -186,7 +157,7 @@ class OrderPages:
         visit = self._movable(page, request.query_params.get("booking", ""))
         return self._show(
             request, "extend.html", page, root, status=status, visit=visit, ways=self._visits.longer(page, visit), told=told or [],
-            nonce=self._hub.desk.new_id().replace("-", "")[:24],
+            others=(), begun=False, nonce=self._hub.desk.new_id().replace("-", "")[:24],
         )  # fmt: skip
 
     async def extend(self, request: Request, order_id: str, token: str) -> Response:
@@ -202,8 +173,20 @@ class OrderPages:
     def _not_extended(self, request: Request, page: OrderPage, root: str, visit: Visit, no: Refused) -> Response:
         return self._show(
             request, "extend.html", page, root, status=views.status(no.refusal), visit=visit, ways=self._visits.longer(page, visit),
-            told=views.sentences(no.refusal), nonce=self._hub.desk.new_id().replace("-", "")[:24],
+            told=views.sentences(no.refusal), others=ways_of(no.refusal), begun=visit.booking.starts_at <= self._hub.desk.now(),
+            nonce=self._hub.desk.new_id().replace("-", "")[:24],
         )  # fmt: skip
+
+
+def ways_of(refusal: Refusal) -> tuple[Offer, ...]:
+    """The ways out that a refused change came with, priced as this customer would pay them."""
+    return tuple(
+        Offer(
+            start=way.start_at // slots.SLOT_S, end=way.end_at // slots.SLOT_S, resource_ids=(way.resource_id,), free=1,
+            how="instant" if way.instant else "ask_site", cents=way.total_cents, currency=way.currency,
+        )
+        for way in refusal.suggestions
+    )  # fmt: skip
 
 
 def handlers(pages: OrderPages) -> list[HTTPRouteHandler]:

@@ -9,11 +9,12 @@ from cloud_hub.services.guest_booking import GuestBooking
 from cloud_hub.services.guest_holds import GuestHolds
 from cloud_hub.services.hub import Hub
 from cloud_hub.services.offers import OfferDesk
+from cloud_hub.services.reaching import Reaching
 from cloud_hub.services.visits import Visits
 from shared.runtime.csrf import Csrf
 from shared.runtime.ratelimit import RateRule
 
-from . import order_routes, routes
+from . import message_routes, order_routes, routes, survey_routes, way_routes
 from .views import STATIC, Views
 
 __all__ = ["RATE_RULES", "STATIC", "CustomerPages", "build"]
@@ -41,6 +42,13 @@ def build(hub: Hub, static_url: Callable[[str], str], csrf_key: bytes) -> Custom
     offers = OfferDesk(hub)
     holds = GuestHolds(hub, offers)
     steps = routes.BookPages(hub, pages, offers, holds, GuestBooking(hub))
-    orders = order_routes.OrderPages(hub, pages, offers, Visits(hub, offers))
-    router = Router("/", route_handlers=[*routes.handlers(steps), *order_routes.handlers(orders)], guards=[csrf.guard])
+    visits, reaching = Visits(hub, offers), Reaching(hub)
+    orders = order_routes.OrderPages(hub, pages, offers, visits, reaching)
+    messages = message_routes.MessagePages(hub, pages, visits, reaching)
+    surveys = survey_routes.SurveyPages(hub, pages, visits)
+    ways = way_routes.WayPages(hub, pages, visits)
+    below_a_link = [
+        *order_routes.handlers(orders), *message_routes.handlers(messages), *survey_routes.handlers(surveys), *way_routes.handlers(ways)
+    ]  # fmt: skip
+    router = Router("/", route_handlers=[*routes.handlers(steps), *below_a_link], guards=[csrf.guard])
     return CustomerPages(router, pages.problem)

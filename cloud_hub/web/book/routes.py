@@ -20,8 +20,8 @@ from litestar.response import Redirect
 from cloud_hub.services.guest_booking import BadDetails, GuestBooking, PriceDiffers, order_of
 from cloud_hub.services.guest_holds import GuestHolds, Held
 from cloud_hub.services.hub import Hub
-from cloud_hub.services.offers import GUESTS_MAX, OfferDesk, Offers, Search, lengths, simulators
-from shared import rules, slots
+from cloud_hub.services.offers import GUESTS_MAX, Offer, OfferDesk, Offers, Search, helps, lengths, simulators
+from shared import slots
 from shared.errors import Refusal, Refused
 from shared.runtime.body import decode_form, read_form
 from shared.runtime.cookies import make_cookie, read_cookie, set_cookie
@@ -29,8 +29,6 @@ from shared.runtime.cookies import make_cookie, read_cookie, set_cookie
 from . import forms, views, words
 from .views import Views
 
-#: refusals that another time or bay could mend
-MENDABLE = frozenset({"slot_taken", "slot_being_released", "straddles_line", "site_unreachable", "declined", "answer_late", "hold_ended", "bay_halted"})
 KEPT = "held"  # the cookie that remembers what this visitor holds, so that one visitor holds one time
 SECTIONS = ((5, "Night"), (12, "Morning"), (17, "Afternoon"), (24, "Evening"))
 
@@ -45,7 +43,8 @@ class BookPages:
     # ---- place
     def places(self, request: Request) -> Response:
         found = self._offers.places()
-        return self._views.page(request, "places.html", public=True, step=0, places=found, now=self._hub.desk.now())
+        notices = {place.house.facility.id: self._hub.notices.current(place.house.facility.id) for place in found}
+        return self._views.page(request, "places.html", public=True, step=0, places=found, notices=notices, now=self._hub.desk.now())
 
     # ---- time
     def times(self, request: Request, site_id: str) -> Response:
@@ -81,6 +80,7 @@ class BookPages:
             "days": forms.day_strip(today, self._offers.last_day(house, known=True), offers.search.on),
             "up": offers.up,
             "sells_from": offers.sells_from,
+            "notices": self._hub.notices.current(house.facility.id),
             "now": self._hub.desk.now(),
         }
 
@@ -111,17 +111,20 @@ class BookPages:
 
     def refused(self, request: Request, refusal: Refusal, search: Search, start: int) -> Response:
         """The "no": every rule in the way as a sentence, and the nearest times as buttons (B13)."""
-        house = self._offers.house(search.site_id)
-        ways = ()
-        if refusal.code in MENDABLE or any(one.code in rules.MOVABLE for one in refusal.violations):
-            try:
-                ways = self._offers.nearest(search, start)
-            except Refused:
-                ways = ()
+        house, ways = self._offers.house(search.site_id), self._ways(refusal, search, start)
         return self._views.page(
             request, "refused.html", status=views.status(refusal), step=1, house=house, told=views.sentences(refusal), ways=ways,
             search=search, page=self._page(request), now=self._hub.desk.now(),
         )  # fmt: skip
+
+    def _ways(self, refusal: Refusal, search: Search, start: int) -> tuple[Offer, ...]:
+        """The nearest times that can be had, where another time helps at all."""
+        if not helps(refusal):
+            return ()
+        try:
+            return self._offers.nearest(search, start, known=not any(one.code == "too_far_ahead" for one in refusal.violations))
+        except Refused:
+            return ()
 
     # ---- details
     def details(self, request: Request, hold_id: str) -> Response:
@@ -149,7 +152,7 @@ class BookPages:
 
     def _form(
         self, request: Request, held: Held, form: forms.DetailsForm, *, errors: dict[str, str] | None = None, told: list[str] | None = None,
-        quoted=None, status: int = 200,
+        quoted=None, ways: tuple[Offer, ...] = (), status: int = 200,
     ) -> Response:  # fmt: skip
         """The details with the price of this moment. A code that is not good is left out of the price and told at its field."""
         errors = dict(errors or {})
@@ -163,7 +166,9 @@ class BookPages:
             status = 422
         return self._views.page(
             request, "details.html", status=status, step=2, held=held, house=held.house, form=form, quoted=quoted, errors=errors,
-            told=told or [], policy=words.policy(held.house, self._offers.today(held.house)), now=self._hub.desk.now(), boxes=len(held.holds),
+            told=told or [], notices=self._hub.notices.current(held.house.facility.id, held.end * slots.SLOT_S), ways=ways,
+            page=self._page(request) if ways else "",
+            policy=words.policy(held.house, self._offers.today(held.house)), now=self._hub.desk.now(), boxes=len(held.holds),
             open_limit=words.open_limit(held.house.profile.policy),
             token=quoted.tokens[0] if len(quoted.tokens) == 1 else "", codes=bool(held.house.profile.tariff.codes),
         )  # fmt: skip
@@ -198,9 +203,12 @@ class BookPages:
         if refusal.code in ("quote_invalid", "quote_expired"):
             told = ["The price was kept for 15 minutes, which are over. Please look at it again and confirm."]
             return self._form(request, held, form, told=told, status=409)
-        if refusal.code in MENDABLE:
-            return self.refused(request, refusal, self._search(held, form.guests), held.start)
-        return self._form(request, held, form, told=views.sentences(refusal), status=views.status(refusal))
+        search = self._search(held, form.guests)
+        if helps(refusal) and not refusal.violations:
+            return self.refused(request, refusal, search, held.start)
+        # a rule may be one for this contact only, so the form stays, and the other times stand beside it
+        ways = self._ways(refusal, search, held.start)
+        return self._form(request, held, form, told=views.sentences(refusal), ways=ways, status=views.status(refusal))
 
     def _booked_before(self, request: Request, held: Held, guests: int) -> Response:
         """Whoever held it gets to the order again. Nobody else does: anybody who has seen the booking's id knows the hold's."""

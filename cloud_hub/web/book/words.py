@@ -14,6 +14,9 @@ from shared.pricing import in_force, latest
 
 _SIGNS = {"CAD": "$", "USD": "$", "AUD": "$", "GBP": "£", "EUR": "€"}
 
+#: a facility notice's level -> its word and its icon (B22)
+NOTICES = {"critical": ("Important", "stop"), "warning": ("Please note", "warn"), "info": ("Good to know", "info")}
+
 
 def money(cents: int, currency: str = "CAD") -> str:
     """ "$39.90"; a minus stands before the sign. A currency without a sign is named."""

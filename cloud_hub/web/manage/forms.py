@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Meta
 
+from cloud_hub.services.words_desk import Text
 from cloud_hub.services.work_desk import STATES, Wanted
+from cloud_hub.web.book.forms import Short, Slot
+from shared.model import ID_PATTERN, NoticeLevel
 
 TEXT_MAX = 100
 HOME = "/manage/work"
@@ -25,6 +28,48 @@ class RetryForm(msgspec.Struct, forbid_unknown_fields=True):
     """`sure`: "yes" where the box was ticked that it may be done twice."""
 
     sure: Annotated[str, Meta(max_length=8)] = ""
+
+
+class TextForm(msgspec.Struct, forbid_unknown_fields=True):
+    """The editor of a text. What is too long comes through and is judged with the rest, so that nobody loses what they have typed.
+
+    `latest`: the version that was seen, 0 for none; `once`: of the page; `to`: where a test goes; `do`: which button.
+    """
+
+    text: str = ""
+    subject: str = ""
+    html: str = ""
+    latest: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    once: Annotated[str, Meta(max_length=64)] = ""
+    to: str = ""
+    do: Literal["check", "save", "put_back", "test"] = "check"
+
+    def draft(self) -> Text:
+        """As typed; a browser sends a line's end as two characters."""
+        return Text(*(one.replace("\r\n", "\n") for one in (self.text, self.subject, self.html)))
+
+
+class NoticeForm(msgspec.Struct, forbid_unknown_fields=True):
+    """A facility notice as it is written. `site` empty: every facility; `do`: "look" or "write"."""
+
+    notice_id: Annotated[str, Meta(pattern=ID_PATTERN)]
+    site: Annotated[str, Meta(max_length=40)] = ""
+    level: NoticeLevel = "info"
+    text: Annotated[str, Meta(max_length=1000)] = ""
+    text_fr: Annotated[str, Meta(max_length=1000)] = ""
+    until_day: Annotated[str, Meta(max_length=20)] = ""
+    until_clock: Annotated[str, Meta(max_length=20)] = ""
+    do: Literal["look", "write"] = "look"
+
+
+class PlaceForm(msgspec.Struct, forbid_unknown_fields=True):
+    """A move of a displaced booking, as it was asked once more; slots."""
+
+    booking: Short
+    resource: Short
+    start: Slot
+    end: Slot
+    nonce: Short
 
 
 class NoFields(msgspec.Struct, forbid_unknown_fields=True):
@@ -53,6 +98,12 @@ def wanted_of(query: Mapping[str, str], lanes: list[str]) -> tuple[Wanted, list[
     return Wanted(state=state, lane=lane, text=text, before=_before(query.get("before", ""), wrong)), wrong
 
 
+def before_of(text: str) -> tuple[tuple[int, str] | None, list[str]]:
+    """From which row an address goes on, and a sentence where it does not say so; None for the newest."""
+    wrong: list[str] = []
+    return _before(text, wrong), wrong
+
+
 def _before(text: str, wrong: list[str]) -> tuple[int, str] | None:
     at, _, row_id = text.partition("~")
     if not text:
@@ -61,6 +112,11 @@ def _before(text: str, wrong: list[str]) -> tuple[int, str] | None:
         wrong.append("This address does not say where to go on, so the newest are shown.")
         return None
     return int(at), row_id
+
+
+def version_of(text: str) -> int | None:
+    """The version that an address asks for; None where it asks for none, 0 where it makes no sense."""
+    return None if not text else int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
 
 
 def query_of(wanted: Wanted, before: tuple[int, str] | None = None) -> str:

@@ -3,9 +3,14 @@
     GET  /manage/sign-in              the form for the key
     POST /manage/sign-in              a session begins
     POST /manage/sign-out
+    GET  /manage/answers              what guests said when they were asked how it was
+    GET  /manage/refusals             which rules stood in the way
+    /manage/notices                   what guests of a facility must know
+    /manage/displaced                 bookings that have lost their place (see `displaced`)
     GET  /manage/work                 lanes, counts, rows
     GET  /manage/work/{mark}          one row
     POST /manage/work/{mark}/retry    try again
+    /manage/texts                     the operator's own words (see `texts`)
 
 Invariant: everything but the sign-in needs a living session, and what acts passes the CSRF guard.
 """
@@ -20,19 +25,22 @@ from litestar.handlers import BaseRouteHandler
 
 from cloud_hub.services.admins import Admins
 from cloud_hub.services.hub import Hub
+from cloud_hub.services.words_desk import WordsDesk
 from cloud_hub.services.work_desk import WorkDesk
 from shared.runtime.cookies import read_cookie
 from shared.runtime.csrf import Csrf
 from shared.runtime.problems import unauthorized
 from shared.runtime.ratelimit import RateRule
 
-from . import routes
+from . import answers, displaced, notices, refusals, routes, texts
 from .routes import ADMIN, COOKIE
 from .views import STATIC, Views
 
-__all__ = ["PREFIX", "RATE_RULES", "STATIC", "AdminPages", "build"]
+__all__ = ["LARGE", "PREFIX", "RATE_RULES", "STATIC", "AdminPages", "build"]
 
 PREFIX = "/manage"
+#: a text, a subject and html may each be long, and a letter of French takes six octets in a form
+LARGE = "/manage/texts/"
 #: per client address
 RATE_RULES = (
     RateRule("manage-sign-in", 10, 60.0, prefixes=("/manage/sign-in",), methods=frozenset({"POST"})),
@@ -56,11 +64,11 @@ class AdminPages:
         return f"{PREFIX}/sign-in?next={quote(asked, safe='')}" if scope["method"] == "GET" else f"{PREFIX}/sign-in"
 
 
-def build(hub: Hub, work: WorkDesk, static_url: Callable[[str], str], csrf_key: bytes) -> AdminPages:
+def build(hub: Hub, work: WorkDesk, words: WordsDesk, static_url: Callable[[str], str], csrf_key: bytes) -> AdminPages:
     """`static_url` gives the address of files of the folder `STATIC`, served as "manage"; `csrf_key`: 32 secret bytes of this hub."""
     tls = hub.config.hub.http.behind_tls
     csrf = Csrf(csrf_key, tls=tls, sign_in_cookies=(COOKIE,))
-    admins, views = Admins(hub.db, hub.desk, hub.api_keys), Views(csrf, static_url)
+    admins, views = Admins(hub.db, hub.desk, hub.api_keys, hub.attempts.refused_sign_in), Views(csrf, static_url, hub.displaced.count)
 
     async def signed_in(connection: ASGIConnection, _: BaseRouteHandler) -> None:
         # an Authorization header would pass the CSRF guard, and these pages know no other sign-in than the cookie
@@ -72,7 +80,12 @@ def build(hub: Hub, work: WorkDesk, static_url: Callable[[str], str], csrf_key: 
 
     door = routes.handlers_of_door(routes.Door(admins, views, tls=tls))
     rows = Router("/work", route_handlers=routes.handlers_of_work(routes.WorkPages(hub, views, work)))
-    inside = [*routes.handlers_of_session(admins, tls=tls), rows]
+    own_words = Router("/texts", route_handlers=texts.handlers_of_texts(texts.TextPages(hub, views, words)))
+    said = Router("/answers", route_handlers=answers.handlers_of_answers(answers.AnswerPages(hub, views)))
+    told = Router("/notices", route_handlers=notices.handlers_of_notices(notices.NoticePages(hub, views)))
+    stood = Router("/refusals", route_handlers=refusals.handlers_of_refusals(refusals.RefusalPages(hub, views)))
+    lost = Router("/displaced", route_handlers=displaced.handlers_of_displaced(displaced.DisplacedPages(hub, views)))
+    inside = [*routes.handlers_of_session(admins, tls=tls), rows, said, own_words, told, stood, lost]
     outer = Router("/", route_handlers=door, guards=[csrf.guard])
     inner = Router("/", route_handlers=inside, guards=[signed_in, csrf.guard])
     return AdminPages(Router(PREFIX, route_handlers=[outer, inner]), views.problem)

@@ -62,7 +62,8 @@ class WorkPages:
         found = self._work.search(wanted)
         return self._views.page(
             request, "manage_work.html", admin=admin_of(request), status=400 if wrong else 200, wrong=wrong, lanes=lanes, wanted=wanted, found=found,
-            older=forms.query_of(wanted, found.older) if found.older else "", now=self._hub.desk.now(), site=self._hub.sites.name,
+            about=self._work.about(found.rows), older=forms.query_of(wanted, found.older) if found.older else "", now=self._hub.desk.now(),
+            site=self._hub.sites.name,
         )  # fmt: skip
 
     async def row(self, request: Request, mark: str, *, told: str = "", status: int = 200) -> Response:
@@ -72,7 +73,7 @@ class WorkPages:
         except Failure:  # the books cannot be written; what else is known helps to mend that
             letter, kept_back = None, LETTER_KEPT_BACK
         return self._views.page(
-            request, "manage_row.html", admin=admin, status=status, row=row, letter=letter, kept_back=kept_back, told=told,
+            request, "manage_row.html", admin=admin, status=status, row=row, letter=letter, kept_back=kept_back, told=told, about=self._work.about([row])[row.id],
             retried="retried" in request.query_params, may_retry=row.state in ENDED_UNDONE, may_repeat=may_repeat(row),
             now=self._hub.desk.now(), site=self._hub.sites.name(row.site_id) if row.site_id else "",
         )  # fmt: skip

@@ -14,18 +14,22 @@ from markupsafe import Markup
 from cloud_hub.services.admins import Admin
 from cloud_hub.web.book import views as book
 from shared.runtime.csrf import FIELD, Csrf
+from shared.runtime.web import CSP
 
-from . import words
+from . import words, words_of_texts
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
+#: a frame without an address has the page's own policy, so that its styles need to be allowed here
+STYLED = {"content-security-policy": CSP.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")}
 
 
 class Views:
-    """`static_url` gives the address of a file of ours. Templates know `words` and nothing of the services."""
+    """`static_url` gives the address of a file of ours; `displaced` says how many bookings wait for a place, which every page's links tell.
+    Templates know `words` and nothing of the services."""
 
-    def __init__(self, csrf: Csrf, static_url: Callable[[str], str]):
-        self._csrf = csrf
+    def __init__(self, csrf: Csrf, static_url: Callable[[str], str], displaced: Callable[[], int]):
+        self._csrf, self._displaced = csrf, displaced
         self._env = Environment(
             loader=FileSystemLoader([FOLDER / "templates", book.FOLDER / "templates"]),
             autoescape=select_autoescape(default=True, default_for_string=True),
@@ -33,13 +37,17 @@ class Views:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._env.globals.update(words=words, static=static_url)
+        self._env.globals.update(words=words, texts=words_of_texts, static=static_url)
 
-    def page(self, request: Request, template: str, *, admin: Admin | None, status: int = 200, **values: Any) -> Response[str]:
-        """A page with a token for its forms."""
+    def page(
+        self, request: Request, template: str, *, admin: Admin | None, status: int = 200, styled: bool = False, **values: Any
+    ) -> Response[str]:
+        """A page with a token for its forms. `styled`: it holds the page of a mail in a frame of its own, which has its styles in itself."""
         token = Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self._csrf.token(request.scope))
-        text = self._env.get_template(template).render(csrf=token, admin=admin, **values)
-        return Response(text, status_code=status, media_type=MediaType.HTML, headers=book.PRIVATE)
+        text = self._env.get_template(template).render(
+            csrf=token, admin=admin, displaced=self._displaced() if admin is not None else 0, **values
+        )
+        return Response(text, status_code=status, media_type=MediaType.HTML, headers={**book.PRIVATE, **(STYLED if styled else {})})
 
     def problem(self, document: Mapping[str, Any], scope: Mapping[str, Any]) -> str:
         """For `Problems(render_page=…)`: whatever goes wrong on a page, told in its frame."""

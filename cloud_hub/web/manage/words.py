@@ -1,11 +1,14 @@
-"""Values as an admin reads them: moments in UTC and how long ago, states of work, what each of a row's times means.
+"""Values as an admin reads them: moments in UTC and how long ago, states of work, what each of a row's times means, what a row is about.
 
-Invariant: a moment is always said with its zone, and with how far it is from now beside it or in its place.
+What messages are called, and what may stand in them, is in `words_of_texts`. Invariant: a moment is always said with its zone, and with how far it
+is from now beside it or in its place.
 """
 
 from datetime import UTC, datetime
 
-from cloud_hub.services.work_desk import Lane
+from cloud_hub.services.work_desk import About, Lane
+
+from .words_of_texts import CHANNELS, EVENTS
 
 #: state -> (what it is called, what it means)
 STATES: dict[str, tuple[str, str]] = {
@@ -21,6 +24,19 @@ STATES: dict[str, tuple[str, str]] = {
 NEXT = {"waiting": "Next try", "unknown": "Looked up next", "sent": "Report expected until"}
 #: what of a row is on top: what needs a person, then what is under way
 ORDER = ("stuck", "unknown", "waiting", "taken", "sent", "done", "dropped")
+
+
+#: kind of a row -> how its title begins, before what the event is called
+KINDS = {"plan": "Whom to tell: ", "message": "", "test": "Test of words: "}
+
+
+def title(about: About, facility: str) -> str:
+    """What a row is about: "Confirmation by SMS, Bedford, order K7QF2MX"."""
+    event = EVENTS[about.event].name if about.event in EVENTS else about.event.replace("_", " ")
+    begins = KINDS.get(about.kind, f"{about.kind.replace('_', ' ').capitalize()}{': ' if event else ''}")
+    by = f" by {CHANNELS.get(about.channel, about.channel)}" if about.channel else ""
+    parts = [f"{begins}{event}{by}", facility, f"order {about.reference}" if about.reference else ""]
+    return ", ".join(part for part in parts if part) or "Work"
 
 
 def state(name: str) -> str:

@@ -5,6 +5,7 @@ Not for: sending. Pure but for the keys it makes. Written from the RFCs and not 
 
 import base64
 import binascii
+from random import Random
 from typing import Any
 
 import msgspec
@@ -53,6 +54,11 @@ def point_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 def private_key(raw: bytes) -> ec.EllipticCurvePrivateKey:
     """A P-256 key from its 32 bytes; ValueError for what is none."""
     return ec.derive_private_key(int.from_bytes(raw), ec.SECP256R1())
+
+
+def new_vapid_key(rng: Random) -> str:
+    """A private key by which an application server is known to push services: 32 bytes, base64url."""
+    return b64((rng.getrandbits(248) + 1).to_bytes(32))
 
 
 def check_vapid(authorization: str, origin: str, now: float) -> tuple[str, dict[str, Any]]:

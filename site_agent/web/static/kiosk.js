@@ -1,4 +1,4 @@
-// The kiosk's manners: a clock, a PIN pad, a scanner that types, and a screen that starts over when nobody is there.
+// The kiosk's manners: a clock, a PIN pad, a scanner that types (the camera is kiosk-camera.js), and a screen that starts over when nobody is there.
 // Every page works without this; nothing here opens a door or knows a price.
 "use strict";
 (() => {
@@ -36,33 +36,42 @@
     field.addEventListener("input", show);
   }
 
-  // ---- scanner: it types the whole code within a moment and ends with Enter
-  let typed = "", typedAt = 0;
+  // ---- scanner: it types the whole code faster than a hand can and ends with Enter; digits typed by a hand are the pad's
+  const FAST_MS = 60, SLOW_MS = 1500, CODE_MAX = 400;
+  let typed = "", burst = "", typedAt = 0, settling = 0;
   const scanTo = body.dataset.scan;
+  const settle = () => {
+    const digits = /^c/i.test(typed) || burst.length > PIN ? "" : burst.replace(/\D/g, "");
+    burst = "";
+    if (!pad || document.activeElement === pad.querySelector("#code")) return;
+    for (const digit of digits) pad.querySelector(`[data-key="${digit}"]`).click();
+  };
+  const key = (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+    const gap = event.timeStamp - typedAt;
+    clearTimeout(settling);
+    typedAt = event.timeStamp;
+    if (gap > FAST_MS) settle();
+    if (gap > SLOW_MS) typed = "";
+    if (event.key === "Enter") {
+      const code = burst.length > PIN ? burst : /^cb1\./i.test(typed) ? typed : "";
+      if (code) { event.preventDefault(); burst = ""; scanned(code); } else settle();
+      typed = "";
+      return;
+    }
+    if (event.key === "Backspace") typed = typed.slice(0, -1);
+    else if (event.key.length === 1) { typed += event.key; burst += event.key; }
+    settling = setTimeout(settle, FAST_MS);
+  };
   if (scanTo) {
-    document.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.altKey || event.metaKey) return;
-      const now = performance.now();
-      if (now - typedAt > 1500) typed = "";
-      typedAt = now;
-      if (event.key === "Enter") {
-        if (/^cb1\./i.test(typed)) { event.preventDefault(); scanned(typed); }
-        typed = "";
-      } else if (event.key === "Backspace") {
-        typed = typed.slice(0, -1);
-      } else if (event.key.length === 1) {
-        typed += event.key;
-        if (pad && document.activeElement !== pad.querySelector("#code") && /^\d$/.test(event.key) && !/^c/i.test(typed)) {
-          pad.querySelector(`[data-key="${event.key}"]`).click();
-        }
-      }
-    });
+    document.addEventListener("keydown", key);
+    document.addEventListener("scanned", (event) => scanned(event.detail));  // the camera's word
   }
   function scanned(code) {
     const form = document.createElement("form");
     form.method = "post";
     form.action = scanTo;
-    for (const [name, value] of [["csrf_token", body.dataset.csrf], ["code", code]]) {
+    for (const [name, value] of [["csrf_token", body.dataset.csrf], ["code", code.slice(0, CODE_MAX)]]) {
       const input = document.createElement("input");
       input.type = "hidden"; input.name = name; input.value = value;
       form.append(input);

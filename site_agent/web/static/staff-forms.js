@@ -198,7 +198,7 @@ Club.newAt = (resourceId, start, end) => {
       // the block stands, whatever becomes of this second question
       const waiting = await Club.get("/api/conflicts").catch(() => []);
       const displaced = waiting.some(({ booking }) => booking.resource_id === made.resource_id && booking.start < made.end && booking.end > made.start);
-      Club.say(displaced ? "Out of sale. What this displaces is under “Needs you”." : "Out of sale.", displaced ? "warn" : "good");
+      Club.say(displaced ? "Out of sale. Whoever played there is moved where the rule allows it; the rest is under “Needs you”." : "Out of sale.", displaced ? "warn" : "good");
     })(event),
   }, h("div.pair", {}, Club.field(page.word, blockBay), Club.field("Start", blockFrom), Club.field("Length", blockLong)), Club.field("Kind", kind), Club.field("Reason", why), blockError, h("footer", {}, blockButton));
   const tabs = h("div.tabs", { role: "tablist" });
@@ -242,6 +242,7 @@ Club.openBooking = async (id, moveTo = null) => {
   const facts = [
     ["Status", `${b.status.replace("_", " ")}${b.displaced ? ", displaced" : ""}${b.override ? ", override" : ""}`],
     seat ? ["Plays in", seat] : null,
+    b.placed ? ["Moved", "by us, from a place that we could not keep; changing or cancelling costs nothing"] : null,
     b.phone ? ["Phone", h("a", { href: `tel:${b.phone}` }, b.phone)] : null,
     b.guests ? ["People", String(b.guests)] : null,
     b.price ? ["Price", Club.money(b.price)] : null,

@@ -49,19 +49,29 @@
   }
 
   function displaced(one, later) {
-    const error = refused(), booking = one.booking;
-    const ways = one.ways.slice(0, 4).map((way) => {
-      if (!way.here || !Club.may("book")) return h("li", {}, `${way.bay}, ${way.clock}`, h("span.fine", {}, way.seller === "site" ? "" : " · asked of the booking centre"));
-      return h("li", {}, act(`Seat in ${way.bay}`, error, async () => {
-        await Club.post(`/api/bookings/${booking.id}/reseat`, { resource_id: way.resource_id });
-        Club.say(`${booking.name} plays in ${way.bay}.`);
+    const error = refused(), booking = one.booking, who = booking.name || "Guest";
+    const ways = one.ways.map((way) => {
+      const place = `${way.bay}, ${when(way, booking)}`, asks = way.asks ? h("span.fine", {}, " · the booking centre is asked") : null;
+      if (!Club.may("book")) return h("li", {}, place);
+      if (!way.possible) return h("li", {}, place, h("span.fine", {}, " · once the booking centre is heard again"));
+      const id = Club.newId();  // the same for every press: a second one finds what the first has done
+      return h("li", {}, act(`Move to ${place}`, error, async () => {
+        const outcome = await Club.post(`/api/conflicts/${booking.id}/place`, { booking_id: id, resource_id: way.resource_id, start: way.start, end: way.end });
+        if (outcome.state === "asked") Club.say(`The booking centre is asked for ${place}. Its answer shows here.`, "warn");
+        else Club.say(`${who} plays in ${place}.`);
         later();
-      }));
+      }), asks);
     });
-    const seats = !booking.displaced && FOUND.includes(one.why) ? null : ways.length ? h("ul.ways", {}, ways) : h("p.fine", {}, "Nothing fits; please call the guest.");
-    return h("article.conflict", {}, h("p", {}, h("strong", {}, booking.name || "Guest"), ` · ${booking.bay}, ${booking.clock}`),
-      h("p.fine", {}, WHY[one.why] || "Somebody else has the slots."), seats, error, open(booking.id));
+    const found = !booking.displaced && FOUND.includes(one.why);
+    const seats = one.asked ? h("p.fine", {}, `The booking centre is asked for ${one.asked}. Its answer shows here.`)
+      : found ? null : ways.length ? h("ul.ways", {}, ways) : h("p.fine", {}, "Nothing fits; please call the guest.");
+    const why = WHY[one.why] || "Somebody else has the slots.";
+    return h("article.conflict", {}, h("p", {}, h("strong", {}, who), ` · ${booking.bay}, ${booking.clock}`),
+      h("p.fine", {}, one.reason ? `${why.replace(/\.$/, "")}: ${one.reason}` : why), seats, error, open(booking.id));
   }
+
+  // by the clock alone on the day that was booked; the price stays in any case
+  const when = (way, booking) => Club.day(Date.parse(way.start)) === Club.day(Date.parse(booking.start)) ? `${Club.clock(way.start)} to ${Club.clock(way.end)}` : way.clock;
 
   const pin = (one) => h("article.conflict", {}, h("p", {}, h("strong", {}, one.wanted === "revoke" ? "A cancelled PIN is still on the door" : "A PIN is not on the door yet")), h("p.fine", {}, one.error), open(one.booking_id));
 

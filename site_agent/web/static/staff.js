@@ -71,6 +71,7 @@
       link(all.link, all.recovery);
       Club.time(all.clock, all.mark, later);
       Club.drill(all.drill, all.link, later);
+      Club.notices(all.notices, later);
       backups(all.backups);
     } catch (problem) {
       if (problem.code === "offline") document.body.classList.add("deaf");
