@@ -22,7 +22,22 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from deploy.bench import agents, catching, children, days, drills, floors, load, recoveries, results, sales, simulated, telling, visits
+from deploy.bench import (
+    agents,
+    catching,
+    children,
+    days,
+    drills,
+    floors,
+    load,
+    recoveries,
+    results,
+    sales,
+    scanning,
+    simulated,
+    telling,
+    visits,
+)
 from deploy.bench.bench import Bench
 from deploy.bench.results import About, BenchError, Entry
 from deploy.broker import Mosquitto
@@ -50,6 +65,7 @@ MEASURES = (
     Measure((("availability_304", days.UNCHANGED_BAR, ""),), (), days.unchanged),
     Measure((("site_roundtrip", visits.ROUNDTRIP_BAR, "×"),), ("mosquitto",), visits.roundtrip),
     Measure((("checkin_unlock", visits.UNLOCK_BAR_MS, "ms"),), ("mosquitto",), visits.unlock),
+    Measure((("qr_decode", scanning.DECODE_BAR_MS, "ms"),), (), scanning.decode),
     Measure((("agent_memory", agents.MEMORY_BAR_MB, "MB"), ("agent_start", agents.START_BAR_S, "s")), ("mosquitto",), agents.agents),
     Measure((("catch_up", catching.RATE_BAR_PER_S, "/s"), ("catch_up_sales", catching.SALES_BAR, "×")), ("mosquitto",), catching.catch_up),
     Measure((("adopt", recoveries.ADOPT_BAR_S, "s"),), ("mosquitto",), recoveries.adopt),

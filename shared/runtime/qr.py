@@ -1,6 +1,6 @@
 """QR pictures of short texts, as PNG bytes or as an inline SVG.
 
-For: passes on pages and in messages, and the controller emulator's download. Not for: reading codes, or deciding what a code says.
+For: passes on pages and in messages, the controller emulator's download, and pictures that are to be read. Not for: reading codes, or deciding what a code says.
 Invariant: the same text gives the same bytes; this is the only file of the project that imports segno.
 """
 
@@ -34,6 +34,11 @@ def png(text: str) -> bytes:
     out = io.BytesIO()
     _code(text).save(out, kind="png", scale=_PNG_SCALE, border=_QUIET_MODULES)
     return out.getvalue()
+
+
+def modules(text: str) -> list[bytes]:
+    """The code's rows of modules, 1 dark and 0 light, without a quiet zone, for who draws it otherwise. Raises QrTextError."""
+    return [bytes(row) for row in _code(text).matrix]
 
 
 @lru_cache(maxsize=256)

@@ -48,7 +48,8 @@ def frame(grey: bytes, width: int, height: int) -> Frame:
         raise refuse("bad_request", f"A frame is {SIDE_MIN} to {SIDE_MAX} pixels wide and high, and this one is {width} by {height}.")
     if len(grey) != width * height:
         raise refuse(
-            "bad_request", f"A grey frame of {width} by {height} pixels has {width * height} bytes, one a pixel, and this body has {len(grey)}."
+            "bad_request",
+            f"A grey frame of {width} by {height} pixels has {width * height} bytes, one a pixel, and this body has {len(grey)}.",
         )
     return Frame(grey, width, height)
 

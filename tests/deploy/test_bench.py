@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.bench import agents, children, command, days, drills, load, results, sales, telling
+from deploy.bench import agents, children, command, days, drills, load, results, sales, scanning, telling
 from deploy.bench.bench import Bench
 from deploy.bench.command import Measure
 from deploy.bench.load import Load
@@ -220,7 +220,7 @@ def test_only_a_whole_run_changes_the_readme(here: Path) -> None:
 
 def test_the_entries_are_those_that_were_asked_for() -> None:
     assert command.IDS == (
-        "hub_sales", "hub_sales_slow_disk", "availability", "availability_304", "site_roundtrip", "checkin_unlock", "agent_memory", "agent_start",
+        "hub_sales", "hub_sales_slow_disk", "availability", "availability_304", "site_roundtrip", "checkin_unlock", "qr_decode", "agent_memory", "agent_start",
         "catch_up", "catch_up_sales", "adopt", "rebuild", "sim_speed", "drill", "drill_sales", "confirm_wire", "reminder_burst", "displace",
     )  # fmt: skip
 
@@ -262,3 +262,19 @@ def sms(to: str, at: float) -> Sms:
 def test_a_burst_in_which_a_reminder_was_missing_or_late_is_no_measurement(sent: list[Sms], wrong: str) -> None:
     with pytest.raises(BenchError, match=wrong):
         telling.sound(sent, {"+19025550001": 20, "+19025550002": 20})
+
+
+# ---- codes before a camera
+async def test_every_frame_of_the_bench_is_read_to_its_own_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RUNS": 1, "LOOKS": 1}.items():
+        monkeypatch.setattr(scanning, name, value)
+    said: list[str] = []
+    (entry,) = await scanning.decode(Bench(tmp_path, said.append))
+    assert entry.id == "qr_decode" and entry.value is not None and "12 frames" in entry.what and len(said) == 1
+
+
+@pytest.mark.parametrize("read", [[], ["CB1.SOMEBODYELSES"]])
+async def test_a_frame_that_is_read_wrong_is_no_measurement(monkeypatch: pytest.MonkeyPatch, read: list[str]) -> None:
+    monkeypatch.setattr(scanning.qr, "decode", lambda grey, width, height: read)
+    with pytest.raises(BenchError, match="was read wrong"):
+        await scanning._looks([(b"\x80" * scanning.WIDTH * scanning.HEIGHT, "CB1.OURS")])

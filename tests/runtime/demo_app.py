@@ -171,8 +171,8 @@ class Demo:
         )
         self.app = Litestar(
             [
-                *(hello, read_thing, make_thing, take_picture, boom, busy, raw_body, cached, halfway, page, seeing_page, refused, secret_page),
-                *(live, stream),
+                *(hello, read_thing, make_thing, take_picture, boom, busy, raw_body, cached, halfway),
+                *(page, seeing_page, refused, secret_page, live, stream),
                 Router("/", route_handlers=[make_note], guards=[self.csrf.guard]),
                 *(metrics_text, static.handler()),
             ],

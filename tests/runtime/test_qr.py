@@ -23,7 +23,14 @@ def test_a_text_becomes_an_svg_without_script_style_or_fixed_size():
     assert {child.tag.rpartition("}")[2] for child in root.iter()} <= {"svg", "path", "g"}
 
 
-@pytest.mark.parametrize("make", [qr.png, qr.svg])
+def test_a_text_becomes_rows_of_modules_with_its_three_finders():
+    rows = qr.modules("CLUBOS-PASS-1")
+    assert len(rows) >= 21 and {len(row) for row in rows} == {len(rows)} and set(b"".join(rows)) == {0, 1}
+    finder = [bytes(row[:7]) for row in rows[:7]]
+    assert finder[0] == finder[6] == b"\x01" * 7 and [row[-7:] for row in rows[:7]] == [row[:7] for row in rows[-7:]] == finder
+
+
+@pytest.mark.parametrize("make", [qr.png, qr.svg, qr.modules])
 def test_an_empty_or_endless_text_is_refused_with_a_sentence(make):
     with pytest.raises(qr.QrTextError, match="empty"):
         make("")

@@ -248,3 +248,17 @@ async def test_link_state_says_up_and_dark_again_after_a_cut(linked):
     linked.clock.forward(20)
     state = (await linked.staff.get("/api/link")).json()
     assert (state["link"], state["since_at"]) == ("dark", NOON + 20)
+
+
+async def test_the_pass_goes_half_an_hour_after_the_end(world):
+    """D2, at the site: for staff and for the kiosk that has just sold it."""
+    booking = (await world.kiosk.post("/api/bookings", world.wish(1, 0))).json()["booking"]
+    path = f"/api/bookings/{booking['id']}"
+    world.clock.forward(1799)
+    assert (await world.kiosk.get(path)).json()["pass"].startswith("CB1.")
+    world.clock.forward(3600)
+    assert (await world.staff.get(path)).json()["pass"].startswith("CB1.")
+    world.clock.forward(1)
+    over = (await world.staff.get(path)).json()
+    assert "pass" not in over and over["pin"] == booking["pin"]
+    assert code_of(await world.kiosk.get(path)) == (404, "booking_not_found")
