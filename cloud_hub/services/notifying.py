@@ -79,16 +79,7 @@ class Notifying:
         if b.ends_at <= now or (b.withdrawn and b.status != "cancelled"):
             return None
         if b.status == "confirmed":
-            n = self._displaced_before(tx, b)
-            if b.displaced:
-                return "displaced", f"{b.id}|{n + 1}"
-            if n and work.one(tx, _plan_id("placed", f"{b.id}|{n}")) is None:
-                return "placed", f"{b.id}|{n}"
-            if b.created_at < now - notifications.NEWS_S:
-                return None  # old news: books that were put together again tell of every booking
-            if b.replaces:
-                return ("placed", f"{b.id}|0") if b.placed else ("moved", b.id)
-            return "confirmed", b.order_id
+            return self._standing(tx, b, now)
         if b.status == "cancelled" and not b.replaced_by and b.reason != "moved":
             told = self._change_told(tx, b)
             if b.reason != "withdrawn":  # what was asked for and given up before it was had is told only where it was said to be had
@@ -99,10 +90,31 @@ class Notifying:
             return "declined", b.order_id
         return None
 
+    def _standing(self, tx: Tx, b: Booking, now: int) -> tuple[Event, str] | None:
+        """What is new of a booking that stands: its place, or that it does."""
+        rounds = self._displaced_before(tx, b)
+        if b.displaced:
+            return "displaced", f"{b.id}|{rounds + 1}"
+        a = records.attendance(tx, b.id)
+        seat = a.seat if a is not None and not a.state else ""
+        if (rounds or seat) and work.one(tx, _plan_id("placed", _place(b, rounds, seat))) is None:
+            return "placed", _place(b, rounds, seat)  # the loss itself may never have been seen: both may be told in one batch
+        if b.created_at < now - (work.KEPT_S if b.replaces else notifications.NEWS_S):
+            return None  # old news: books that were put together again tell of every booking, and what was told is not kept for ever
+        if b.replaces:
+            return ("placed", _place(b, 0, "")) if b.placed and not self._chose(tx, b) else ("moved", b.id)
+        return "confirmed", b.order_id
+
+    @staticmethod
+    def _chose(tx: Tx, b: Booking) -> bool:
+        """Whether the guest wanted this instead of a place that the house had given and could keep: another one, or the same for longer."""
+        old = records.booking(tx, b.replaces)
+        return old is not None and old.placed and work.one(tx, _plan_id("displaced", f"{old.id}|1")) is None
+
     @staticmethod
     def _change_told(tx: Tx, b: Booking) -> bool:
         """Whether it was planned to say that this booking stands in the place of another."""
-        return any(work.one(tx, _plan_id(event, key)) is not None for event, key in (("moved", b.id), ("placed", f"{b.id}|0")))
+        return any(work.one(tx, _plan_id(event, key)) is not None for event, key in (("moved", b.id), ("placed", _place(b, 0, ""))))
 
     @staticmethod
     def _was_cancelled_before(tx: Tx, b: Booking) -> bool:
@@ -116,8 +128,11 @@ class Notifying:
         n = 0
         while work.one(tx, _plan_id("displaced", f"{b.id}|{n + 1}")) is not None:
             n += 1
-        under_way = n and b.displaced and work.one(tx, _plan_id("placed", f"{b.id}|{n}")) is None
-        return n - 1 if under_way else n
+        if not n or not b.displaced:
+            return n
+        found = (_plan_id("placed", _place(b, n, "")), _plan_id("placed", f"{_place(b, n, '')}|"))
+        placed = any(row.id == found[0] or row.id.startswith(found[1]) for row in work.about(tx, b.order_id) if row.kind == "plan")
+        return n if placed else n - 1
 
     def _plan(
         self, tx: Tx, event: Event, key: str, order_id: str, bookings: Iterable[Booking], moment: notifications.Moment, now: int
@@ -217,6 +232,11 @@ def set_back(tx: Tx, site_ids: Iterable[str], now: int) -> None:
 
 def _since_of(site_id: str) -> str:
     return f"{SINCE}|{site_id}"
+
+
+def _place(b: Booking, rounds: int, seat: str) -> str:
+    """What names a place that was found: after so many losses, on another bay of the same booking where it has a seat there."""
+    return f"{b.id}|{rounds}|{seat}" if seat else f"{b.id}|{rounds}"
 
 
 def _plan_id(event: Event, key: str) -> str:

@@ -85,7 +85,7 @@ class Standing:
             return Wait(now + AGAIN_S, "One machine alone holds the sale yet.")
         if told.event == "displaced":
             valid = [b for b in valid if b.displaced]
-            if any(records.asks_waiting(tx, kind, b.id) for b in valid for kind in ("move", "moved")):
+            if any(_asked_until(tx, b) > now for b in valid):
                 return Wait(now + AGAIN_S, "Another place is being asked for.")
             if now - since < RULE_S and any(self._by_rule(tx, b) for b in valid):
                 return Wait(now + 1, "Another place is about to be taken.")
@@ -108,6 +108,12 @@ class Standing:
         """Whether there is a place that its facility lets be taken without asking anybody: then its guest is told that one."""
         house = self._houses.of(tx, b.site_id)
         return displaced.by_rule(house.profile.policy, b, displaced.ways_of(tx, self._desk, house, b)) is not None
+
+
+def _asked_until(tx: Tx, b: Booking) -> int:
+    """Until when an answer about another place can come (terr-9); 0 where none is awaited."""
+    asked = [records.booking(tx, new_id) for kind in ("move", "moved") for new_id in records.asks_waiting(tx, kind, b.id)]
+    return max((new.answer_by for new in asked if new is not None), default=0)
 
 
 def _now(tx: Tx, b: Booking) -> Booking:

@@ -287,6 +287,66 @@ async def test_who_is_put_elsewhere_at_once_is_told_the_new_place_only(t):
     assert t.events(t.sms) == ["confirmed", "placed"] == t.events(t.mail)
 
 
+async def test_who_was_given_another_bay_while_the_facility_was_not_heard_is_told_though_the_loss_was_never_seen(t):
+    await t.book()
+    await t.done()
+
+    def both_at_once(tx) -> None:
+        lost = records.put_booking(tx, msgspec.structs.replace(records.booking(tx, "booking-0001"), displaced=True))
+        records.put_attendance(tx, Attendance(booking_id=lost.id, site_id=SITE, seat=f"{SITE}.box-3", version=1))
+        records.put_booking(tx, msgspec.structs.replace(lost, displaced=False))
+
+    await t.w.db.write(both_at_once)
+    await t.done()
+    await t.change("booking-0001", changes=1)
+    await t.done()
+    assert t.events(t.sms) == ["confirmed", "placed"] and "now Box 3" in t.sms.letters[-1].text
+
+
+async def test_who_extends_a_place_that_the_house_gave_reads_of_a_change_and_of_no_loss(t):
+    await t.book()
+    await t.done()
+    await t.w.db.write(lambda tx: elsewhere(tx, "booking-0001"))
+    await t.done()
+
+    def longer(tx) -> None:
+        old = records.booking(tx, "booking-0002")
+        records.add_booking(tx, msgspec.structs.replace(old, id="booking-0003", end=old.end + 2, replaces=old.id))
+        records.put_booking(tx, msgspec.structs.replace(old, status="cancelled", reason="moved", replaced_by="booking-0003"))
+
+    await t.w.db.write(longer)
+    await t.done()
+    assert t.events(t.sms) == ["confirmed", "placed", "moved"] and "had to move you" not in t.sms.letters[-1].text
+
+
+async def test_a_place_that_was_given_long_before_it_could_be_heard_of_is_told(t):
+    await t.book(1, FAR + 120)
+    await t.done()
+    t.w.clock.forward(13 * H)
+    await t.w.db.write(lambda tx: elsewhere(tx, "booking-0001"))  # made 13 hours ago
+    await t.done()
+    assert t.events(t.sms) == ["confirmed", "placed"]
+
+
+async def test_while_another_place_is_being_asked_for_nothing_is_said_and_after_the_time_to_answer_it_is(t):
+    await t.book()
+    await t.done()
+
+    def asked(tx) -> None:
+        lost = records.put_booking(tx, msgspec.structs.replace(records.booking(tx, "booking-0001"), displaced=True))
+        wanted = msgspec.structs.replace(
+            lost, id="booking-0002", resource_id=f"{SITE}.box-2", status="requested", replaces=lost.id, displaced=False, answer_by=NOON + 60
+        )
+        records.add_booking(tx, wanted)
+        records.put_ask(tx, "move", SITE, wanted.id, lost.id, NOON)
+
+    await t.w.db.write(asked)
+    await t.wait(50)
+    assert t.events(t.sms) == ["confirmed"]
+    await t.wait(20)
+    assert t.events(t.sms) == ["confirmed", "displaced"]
+
+
 async def test_who_has_lost_a_bay_is_told_why_and_where_to_choose_with_what_it_costs(tmp_path, monkeypatch):
     async with told_by(tmp_path, monkeypatch) as t:
         await t.book()
