@@ -1,4 +1,4 @@
-"""The command `site-agent`: run the agent, add staff, pair a kiosk, rehearse an outage.
+"""The command `site-agent`: run the agent, add staff, pair a kiosk, let NinjaOne be connected, rehearse an outage.
 
 `staff add` and `kiosk pair` leave an errand for the agent (running or not), `drill outage` one for the running agent; none opens its
 database. Exit codes: 0 done, 2 with a sentence when it cannot be done.
@@ -21,6 +21,7 @@ from shared.runtime import log
 from shared.runtime.config import ConfigError
 from site_agent import recovery
 from site_agent.config import Loaded, load
+from site_agent.store.door_trail import TRAIL
 
 if TYPE_CHECKING:  # a command that serves nothing starts without the services
     from shared.ledger.backups import Backups
@@ -58,15 +59,27 @@ def _parser() -> argparse.ArgumentParser:
     backup_command.words(commands.add_parser("backup", help="copies of the books"), _backups)
     recovery.words(commands, _command)
     journal_command.words(commands.add_parser("journal", help="who did or saw what"), _books)
+    journal_command.words(commands.add_parser("trail", help="what happened at the doors"), _books, TRAIL)
     kiosk = commands.add_parser("kiosk", help="screens for guests").add_subparsers(required=True, metavar="ACTION")
     pair = _command(kiosk, "pair", "print a link that pairs one screen, good for 15 minutes", _kiosk_pair)
     pair.add_argument("--name", default="Kiosk", help="what the screen is called in logs")
     pair.add_argument("--url", help="address under which the screen reaches the agent")
+    _ninjaone_words(commands.add_parser("ninjaone", help="who looks after the bays' PCs").add_subparsers(required=True, metavar="ACTION"))
     drill = commands.add_parser("drill", help="rehearsals").add_subparsers(required=True, metavar="ACTION")
-    outage = _command(drill, "outage", "unplug the facility from the booking centre for some minutes, and report what worked", _drill_outage)
+    outage = _command(
+        drill, "outage", "unplug the facility from the booking centre for some minutes, and report what worked", _drill_outage
+    )
     outage.add_argument("--minutes", type=int, default=10, help="1 to 60 (10)")
     outage.add_argument("--wait", action="store_true", help="stay until the report is there and print it")
     return parser
+
+
+def _ninjaone_words(actions) -> None:
+    connect = _command(actions, "connect", "let a technician consent, once, that scripts are run in their name", _ninjaone_connect)
+    connect.add_argument("--port", type=int, default=0, help="port of this machine that the browser comes back to (a free one)")
+    connect.add_argument("--paste", action="store_true", help="the browser runs elsewhere: paste the address that it shows afterwards")
+    connect.add_argument("--redirect", default="", help="address registered with a web app (then what the browser shows is pasted)")
+    _command(actions, "status", "what works: address, consent, each bay's machine, each approved script", _ninjaone_status)
 
 
 def _command(commands, name: str, about: str, do) -> argparse.ArgumentParser:
@@ -183,6 +196,71 @@ def _kiosk_pair(loaded: Loaded, args: argparse.Namespace) -> int:
     base = args.url or f"{'https' if http.tls_cert else 'http'}://{http.host}:{http.port}"
     print(f"Open this on the kiosk's screen within {CODE_VALID_S // 60} minutes: {base.rstrip('/')}/kiosk/pair?code={code}")
     return 0
+
+
+def _ninjaone(loaded: Loaded):
+    """NinjaOne as the settings name it, opened beside whatever agent runs. Raises ConfigError where they do not."""
+    from shared.runtime.clock import SystemClock
+    from site_agent.devices.machine_ways import Around, open_machines
+
+    table = loaded.config.machines.way.get("ninjaone") if loaded.config.machines else None
+    if table is None:
+        raise ConfigError(f"{loaded.file}: the settings name no NinjaOne: there is no table [machines.way.ninjaone].")
+    loaded.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return open_machines("ninjaone", table, Around(loaded.secret, loaded.data_dir, SystemClock(), str(loaded.file)))
+
+
+def _ninjaone_connect(loaded: Loaded, args: argparse.Namespace) -> int:
+    from shared.errors import Failure
+    from shared.runtime.keyfile import load_or_create
+    from site_agent.devices.ninjaone import command
+    from site_agent.devices.ninjaone.machines import KEY
+
+    if not 0 <= args.port <= 65535:
+        raise ValueError("A port is a number up to 65535.")
+    machines = _ninjaone(loaded)
+
+    async def run() -> None:
+        load_or_create(loaded.data_dir / KEY)  # a consent under a key that cannot be read again would be lost at once
+        try:
+            await command.connect(
+                machines, _say, port=args.port, redirect=args.redirect, ask=input if args.paste or args.redirect else None
+            )
+        finally:
+            await machines.stop()
+
+    try:
+        asyncio.run(run())
+    except Failure as error:
+        raise ValueError(error.detail) from None
+    except EOFError:
+        raise ValueError("Nothing was pasted, so nothing has changed.") from None
+    except OSError as error:
+        raise ValueError(f"The consent could not be asked for or kept: {(error.strerror or 'unknown reason').lower()}.") from None
+    return 0
+
+
+def _ninjaone_status(loaded: Loaded, args: argparse.Namespace) -> int:
+    from zoneinfo import ZoneInfo
+
+    from shared import rules
+    from site_agent.devices.ninjaone import command
+
+    machines = _ninjaone(loaded)
+    bays = [command.Bay(rules.called(one, loaded.facility), one.machine_id) for one in loaded.resources if one.active]
+    scripts = {one.label: one.script for one in loaded.config.machines.script}
+
+    async def run() -> bool:
+        try:
+            return await command.status(machines, _say, time.time(), bays, scripts, ZoneInfo(loaded.facility.zone))
+        finally:
+            await machines.stop()
+
+    return 0 if asyncio.run(run()) else 2
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _drill_outage(loaded: Loaded, args: argparse.Namespace) -> int:

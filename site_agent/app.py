@@ -22,6 +22,7 @@ from shared.ledger.displaced import Placing
 from shared.ledger.frontdesk import Houses
 from shared.ledger.marks import MarkKeeper
 from shared.ledger.rule_hits import RuleTally
+from shared.ledger.worker import Worker
 from shared.messages import Topics
 from shared.runtime import database_disk as disk
 from shared.runtime import log
@@ -38,7 +39,7 @@ from shared.runtime.transport import Transport, Will
 from shared.runtime.web import WebEdge
 from site_agent import jobs
 from site_agent.config import Loaded
-from site_agent.ports import Doors
+from site_agent.ports import Doors, Machines
 from site_agent.services import documents
 from site_agent.services.backups import open_backups
 from site_agent.services.booking import BookingDesk
@@ -47,12 +48,15 @@ from site_agent.services.checkin import CheckIn
 from site_agent.services.clock import TimeDesk
 from site_agent.services.credentials import Credentials
 from site_agent.services.displaced import DisplacedDesk
+from site_agent.services.door_trail import DoorTrail, TrailRow, TrailSettings
 from site_agent.services.door_witness import DoorWitness
 from site_agent.services.doors import DoorDesk
 from site_agent.services.halts import Halts
 from site_agent.services.kit import Kit
 from site_agent.services.link import Link
 from site_agent.services.live import Live
+from site_agent.services.machine_work import KIND as MACHINE
+from site_agent.services.machines import MachineDesk
 from site_agent.services.notices import NoticeDesk
 from site_agent.services.outage import Outage
 from site_agent.services.outage_pins import OutagePins
@@ -106,7 +110,11 @@ class SiteAgent:
         self._wire()
         await kit.link.start()
         await kit.doors.start()
+        await kit.door_trail.start()
         await kit.credentials.start()
+        await kit.machines.start()
+        if kit.worker is not None:
+            kit.worker.start()
         await kit.halts.watch.begin()  # after all that writes: books that turn out damaged are shown to people, so the agent must start
         jobs.register(self.ticker, kit, self._upkeep)
         self.ticker.start()
@@ -125,8 +133,13 @@ class SiteAgent:
     def _wire(self) -> None:
         """Who tells the staff pages that a panel changed."""
         self.kit.db.watch(self.kit.live.panels_changed)
-        for told in (self.kit.link, self.kit.doors, self.kit.credentials, self.kit.outage, self.kit.backups, self.kit.time):
+        self.kit.door_trail.watch(self._tell_door)
+        for told in (self.kit.link, self.kit.doors, self.kit.credentials, self.kit.outage, self.kit.backups, self.kit.time, self.kit.machines):
             told.watch(self.kit.live.panels_changed)
+
+    def _tell_door(self, row: TrailRow) -> None:
+        """At once and by itself: somebody at the desk is to see the door open, not a panel drawn anew."""
+        self.kit.live.tell("door", msgspec.json.encode(row))
 
     def on_stop(self) -> None:
         """The moment stopping begins: open streams end by themselves."""
@@ -137,7 +150,11 @@ class SiteAgent:
         self.kit.live.close()
         self.kit.backups.stop()
         self.kit.camera.stop()
+        if self.kit.worker is not None:
+            await self.kit.worker.stop()
+        await self.kit.machines.stop()
         await self.kit.credentials.stop()
+        await self.kit.door_trail.stop()
         await self.kit.doors.stop()
         await self.kit.outage.stop()
         await self.kit.link.stop()
@@ -157,6 +174,7 @@ def build(
     db: Database | InlineWriter | None = None,
     transport: Transport | None = None,
     doors: Doors | None = None,
+    machines: Machines | None = None,
     limits: Limits | None = None,
     source: TimeSource | None = None,
 ) -> SiteAgent:
@@ -174,14 +192,14 @@ def build(
     key = SigningKey.from_seed(load_or_create(loaded.data_dir / SIGNING_KEY))
     transport = transport or _transport(loaded, box_id)
     doors = doors or _doors(loaded, clock)
-    kit = _kit(loaded, clock, db, desk, key, transport, doors, source)
+    kit = _kit(loaded, clock, db, desk, key, transport, doors, source, machines or _machines(loaded, clock), chance)
     kit.mark.read()
     return SiteAgent(kit, desk, Ticker())
 
 
 def _kit(
     loaded: Loaded, clock: Clock, db: Database | InlineWriter, desk: Desk, key: SigningKey, transport: Transport | None, doors: Doors | None,
-    source: TimeSource | None = None,
+    source: TimeSource | None = None, machines: Machines | None = None, chance: Chance | None = None,
 ) -> Kit:
     site_id, tls = loaded.config.site.id, bool(loaded.config.http.tls_cert)
     houses = Houses(db, loaded.profile, desk)
@@ -207,12 +225,17 @@ def _kit(
     witness = DoorWitness(db, desk, houses, site_id, doors)
     metrics.gauge("breaches", "Broken invariants of the books that nobody has looked at yet.").set_function(lambda: float(halts.breaches()))
     _clock_metrics(metrics, link, time_desk, mark)
+    trail = DoorTrail(db, desk, houses, site_id, doors, door_desk, _trail_settings(loaded))
+    metrics.gauge("door_alerts", "Alerts of the doors that nobody has answered yet.").set_function(lambda: float(trail.waiting()))
+    metrics.gauge("door_events_live", "1 while the door controller's events are heard as they happen.").set_function(lambda: float(trail.live()))
+    machine_desk = _machine_desk(loaded, db, desk, houses, machines, chance or Chance())
     return Kit(
         loaded=loaded, clock=clock, db=db, metrics=metrics, tls=tls, backups=backups,
         csrf=Csrf(load_or_create(loaded.data_dir / CSRF_KEY), tls=tls, sign_in_cookies=("session", "kiosk")),
         bookings=bookings, camera=Camera(_codes_in, clock.monotonic), checkin=checkin, credentials=Credentials(db, desk, houses, site_id, doors),
         displaced=DisplacedDesk(db, desk, houses, site_id, link), placing=Placing(db, desk, houses, lambda _: link.up()),
-        doors=door_desk, link=link, live=Live(db, desk, houses, site_id), people=People(db, desk, loaded.data_dir),
+        doors=door_desk, door_trail=trail, link=link, live=Live(db, desk, houses, site_id), machines=machine_desk,
+        worker=_worker(machine_desk, db, desk, clock, chance or Chance()), people=People(db, desk, loaded.data_dir),
         recovery=Recovery(db, desk, houses, site_id, loaded.data_dir, witness), witness=witness, halts=halts,
         notices=NoticeDesk(db, desk, site_id), rule_tally=hits,
         outage=Outage(db, desk, site_id, link, plug, tally, clock.monotonic, loaded.data_dir),
@@ -225,6 +248,13 @@ def _codes_in(grey: bytes, width: int, height: int) -> list[str]:
     from site_agent.devices import qr
 
     return qr.decode(grey, width, height)
+
+
+def _trail_settings(loaded: Loaded) -> TrailSettings:
+    found = loaded.config.doors
+    if found is None:
+        return TrailSettings()
+    return TrailSettings(held_open_s=found.held_open_s, keep_days=found.trail_keep_days, leaf_alarms=found.leaf_alarms)
 
 
 def _books_metrics(metrics: Metrics, db: Database | InlineWriter) -> None:
@@ -293,17 +323,34 @@ def _doors(loaded: Loaded, clock: Clock) -> Doors | None:
     settings = loaded.config.doors
     if settings is None:
         return None
-    from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings  # an HTTP client that a site without doors does not need
+    from site_agent.devices.door_ways import Around, open_doors
 
-    certificate = str(loaded.path(settings.certificate_file)) if settings.certificate_file else ""
-    try:
-        wanted = UnifiSettings(
-            host=settings.host, port=settings.port, token=loaded.secret(settings.token_file, "doors.token"), fingerprint=settings.fingerprint,
-            certificate_path=certificate,
-        )  # fmt: skip
-        return UnifiDoors(wanted, clock)
-    except ValueError as error:
-        raise ConfigError(f"{loaded.file}: the settings 'doors' are wrong: {error}") from None
+    return open_doors(settings, Around(loaded.secret, loaded.path, clock, str(loaded.file)))
+
+
+def _machines(loaded: Loaded, clock: Clock) -> Machines | None:
+    """Who looks after the bays' machines, where the config names somebody."""
+    settings = loaded.config.machines
+    if settings is None:
+        return None
+    from site_agent.devices.machine_ways import Around, open_machines
+
+    (kind, table), *_ = settings.way.items()
+    return open_machines(kind, table, Around(loaded.secret, loaded.data_dir, clock, str(loaded.file)))
+
+
+def _machine_desk(loaded: Loaded, db: Database | InlineWriter, desk: Desk, houses: Houses, machines: Machines | None, chance: Chance) -> MachineDesk:
+    settings = loaded.config.machines
+    lane = next(iter(settings.way)) if settings is not None else "machines"
+    return MachineDesk(db, desk, houses, loaded.config.site.id, machines, settings, chance.random.random, lane)
+
+
+def _worker(machine_desk: MachineDesk, db: Database | InlineWriter, desk: Desk, clock: Clock, chance: Chance) -> Worker | None:
+    """Who does the work rows: one command at a time, since a vendor who is asked for much at once takes less."""
+    doer = machine_desk.work
+    if doer is None:
+        return None
+    return Worker(db, clock, chance.random.random, lanes={doer.lane: 1}, doers={MACHINE: doer}, doubt=lambda: desk.clock_doubt())
 
 
 def version() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -90,14 +90,52 @@ class MqttSettings(Strict):
 
 
 class DoorSettings(Strict):
-    """The door controller: its address, the file with our token, and the certificate it must show."""
+    """The door controller: its address, the file with our token, and the certificate it must show.
 
-    kind: Literal["unifi"]
+    `webhook_secret_file`: the secret by which it signs what it calls at /hooks/doors, if that was set up at its console.
+    `held_open_s`: how long a leaf may stand open before staff are alarmed. `leaf_alarms` off: where people go out by a handle that the controller
+    does not know of, a leaf that opens while locked, or stands open, is no alarm. `trail_keep_days`: how long the access trail is kept.
+    """
+
+    kind: Text
     host: str
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 12445
     token_file: str = ""
     fingerprint: str = ""
     certificate_file: str = ""
+    webhook_secret_file: str = ""
+    held_open_s: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 120
+    leaf_alarms: bool = True
+    trail_keep_days: Annotated[int, msgspec.Meta(ge=1, le=3660)] = 400
+
+
+class ScriptSettings(Strict):
+    """A script that staff may have run on a bay's PC. `label` is what they read; `script` its number (or a built-in action's uid) at whoever
+    looks after the PCs. In `parameters` the words {number} and {bay} stand for the bay's number and the last part of its id."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+    label: Text
+    script: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    parameters: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    run_as: Annotated[str, msgspec.Meta(max_length=64)] = "system"
+
+
+class ServiceSettings(Strict):
+    """A service of the bays' PCs that staff may restart: `service` as Windows calls it, `label` as they read it."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+    label: Text
+    service: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class MachineSettings(Strict):
+    """The bays' PCs: who looks after them (`way`: kind -> its own table, read by `devices.machine_ways`), how often they are looked at, and what
+    staff may have done there. Nothing that is not listed here is ever run."""
+
+    way: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1, max_length=1)]
+    poll_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 60
+    script: Annotated[tuple[ScriptSettings, ...], msgspec.Meta(max_length=50)] = ()
+    service: Annotated[tuple[ServiceSettings, ...], msgspec.Meta(max_length=50)] = ()
 
 
 class ClockSettings(Strict):
@@ -120,6 +158,7 @@ class SiteConfig(Strict, kw_only=True):
     http: HttpSettings = HttpSettings()
     mqtt: MqttSettings | None = None
     doors: DoorSettings | None = None
+    machines: MachineSettings | None = None
     clock: ClockSettings = ClockSettings()
     mark_file: str = ""
     recovery_public: str = ""
@@ -193,8 +232,20 @@ def _check(file: Path, found: SiteConfig) -> None:
         raise ConfigError(f"{file}: the setting 'recovery_public' is wrong: give what `cloud-hub recovery-key create` printed behind \"# public:\".")
     if found.backup and (why := backup.wrong(found.backup)):
         raise ConfigError(f"{file}: the setting {why}.")
+    _check_machines(file, found)
     if found.doors and bool(found.doors.fingerprint) == bool(found.doors.certificate_file):
         raise ConfigError(f"{file}: the door controller needs 'doors.fingerprint' or 'doors.certificate_file': one of the two.")
+
+
+def _check_machines(file: Path, found: SiteConfig) -> None:
+    if found.machines is None:
+        return
+    names = [one.name for one in (*found.machines.script, *found.machines.service)]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise ConfigError(f"{file}: the setting 'machines' is wrong: the name {twice!r} is given twice.")
+    ids = [one.machine_id for one in found.resource if one.machine_id]
+    if twice := next((name for name in ids if ids.count(name) > 1), ""):
+        raise ConfigError(f"{file}: the setting 'resource' is wrong: the machine {twice!r} is given to two of them.")
 
 
 def facility_of(found: SiteConfig) -> Facility:

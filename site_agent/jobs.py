@@ -50,12 +50,17 @@ def register(ticker: Ticks, kit: Kit, upkeeper: upkeep.Upkeep) -> None:
     ticker.every(WITNESS_EVERY_S, kit.witness.look, "door-witness")
     ticker.every(OUTAGE_PINS_EVERY_S, kit.outage_pins.tick, "outage-pins")
     ticker.every(OUTAGE_PINS_WATCHED_EVERY_S, kit.outage_pins.watch, "outage-pins-watched")
+    ticker.every(1.0, kit.door_trail.tick, "door-trail")
+    ticker.every(FORGET_EVERY_S, kit.door_trail.tidy, "door-trail-tidy")
     ticker.every(DOORS_EVERY_S, lambda: kit.doors.tick(watched=kit.live.watching > 0), "doors")
     # a replaced box must lay none among its successor's: the newest would be an old one
     ticker.every(BACKUPS_EVERY_S, lambda: None if kit.recovery.retired() else kit.backups.tick(), "backups")
     ticker.every(WATCH_EVERY_S, kit.halts.watch.look, "watch")
     ticker.every(NOTICES_EVERY_S, kit.notices.tick, "notices")
     ticker.every(1.0, kit.rule_tally.flush, "refusals")
+    if kit.worker is not None:
+        ticker.every(1.0, kit.worker.tick, "work")
+        ticker.every(1.0, kit.machines.tick, "machines")
     ticker.every(REFUSALS_TOLD_EVERY_S, upkeeper.tell_refusals, "refusals-told")
     ticker.every(SESSIONS_EVERY_S, kit.people.sessions.purge, "sessions")
     ticker.every(FORGET_EVERY_S, upkeeper.forget, "old-rows")

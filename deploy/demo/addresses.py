@@ -32,6 +32,7 @@ FREE_PORTS = range(20_000, 32_000)
 PORT_TRIES = 400
 STAFF_USER = "robin"
 STAFF_NAME = "Robin Testdesk"
+ALERT = "The projector's lamp has 40 hours left"
 
 
 class DemoError(Exception):
@@ -64,6 +65,7 @@ class Facilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     support_hours: str
     sms_number: str
     mail_sender: str
+    machines_port: int
     message_ports: Ports
     facilities: tuple[FacilityPlan, ...]
 
@@ -79,6 +81,8 @@ class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
     staff_password: str
     broker_password: str
     doors_token: str
+    #: whose devices its machines are at the emulated NinjaOne
+    organization_id: int
 
     @property
     def id(self) -> str:
@@ -100,6 +104,23 @@ class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def resource_ids(self) -> tuple[str, ...]:
         return tuple(f"{self.id}.box-{number}" for number in range(1, self.facility.boxes + 1))
+
+
+class MachinesPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The emulated NinjaOne of this run, one for all facilities. `folder` holds its settings."""
+
+    folder: Path
+    port: int
+    secret: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def page_url(self) -> str:
+        """Every bay's PC, to watch and to trouble."""
+        return f"{self.url}/_emulator/"
 
 
 class MessagesPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +163,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     broker_port: int
     hub_broker_password: str
     messages: MessagesPlan
+    machines: MachinesPlan
     sites: tuple[SitePlan, ...]
 
     @property
@@ -191,13 +213,14 @@ def plan(folder: Path, described: Facilities, *, usual_ports: bool = True) -> Pl
         SitePlan(
             facility=one, folder=folder / f"site-{one.id}", box_folder=folder / f"unifi-{one.id}", port=port(one.port),
             unifi_port=port(one.unifi_port), staff_password=secrets.token_urlsafe(9), broker_password=secrets.token_urlsafe(18),
-            doors_token=secrets.token_urlsafe(18),
+            doors_token=secrets.token_urlsafe(18), organization_id=number,
         )  # fmt: skip
-        for one in described.facilities
+        for number, one in enumerate(described.facilities, 1)
     )
     return Plan(
         folder=folder, described=described, hub_port=port(described.hub_port), broker_port=port(described.broker_port),
         hub_broker_password=secrets.token_urlsafe(18), messages=_messages(folder / "messages", described.message_ports, port), sites=sites,
+        machines=MachinesPlan(folder=folder / "ninjaone", port=port(described.machines_port), secret=secrets.token_urlsafe(24)),
     )  # fmt: skip
 
 
@@ -252,6 +275,7 @@ def write(plan: Plan, staff_hashes: dict[str, str]) -> None:
     """Writes every settings file of the run. `staff_hashes`: site id to the argon2 hash of its staff password."""
     _write_hub(plan)
     _write_messages(plan)
+    _write_machines(plan)
     for site in plan.sites:
         _write_box(plan, site)
         _write_site(plan, site, staff_hashes[site.id])
@@ -286,6 +310,24 @@ def _write_messages(plan: Plan) -> None:
     private(messages.folder / "messages.toml", text)
 
 
+def machine_id(site: SitePlan, number: int) -> int:
+    """What the emulated NinjaOne calls the PC of a box."""
+    return site.organization_id * 100 + number
+
+
+def _write_machines(plan: Plan) -> None:
+    """One tenant with an organization for each facility. One PC has an alert from the start."""
+    organizations = "[organizations]\n" + "".join(f"{site.organization_id} = {quoted(site.name)}\n" for site in plan.sites)
+    devices = "\n".join(
+        f'[[devices]]\nid = {machine_id(site, number)}\nname = {quoted(f"{site.name} {plan.described.word} {number}")}\n'
+        f"organization_id = {site.organization_id}\n" + (f"alert = {quoted(ALERT)}\n" if (site is plan.sites[0] and number == 2) else "")
+        for site in plan.sites
+        for number in range(1, site.facility.boxes + 1)
+    )
+    text = _filled("ninjaone.toml", port=plan.machines.port, zone=plan.described.zone, secret=plan.machines.secret)
+    private(plan.machines.folder / "ninjaone.toml", text.replace("$organizations", organizations).replace("$devices", devices))
+
+
 def _write_box(plan: Plan, site: SitePlan) -> None:
     doors = "\n".join(f"[[doors]]\nname = {quoted(door)}\nfloor = {quoted(site.id)}\n" for door in site.facility.doors)
     text = _filled(
@@ -298,19 +340,21 @@ def _write_site(plan: Plan, site: SitePlan, staff_hash: str) -> None:
     described, facility = plan.described, site.facility
     resources = "\n".join(
         f'[[resource]]\nid = {quoted(resource_id)}\nname = {quoted(f"{described.word} {number}")}\nnumber = {number}\n'
+        f'machine_id = "{machine_id(site, number)}"\n'
         for number, resource_id in enumerate(site.resource_ids, 1)
     )
     text = _filled(
         "site.toml", hub_id=described.hub_id, profile=described.profile, id=site.id, name=site.name, zone=described.zone,
         currency=described.currency, word=described.word, address=facility.address, support_phone=described.support_phone,
         support_hours=described.support_hours, door_ids=[DoorSpec(door, site.id).id for door in facility.doors], port=site.port,
-        broker_port=plan.broker_port, unifi_port=site.unifi_port,
+        broker_port=plan.broker_port, unifi_port=site.unifi_port, machines_url=plan.machines.url, organization_id=site.organization_id,
         # the emulator keeps its certificate in its folder, so that it is known before it runs
         fingerprint=self_signed(site.box_folder, "unifi-access", ("localhost", HOST, HOST)).fingerprint,
     )  # fmt: skip
     private(site.folder / "site.toml", text.replace("$resources", resources))
     private(site.folder / "broker.password", site.broker_password)
     private(site.folder / "doors.token", site.doors_token)
+    private(site.folder / "ninjaone.secret", plan.machines.secret)
     staff = (
         f"[[staff]]\nuser = {quoted(STAFF_USER)}\nname = {quoted(STAFF_NAME)}\nrole = \"admin\"\npassword_hash = {quoted(staff_hash)}\n"
     )

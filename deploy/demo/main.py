@@ -20,7 +20,7 @@ import httpx
 import msgspec
 
 from deploy.broker import Broker, BrokerError, find_broker
-from deploy.demo import addresses, filling
+from deploy.demo import addresses, consents, filling
 from deploy.demo.addresses import DemoError, MessagesPlan, Plan, SitePlan
 from deploy.demo.clients import Hub, Inbox, Kiosk, Staff
 from deploy.demo.control import Control, Screen, Serving
@@ -166,6 +166,7 @@ class Demo:
         for site in plan.sites:
             await self._children.start(_box(site, logs))
         await self._children.start(_message_vendors(plan.messages, logs))
+        await self._children.start(_machines(plan, logs))
         await self._children.start(
             Child("the hub", ("-m", "cloud_hub", "run", "--config", str(plan.hub_folder / "hub.toml")), logs / "hub.log")
         )
@@ -194,7 +195,14 @@ class Demo:
                 await staff[site.id].sign_in()
                 await kiosks[site.id].pair(codes[site.id])
             await _all_linked(hub, staff, plan)
-            filled = filling.Filled() if kept_books else await filling.fill(plan, hub, staff, kiosks)
+            # each site's technician consents while the day is filled in: both wait for other processes most of the time
+            consented = asyncio.gather(*(consents.consent(site) for site in plan.sites))
+            try:
+                filled = filling.Filled() if kept_books else await filling.fill(plan, hub, staff, kiosks)
+                await consented
+            finally:
+                consented.cancel()
+                await asyncio.gather(consented, return_exceptions=True)
             tokens = {site.id: kiosks[site.id].token for site in plan.sites}
         screens = {site.id: Screen(site.port, tokens[site.id]) for site in plan.sites}
         self._control = Control(self._broker, screens, self._tell_control)
@@ -222,7 +230,8 @@ class Demo:
             ],
             "api_key": api_key,
             "broker": {"host": addresses.HOST, "port": plan.broker_port},
-            "emulators": {f"unifi-{site.id}": site.box_url for site in plan.sites} | {"messages": plan.messages.page_url},
+            "emulators": {f"unifi-{site.id}": site.box_url for site in plan.sites} 
+            | {"messages": plan.messages.page_url, "machines": plan.machines.page_url},
         }
         addresses.private(plan.told, msgspec.json.format(msgspec.json.encode(told)).decode() + "\n")
 
@@ -277,6 +286,11 @@ def _message_vendors(messages: MessagesPlan, logs: Path) -> Child:
     return Child("the emulated message vendors", command, logs / "messages.log")
 
 
+def _machines(plan: Plan, logs: Path) -> Child:
+    command = ("-m", "deploy.emulators.ninjaone_rmm", "--config", str(plan.machines.folder / "ninjaone.toml"))
+    return Child("the emulated NinjaOne", command, logs / "ninjaone.log")
+
+
 def _empty(folder: Path) -> None:
     """Removes what an earlier demo made there. Raises DemoError for a folder that holds something else."""
     if not folder.exists():
@@ -324,6 +338,7 @@ def _print(
             (f"{site.name}, doors", f"{site.box_url}   (emulated, with a certificate of its own)"),
         ]
     rows += [("", ""), ("What customers receive", f"{plan.messages.page_url}   (SMS and mail, emulated; answer STOP there)")]
+    rows += [("The bays' PCs", f"{plan.machines.page_url}   (NinjaOne, emulated; pull a plug there)")]
     rows += [("", ""), ("Broker", f"{broker.host}:{broker.port}   ({broker.kind})"), ("Data and logs", str(plan.folder))]
     width = max(len(name) for name, _ in rows)
     print(f"\nClubOS Booking serves after {served_s:.1f} s and is filled after {ready_s:.1f} s: {filled}.\n")

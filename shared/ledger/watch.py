@@ -137,11 +137,13 @@ def _take_again(tx: Tx, desk: Desk, booking_id: str) -> None:
 
 # ---- again and again
 class Watch:
-    """The looks of one side. `begin()` is called before the first sale, `look()` about once a minute; `lines_heard` for every answered hello at
-    the hub."""
+    """The looks of one side; `chains` are looked at beside the journal.
 
-    def __init__(self, db: Database | InlineWriter, desk: Desk):
-        self._db, self._desk = db, desk
+    `begin()` is called before the first sale, `look()` about once a minute; `lines_heard` for every answered hello at the hub.
+    """
+
+    def __init__(self, db: Database | InlineWriter, desk: Desk, *chains: journal.Chained):
+        self._db, self._desk, self._chains = db, desk, (journal.JOURNAL, *chains)
         self._changed: dict[str, None] = {}
         self._all_at = 0
         self._noting: set[asyncio.Task] = set()
@@ -202,7 +204,7 @@ class Watch:
             first, last = self._db.read(lambda tx, r=resource_id: _extent(tx, r))
             for start in range(first, last, DAY):
                 new += await self._look_at(resource_id, Interval(start, start + DAY))
-        return new + await self._look_at_links() + await self._look_at_journal()
+        return new + await self._look_at_links() + await self.look_at_chains()
 
     async def _look_at(self, resource_id: str, window: Interval) -> int:
         return await self._ask(lambda tx: _ask_bay(tx, resource_id, window))
@@ -222,20 +224,26 @@ class Watch:
                 after = on
         return new
 
-    async def _look_at_journal(self) -> int:
-        new, here = 0, self._db.read(streams.sites)
-        for site_id in self._db.read(journal.sites):
-            check = journal.Check(site_id)
-            while not self._db.read(check.step):
-                await asyncio.sleep(0)
-            report = check.report()
-            if report.problems:
-                detail = f"The journal was changed from outside: {'; '.join(report.problems)}."
-                told_at = site_id or (here[0] if len(here) == 1 else "")  # what belongs to no site is told where there is but one
-                new += await self._note(lambda tx, s=told_at, r=site_id, d=detail: [Breach("journal", s, "", r or "no site", d)])
-            else:  # told where it cannot be changed any more, so that a journal written anew shows
-                _log.info("journal.sound", site_id=site_id, rows=report.rows, head=f"{report.n}:{report.chain}")
+    async def look_at_chains(self) -> int:
+        """Every row of the journal and of what is chained like it. Returns how many breaches are new."""
+        new = 0
+        for kept in self._chains:
+            for site_id in self._db.read(lambda tx, k=kept: journal.sites(tx, k)):
+                new += await self._look_at_chain(kept, site_id)
         return new
+
+    async def _look_at_chain(self, kept: journal.Chained, site_id: str) -> int:
+        check, here = journal.Check(site_id, kept=kept), self._db.read(streams.sites)
+        while not self._db.read(check.step):
+            await asyncio.sleep(0)
+        report = check.report()
+        if not report.problems:  # told where it cannot be changed any more, so that a chain written anew shows
+            _log.info(f"{kept.called.replace(' ', '_')}.sound", site_id=site_id, rows=report.rows, head=f"{report.n}:{report.chain}")
+            return 0
+        detail = f"The {kept.called} was changed from outside: {'; '.join(report.problems)}."
+        told_at = site_id or (here[0] if len(here) == 1 else "")  # what belongs to no site is told where there is but one
+        ref = (site_id or "no site") if kept is journal.JOURNAL else kept.called
+        return await self._note(lambda tx: [Breach("journal", told_at, "", ref, detail)])
 
     def lines_heard(self, site_id: str, told: dict[str, int], epoch: str) -> None:
         """At the hub, with the lines and the epoch of a hello that answered our own nonce (`site_line <= hub_line`)."""

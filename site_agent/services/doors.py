@@ -7,6 +7,7 @@ outcome; a door controller that is away or absent refuses nothing but the unlock
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
@@ -19,6 +20,8 @@ from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import Actor, Doors, DoorsRefused, DoorState, DoorsUnavailable, Unlocked
 from site_agent.services.people import Asker
+from site_agent.store import door_trail
+from site_agent.store.door_trail import Row
 
 _log = log.get("site_agent.doors")
 
@@ -32,6 +35,9 @@ WATCHED_EVERY_S = 15
 #: after this a lock's state is no news any more and is not told
 OLD_S = 30
 STOP_WAIT_S = 2.0
+#: unlocks whose events may still come
+ASKED_KEPT = 256
+WRITE_AGAIN_S = 1.0
 
 
 class DoorView(msgspec.Struct, frozen=True):
@@ -75,6 +81,7 @@ class DoorDesk:
         self._asked_at = self._heard_at = 0
         self._trouble = ""
         self._again: dict[str, tuple[int, ...]] = {}
+        self._asked: OrderedDict[str, Row] = OrderedDict()
         self._starting: asyncio.Future[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._unlocking: set[asyncio.Task[Unlocked]] = set()
@@ -128,26 +135,57 @@ class DoorDesk:
 
     def _start(self, door_id: str, actor: Actor, request_id: str, booking_id: str, what: str) -> asyncio.Task[Unlocked]:
         assert self._doors is not None
+        # Known before the controller is asked: its event may be here before its answer.
+        asked = Row(kind="asked", door_id=door_id, at=self._desk.now(), how=what, who=actor.id, name=actor.name, booking_id=booking_id, ref=request_id)
+        self._asked[request_id] = asked
+        while len(self._asked) > ASKED_KEPT:
+            self._asked.popitem(last=False)
         task = asyncio.get_running_loop().create_task(self._doors.unlock(door_id, actor, request_id))
         self._unlocking.add(task)
-        task.add_done_callback(lambda done: self._ended(done, door_id, actor, booking_id, what))
+        task.add_done_callback(lambda done: self._ended(done, asked, actor))
         return task
 
-    def _ended(self, task: asyncio.Task[Unlocked], door_id: str, actor: Actor, booking_id: str, what: str) -> None:
+    def called(self, signature: str, body: bytes) -> bool:
+        """Whether a call to us was the door controller's own."""
+        return self._doors is not None and self._doors.called(signature, body)
+
+    def asked(self, request_id: str) -> Row | None:
+        """What was asked lately under this request."""
+        return self._asked.get(request_id)
+
+    def name_of(self, door_id: str) -> str:
+        """The door as the controller names it; its id before that was heard."""
+        seen = self._seen.get(door_id)
+        return seen.name if seen is not None and seen.name else door_id
+
+    def _ended(self, task: asyncio.Task[Unlocked], asked: Row, actor: Actor) -> None:
+        door_id, booking_id, what = asked.door_id, asked.booking_id, asked.how
         self._unlocking.discard(task)
         error = None if task.cancelled() else task.exception()
         outcome = "unlocked" if error is None and not task.cancelled() else f"failed: {getattr(error, 'detail', None) or error}"
+        unknown = isinstance(error, DoorsUnavailable) and error.outcome_unknown
+        detail = f"unknown: {error.detail}" if unknown else outcome
         if error is not None and not isinstance(error, Failure):
             _log.error("door.unlock_broke", error=error, door_id=door_id, booking_id=booking_id)
         else:
             _log.info("door.unlock", door_id=door_id, booking_id=booking_id, actor=actor.id, outcome=outcome)
 
+        def write(tx: Tx) -> None:
+            now = self._desk.now()
+            records.journal(tx, now, self._site_id, actor.id, f"unlock {door_id}", booking_id or door_id, f"{what}: {outcome}")
+            last = door_trail.asked(tx, asked.ref)
+            if last is None or last.detail != detail:  # asked again under the same request, it is one pulse
+                door_trail.add(tx, self._site_id, msgspec.structs.replace(asked, detail=detail))
+
         async def journal() -> None:
-            await self._db.write(
-                lambda tx: records.journal(
-                    tx, self._desk.now(), self._site_id, actor.id, f"unlock {door_id}", booking_id or door_id, f"{what}: {outcome}"
-                )
-            )
+            while True:
+                try:
+                    await self._db.write(write)
+                    return
+                except Failure:  # the books are full: who opened what is still written down when they are not
+                    if self._stopping:
+                        raise
+                    await asyncio.sleep(WRITE_AGAIN_S)
 
         writing = asyncio.get_running_loop().create_task(journal())
         self._writing.add(writing)

@@ -18,8 +18,9 @@ from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.services import views
 from site_agent.services.alarms import Alarm
 from site_agent.services.people import Asker
+from site_agent.store.door_trail import TRAIL
 
-RUNBOOK = "bay-halted"
+RUNBOOK, TRAIL_RUNBOOK = "bay-halted", "door-alarm"
 #: how the sentences of a breach name a booking
 BOOKING = re.compile(r"\b([Bb]ooking) ([A-Za-z0-9][\w-]*)")
 
@@ -45,7 +46,7 @@ class Halts:
 
     def __init__(self, db: Database | InlineWriter, desk: Desk, houses: Houses, site_id: str):
         self._db, self._desk, self._houses, self._site_id = db, desk, houses, site_id
-        self.watch = watch.Watch(db, desk)
+        self.watch = watch.Watch(db, desk, TRAIL)
 
     def list(self) -> list[HaltView]:
         return self._db.read(self._list)
@@ -78,14 +79,13 @@ class Halts:
         return self._db.read(lambda tx: watch.open_count(tx, self._site_id))
 
     def alarms(self) -> list[Alarm]:
-        """A sentence per stop, and one where the journal was changed."""
+        """A sentence per stop, and one each where the journal or the doors' trail was changed."""
         told = [
             Alarm("bay_halted", f"{halt.bay} is not sold: its books are not sound. What was found stands under “Needs you”.", RUNBOOK)
             for halt in self.list()
         ]
         found = self._db.read(lambda tx: watch.known(tx, self._site_id))
-        journal = [Alarm("journal_changed", s.breach.detail, RUNBOOK, bad=False) for s in found if s.breach.kind == "journal" and s.state == "open"]
-        return told + journal
+        return told + [_changed(s.breach) for s in found if s.breach.kind == "journal" and s.state == "open"]
 
     async def lift(self, resource_id: str, reason: str, asker: Asker) -> Lifted:
         """Lets the bay be sold again. Refuses `not_allowed`, `not_halted`, `bad_request` without a reason."""
@@ -101,3 +101,9 @@ class Halts:
             return Lifted(resource_id, tuple(b.detail for b in left))
 
         return await self._db.write(run)
+
+
+def _changed(breach: watch.Breach) -> Alarm:
+    """What was changed from outside."""
+    code, page = ("trail_changed", TRAIL_RUNBOOK) if breach.ref == TRAIL.called else ("journal_changed", RUNBOOK)
+    return Alarm(code, breach.detail, page, bad=False)

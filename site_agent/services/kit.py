@@ -8,6 +8,7 @@ from shared.ledger.backups import Backups
 from shared.ledger.displaced import Placing
 from shared.ledger.marks import MarkKeeper
 from shared.ledger.rule_hits import RuleTally
+from shared.ledger.worker import Worker
 from shared.runtime.clock import Clock
 from shared.runtime.csrf import Csrf
 from shared.runtime.database import Database, InlineWriter
@@ -19,11 +20,13 @@ from site_agent.services.checkin import CheckIn
 from site_agent.services.clock import TimeDesk
 from site_agent.services.credentials import Credentials
 from site_agent.services.displaced import DisplacedDesk
+from site_agent.services.door_trail import DoorTrail
 from site_agent.services.door_witness import DoorWitness
 from site_agent.services.doors import DoorDesk
 from site_agent.services.halts import Halts
 from site_agent.services.link import Link
 from site_agent.services.live import Live
+from site_agent.services.machines import MachineDesk
 from site_agent.services.notices import NoticeDesk
 from site_agent.services.outage import Outage
 from site_agent.services.outage_pins import OutagePins
@@ -48,6 +51,7 @@ class Kit(msgspec.Struct, kw_only=True):
     checkin: CheckIn
     credentials: Credentials
     displaced: DisplacedDesk
+    door_trail: DoorTrail
     placing: Placing
     doors: DoorDesk
     halts: Halts
@@ -55,6 +59,7 @@ class Kit(msgspec.Struct, kw_only=True):
     witness: DoorWitness
     link: Link
     live: Live
+    machines: MachineDesk
     notices: NoticeDesk
     outage: Outage
     outage_pins: OutagePins
@@ -62,3 +67,5 @@ class Kit(msgspec.Struct, kw_only=True):
     rule_tally: RuleTally
     time: TimeDesk
     walkin: WalkIn
+    #: does the work rows; None where nothing here makes any
+    worker: Worker | None = None

@@ -122,6 +122,12 @@ class Live:
         if self._panel_timer is None and self.watching:
             self._panel_timer = asyncio.get_running_loop().call_later(COALESCE_S, self._tell_panels)
 
+    def tell(self, event: str, body: bytes) -> None:
+        """One event for every page at once; `event` is a constant word, `body` JSON of one line."""
+        for day in self._days.values():
+            for queue in day.watchers:
+                _put(queue, b"event: %s\ndata: %s\n\n" % (event.encode(), body))
+
     def close(self) -> None:
         """Ends every stream: servers wait for them at SIGTERM."""
         self._closed = True

@@ -33,6 +33,7 @@ RIGHTS: dict[str, str] = {
     "unlock": "open doors",
     "override": "sell over the line",
     "screens": "pair and remove kiosks",
+    "machines": "restart a bay's machine",
     "drill": "unplug the facility for a drill",
     "void_pins": "void the spare door PINs",
     "resume": "put a stopped bay back on sale",

@@ -3,9 +3,9 @@ what the hub is told of refusals, and rows that have had their time."""
 
 from __future__ import annotations
 
-from shared.ledger import old_rows, pins, rule_hits
+from shared.ledger import old_rows, pins, rule_hits, work
 from shared.ledger.desk import Desk
-from shared.runtime.database import Database, InlineWriter
+from shared.runtime.database import Database, InlineWriter, Tx
 
 
 class Upkeep:
@@ -30,4 +30,8 @@ class Upkeep:
 
     async def forget(self) -> int:
         """Lets rows go that no rule asks for any more. Returns how many."""
-        return await self._db.write(lambda tx: old_rows.forget(tx, self._desk))
+        return await self._db.write(self._forget)
+
+    def _forget(self, tx: Tx) -> int:
+        over = 0 if self._desk.clock_doubt() else work.forget(tx, self._desk.now())
+        return over + old_rows.forget(tx, self._desk)

@@ -41,6 +41,12 @@ def work(tx: Tx, booking_id: str) -> Work | None:
     return _work(row) if row else None
 
 
+def booking_of(tx: Tx, ref: str) -> str:
+    """Whose credential the controller calls so: a booking's id, or a spare PIN's; empty for none of ours."""
+    row = tx.one("SELECT booking_id FROM door_work WHERE ref = :r AND ref <> ''", {"r": ref})
+    return row[0] if row else ""
+
+
 def put(tx: Tx, row: Work) -> None:
     values = {name: getattr(row, name) for name in Work.__struct_fields__}
     tx.run(f"INSERT OR REPLACE INTO door_work ({_COLUMNS}) VALUES ({_MARKS})", values)

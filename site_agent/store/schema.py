@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shared.ledger import schema
 from shared.runtime.database import connect, migrate
+from site_agent.store import door_trail, machines
 
 TABLES = """
 CREATE TABLE identity (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -48,7 +49,19 @@ def m002_drills(db) -> None:
     db.execute("CREATE TABLE drills (no INTEGER PRIMARY KEY, started_at INTEGER NOT NULL, state TEXT NOT NULL, doc TEXT NOT NULL)")
 
 
-STEPS = (m001_site, m002_drills)
+def m003_door_trail(db) -> None:
+    """The access trail of the doors and its alerts (D6)."""
+    for statement in door_trail.SCHEMA:
+        db.execute(statement)
+
+
+def m004_machines(db) -> None:
+    """What was last known of the bays' machines."""
+    for statement in machines.SCHEMA:
+        db.execute(statement)
+
+
+STEPS = (m001_site, m002_drills, m003_door_trail, m004_machines)
 
 
 def prepare(path: Path, new_id: Callable[[], str]) -> str:

@@ -21,6 +21,7 @@ from site_agent.services.checkin import CheckedIn
 from site_agent.services.clock import ClockState, MarkState
 from site_agent.services.credentials import Stuck
 from site_agent.services.displaced import Conflict
+from site_agent.services.door_trail import AlertView, TrailPage
 from site_agent.services.doors import Panel
 from site_agent.services.halts import HaltView, Lifted
 from site_agent.services.link import LinkState
@@ -30,7 +31,7 @@ from site_agent.services.outage_pins import SparePins
 from site_agent.services.recovery import RecoveryPanel
 from site_agent.services.views import BlockView, BookingView, HoldView, iso
 from site_agent.store.board import Board, Figures
-from site_agent.web import bodies
+from site_agent.web import bodies, machines
 from site_agent.web.auth import asker_of, client_ip, give_kiosk, give_session, kit_of, needs, take_session
 from site_agent.web.problems import SuggestionShown, suggested
 from site_agent.web.scan import scan
@@ -108,6 +109,13 @@ class FacilityAnswer(msgspec.Struct, frozen=True):
     support_hours: str
     resources: list[dict[str, Any]]
     override_warning: str
+
+
+class TrailCheck(msgspec.Struct, frozen=True):
+    """`problems` are sentences; none where the trail is sound."""
+
+    sound: bool
+    problems: list[str]
 
 
 class Panels(msgspec.Struct, frozen=True):
@@ -455,6 +463,41 @@ async def unlock(request: Request, door_id: FromPath[str], data: JSONBody[bodies
     return Unlocked(done.door_id, iso(done.at), done.confirmed_by)
 
 
+@get("/doors/trail", tags=["Doors"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
+def trail(
+    request: Request,
+    before: Annotated[int, QueryParameter(ge=0, le=2**53, description="Only rows before this one.")] = 0,
+    door: Annotated[str, QueryParameter(max_length=120)] = "",
+    booking: Annotated[str, QueryParameter(max_length=80)] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
+) -> TrailPage:
+    """Why did this door open? What was asked of the doors and what happened there, the newest first, a sentence each."""
+    return kit_of(request).door_trail.page(before_n=before, door_id=door, booking_id=booking, limit=limit)
+
+
+@post("/doors/trail/check", status_code=200, tags=["Doors"], guards=[needs("unlock")], security=STAFF_SCHEME)
+async def check_trail(request: Request) -> TrailCheck:
+    """Look now whether a row of the trail or of the journal was changed from outside, which is also done every six hours."""
+    halts = kit_of(request).halts
+    await halts.watch.look_at_chains()
+    found = [one.text for one in halts.alarms() if one.code in ("trail_changed", "journal_changed")]
+    return TrailCheck(not found, found)
+
+
+@get("/doors/alerts", tags=["Doors"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
+def door_alerts(request: Request) -> list[AlertView]:
+    """Doors that were forced or held open, and where somebody was refused again and again, until staff have answered."""
+    return kit_of(request).door_trail.alerts()
+
+
+@post("/doors/alerts/answer", status_code=200, tags=["Doors"], guards=[needs("unlock")], security=STAFF_SCHEME, opt=raises("not_found"))
+async def answer_alert(request: Request, data: JSONBody[bodies.AnswerAlertBody]) -> list[AlertView]:
+    """Say what it was; it is written down who said so. Answers with what still waits."""
+    trail = kit_of(request).door_trail
+    await trail.answer(data.alert, data.word, asker_of(request))
+    return trail.alerts()
+
+
 # ---- the clock
 @get("/clock", tags=["Clock"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
 def clock_state(request: Request) -> ClockState:
@@ -534,7 +577,8 @@ def router() -> Router:
     handlers = [
         sign_in, sign_out, me, pair, list_kiosks, new_kiosk, remove_kiosk, facility, availability, day_board, panels, link_state, quote,
         hold, prolong, drop_hold, book, bookings_of_day, read_booking, cancel, reschedule, extend, check_in, check_in_by_staff, attend, scan,
-        conflicts, reseat, place, blocks_of_day, block, unblock, doors, unlock, void_outage_pins, clock_state, clock_confirm, drills, start_drill,
-        end_drill, halts, lift_halt, vouch, state_sold, notices, write_notice, end_notice,
+        conflicts, reseat, place, blocks_of_day, block, unblock, doors, unlock, trail, check_trail, door_alerts, answer_alert,
+        void_outage_pins, clock_state, clock_confirm, drills, start_drill,
+        end_drill, *machines.HANDLERS, halts, lift_halt, vouch, state_sold, notices, write_notice, end_notice,
     ]  # fmt: skip
     return Router("/api", route_handlers=handlers)

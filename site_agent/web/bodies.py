@@ -136,6 +136,17 @@ class UnlockBody(Body):
     reason: Reason = ""
 
 
+class HelpBody(Body):
+    """Help for a bay's machine. `kind` and `name` as the panel offers it; `reason` is written down. `sure`: although somebody plays there. The
+    same `command_id` is one command however often it is sent."""
+
+    command_id: Id
+    kind: Literal["restart", "service", "script"]
+    reason: Annotated[str, Meta(min_length=1, max_length=300, pattern=_LINE)]
+    name: Annotated[str, Meta(max_length=32)] = ""
+    sure: bool = False
+
+
 class SignInBody(Body):
     user: Annotated[str, Meta(min_length=1, max_length=64)]
     password: Annotated[str, Meta(min_length=1, max_length=256)]
@@ -145,6 +156,13 @@ class StatedBody(Body):
     """`reason`: how it is known what was sold."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=300)]
+
+
+class AnswerAlertBody(Body):
+    """What an alert of a door was, in somebody's words; `alert` is its row in the trail."""
+
+    alert: Annotated[int, Meta(ge=1, le=2**53)]
+    word: Annotated[str, Meta(min_length=1, max_length=300)]
 
 
 class LiftBody(Body):

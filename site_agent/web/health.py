@@ -49,7 +49,10 @@ def ready(request: Request) -> Response[dict[str, Any]]:
         "link": link.link,
         "link_stopped": bool(link.stopped),
         "waiting_messages": link.waiting,
+        "door_events": "none" if not kit.doors.configured else ("live" if kit.door_trail.live() else "late"),
+        "door_alerts": kit.door_trail.waiting(),
         "doors": "none" if not kit.doors.configured else ("away" if kit.doors.trouble else "reachable"),
+        "machines": "none" if not kit.machines.configured else ("away" if kit.machines.trouble else "reachable"),
         "door_credentials": {"held": held, "owed": owed},
         "backups": backups.status,
     }

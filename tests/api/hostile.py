@@ -138,6 +138,7 @@ def settings(security: dict[str, dict[str, str]], ids: dict[str, list[str]]) -> 
     known = {
         "bays": [f"{SITE}.box-{n}" for n in range(1, 5)], "starts": [moment(h) for h in HOURS], "ends": [moment(h + 1) for h in HOURS],
         "days": ["2026-11-21", "2026-11-24"], "sites": [SITE], "doors": ["door-front", "door-side"],
+        "offers": ["", "restart-sim", "trackman"],
         "new": [f"attempt-{n:04d}" for n in range(8)], **{name: values or ["nobody-0001"] for name, values in ids.items()},
     }  # fmt: skip
     known["booking"] = [*known["booking"], *known["new"]]
@@ -147,7 +148,7 @@ def settings(security: dict[str, dict[str, str]], ids: dict[str, list[str]]) -> 
         "query.from": "starts", "query.to": "ends", "query.date": "days", "query.site_id": "sites", "path.site_id": "sites",
         "path.booking_id": "booking", "path.hold_id": "hold", "path.block_id": "block", "path.customer_id": "customer",
         "path.door_id": "doors", "body.booking_id": "new", "body.parts[*].booking_id": "new", "body.hold_id": "hold",
-        "body.customer_id": "customer", "path.notice_id": "notice", "body.until": "ends",
+        "body.customer_id": "customer", "path.notice_id": "notice", "path.resource_id": "bays", "body.until": "ends",
     }  # fmt: skip
     lines = [f"hooks = {json.dumps(HOOKS)}", "[cache]", "enabled = false"]
     for name, values in known.items():
@@ -160,6 +161,8 @@ def settings(security: dict[str, dict[str, str]], ids: dict[str, list[str]]) -> 
     lines += ["[checks.positive_data_acceptance]", f"expected-statuses = {json.dumps(['2xx', '304', *POSSIBLE_REFUSALS, '503'])}"]
     lines += ["[[operations]]", 'include-path = "/api/check-in"', "[operations.parameters]"]
     lines += ['"body.code" = { dictionary = "code", probability = 0.8 }']
+    lines += ["[[operations]]", 'include-path = "/api/machines/{resource_id}/help"', "[operations.parameters]"]
+    lines += ['"body.name" = { dictionary = "offers", probability = 0.8 }', '"body.command_id" = { dictionary = "new", probability = 0.5 }']
     return "\n".join(lines) + "\n"
 
 

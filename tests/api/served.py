@@ -38,7 +38,8 @@ from shared.runtime.server import listen, serve
 from shared.runtime.transport import MemoryNetwork
 from site_agent import app as site_app
 from site_agent.config import load
-from tests.site_agent.site_world import CONFIG, NOON, PASSWORD, SITE, DoorsDouble, staff_file
+from tests.site_agent.machines_world import NOBODY, WITH_IDS
+from tests.site_agent.site_world import NOON, PASSWORD, SITE, DoorsDouble, staff_file
 
 #: what a refusal may leave behind: wrong tries, sessions and the record of what was asked of the other side
 UNWATCHED = {"sqlite_sequence", "sessions", "journal", "journal_heads"}
@@ -208,7 +209,7 @@ class World:
         return hub_app.build(config, clock=self.clock, chance=Chance(3), transports=lambda site_id: self.network.attach(f"hub-{site_id}"))
 
     def _site(self) -> site_app.SiteAgent:
-        (self.folder / "site.toml").write_text(CONFIG)
+        (self.folder / "site.toml").write_text(WITH_IDS + NOBODY)
         (self.folder / "staff.toml").write_text(staff_file())
         loaded = load(self.folder / "site.toml")
         return site_app.build(loaded, clock=self.clock, chance=Chance(5), doors=DoorsDouble(), transport=self.network.attach("site"))

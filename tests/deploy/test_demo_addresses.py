@@ -16,7 +16,7 @@ from cloud_hub.ports import Letter
 from cloud_hub.telling import opened
 from deploy.broker import BrokerUser
 from deploy.demo import addresses
-from deploy.emulators import unifi_access
+from deploy.emulators import ninjaone_rmm, unifi_access
 from deploy.emulators.messages.sendgrid_api import public_event_key
 from deploy.emulators.messages.slack import Slack
 from deploy.emulators.messages.vendors import Settings
@@ -64,6 +64,21 @@ def test_each_emulated_controller_has_the_doors_that_its_site_opens(written: add
         assert {door.id for door in box.doors} == set(site_config.load(site.folder / "site.toml").facility.door_ids)
         assert set(box.tokens[site.doors_token]) == AGENT_SCOPES
         assert box.port == site.unifi_port
+
+
+def test_each_bays_machine_is_a_device_of_the_emulated_ninjaone_in_its_sites_organization(written: addresses.Plan) -> None:
+    found = ninjaone_rmm.settings_of(written.machines.folder / "ninjaone.toml")
+    assert found.port == written.machines.port and [device.alert for device in found.devices].count("") == len(found.devices) - 1
+    for site in written.sites:
+        read = site_config.load(site.folder / "site.toml")
+        assert read.config.machines is not None
+        way = read.config.machines.way["ninjaone"]
+        assert way["url"] == written.machines.url and found.organizations[str(way["organization_id"])] == site.name
+        ids = {str(device.id) for device in found.devices if device.organization_id == way["organization_id"]}
+        assert {resource.machine_id for resource in read.resources} == ids
+        assert {one.script for one in read.config.machines.script} <= {str(script.id) for script in found.scripts}
+        assert read.secret(way["secret_file"], "secret") == next(app.secret for app in found.apps if app.client_id == way["client_id"])
+        assert way["consent_client_id"] in {app.client_id for app in found.apps if app.kind == "native"}
 
 
 def test_the_hub_and_the_emulated_message_vendors_know_each_other(written: addresses.Plan) -> None:
@@ -141,6 +156,6 @@ def test_a_taken_port_is_replaced_by_a_free_one_and_none_is_given_twice(tmp_path
         plan = addresses.plan(tmp_path, described)
         assert plan.hub_port != described.hub_port
         assert plan.broker_port == usual
-    ports = [plan.hub_port, plan.broker_port, *(site.port for site in plan.sites), *(site.unifi_port for site in plan.sites)]
+    ports = [plan.machines.port, plan.hub_port, plan.broker_port, *(site.port for site in plan.sites), *(site.unifi_port for site in plan.sites)]
     ports += msgspec.structs.astuple(plan.messages.ports)
     assert len(set(ports)) == len(ports)

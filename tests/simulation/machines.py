@@ -6,10 +6,12 @@ these books, too; they look at the disk, whether a process runs or not.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import AsyncIterator, Container
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,7 +36,7 @@ from shared.profiles import profile
 from shared.runtime.database import Tx
 from site_agent import app as site_app
 from site_agent.config import Loaded, load
-from site_agent.ports import Actor, DoorCredential, GrantRef, Unlocked
+from site_agent.ports import Actor, DoorCredential, DoorEvent, GrantRef, Unlocked
 from site_agent.services.credentials import Credentials
 from site_agent.services.kit import Kit
 from site_agent.store import schema as site_schema
@@ -216,6 +218,14 @@ class SimDoors:
 
     async def granted(self, *, ended: bool = False) -> list:
         return []
+
+    async def events(self, after_ms: int, known: Container[str] = frozenset()) -> AsyncIterator[DoorEvent]:
+        """Nothing is told: what people do at its doors is asked of `typed`."""
+        await asyncio.Event().wait()
+        yield
+
+    def hearing(self) -> bool:
+        return False
 
     def clock_skew_s(self) -> float | None:
         """The controller tells no time here: whether a clock is believed must not hang on it."""

@@ -10,7 +10,7 @@ Bays `bedford.box-1` to `box-4`, one front door. Box 1 is the site's for 48 hour
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -34,7 +34,7 @@ from shared.runtime.transport import MemoryNetwork
 from site_agent import app as site_app
 from site_agent import jobs
 from site_agent.config import load
-from site_agent.ports import Actor, DoorCredential, DoorState, DoorsUnavailable, Granted, GrantRef, Unlocked
+from site_agent.ports import Actor, DoorCredential, DoorEvent, DoorState, DoorsUnavailable, Granted, GrantRef, Unlocked
 from site_agent.store import schema as site_schema
 
 #: Saturday 21 Nov 2026, 12:00 in Halifax
@@ -102,7 +102,8 @@ def staff_file() -> str:
 
 
 class DoorsDouble:
-    """The Doors port: remembers what it was asked; `failure` is raised by every call while it is set, `silent` never answers unlocks."""
+    """The Doors port: remembers what it was asked; `failure` is raised by every call while it is set, `silent` never answers unlocks. What is
+    put into `happens` is told as an event."""
 
     def __init__(self) -> None:
         self.unlocked: list[tuple[str, str, str]] = []
@@ -111,6 +112,7 @@ class DoorsDouble:
         self.failure: Failure | None = None
         self.silent = False
         self.skew_s: float | None = None
+        self.happens: asyncio.Queue[DoorEvent] = asyncio.Queue()
         self._forever = asyncio.Event()
 
     def _may(self, call: str) -> None:
@@ -160,6 +162,18 @@ class DoorsDouble:
 
     async def log(self, since_at: int, until_at: int) -> list:
         return []
+
+    async def events(self, after_ms: int, known: Container[str] = frozenset()) -> AsyncIterator[DoorEvent]:
+        while True:
+            event = await self.happens.get()
+            if event.key not in known:
+                yield event
+
+    def hearing(self) -> bool:
+        return self.failure is None
+
+    def called(self, signature: str, body: bytes) -> bool:
+        return signature == "good" and body == b"{}"
 
 
 class HubDouble:

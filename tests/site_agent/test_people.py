@@ -45,6 +45,7 @@ async def test_the_matrix_of_rights_holds_at_the_routes(world):
         "block": ("DELETE", "/api/blocks/none-such-1", None),
         "unlock": ("POST", "/api/doors/nowhere/unlock", {"request_id": "request-1"}),
         "screens": ("GET", "/api/kiosks", None),
+        "machines": ("POST", "/api/machines/bedford.box-1/help", {"command_id": "command-1", "kind": "restart", "reason": "It is stuck"}),
     }
     for user, role in (("ada", "admin"), ("sam", "staff"), ("vi", "viewer"), ("clea", "cleaner"), ("con", "contractor")):
         client = await world.signed_in(user)

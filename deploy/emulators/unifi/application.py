@@ -6,6 +6,9 @@ Not for: listening. Invariant: every HTTP request gets one answer, and every ref
 import asyncio
 import contextlib
 import hmac
+from email.utils import formatdate
+
+import msgspec
 
 from deploy.emulators.unifi import control, routes
 from deploy.emulators.unifi.controller import Controller
@@ -39,7 +42,10 @@ class Application:
             return
         except ConnectionError:
             return
-        await send_response(send, await self._answer(request))
+        answer = await self._answer(request)
+        # By the box's own clock, like its log: a client may take the one for the other.
+        dated = (b"date", formatdate(self.box.now(), usegmt=True).encode())
+        await send_response(send, msgspec.structs.replace(answer, headers=(*answer.headers, dated)))
 
     async def _answer(self, request: Request) -> Response:
         try:

@@ -15,6 +15,7 @@ from deploy.emulators.unifi.controller import Controller
 from deploy.emulators.unifi.envelope import Answer, ApiError, encode_answer
 from deploy.emulators.unifi.faults import SECONDS_MAX, Fault
 from deploy.emulators.unifi.http import Request, Response
+from deploy.emulators.unifi.notifications import FRAMES_MAX, StreamFaults
 
 PREFIX = "/_emulator"
 _STATIC = Path(__file__).parent / "static"
@@ -50,6 +51,13 @@ class Reboot(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float = 5.0
 
 
+class PokeBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What somebody does at a door: tries a card that nobody has, forces the leaf, leaves it open, moves it, or presses the exit button."""
+
+    door_id: str
+    what: Literal["denied", "forced", "held", "open", "close", "button"]
+
+
 class FaultsBody(msgspec.Struct, forbid_unknown_fields=True):
     """What to break; every part by itself. `clear` comes first."""
 
@@ -58,6 +66,8 @@ class FaultsBody(msgspec.Struct, forbid_unknown_fields=True):
     reboot: Reboot | None = None
     certificate: Literal["new"] | None = None
     drop_notifications: bool = False
+    stream: StreamFaults | None = None
+    silent_s: float | None = None
     tokens_revoked: bool | None = None
 
 
@@ -82,6 +92,8 @@ def handle(box: Controller, around: Box, request: Request) -> Response:
         return _answer(_reader(box, request.decode(ReaderBody)))
     if path == "/door":
         return _answer(_door(box, request.decode(DoorBody)))
+    if path == "/poke":
+        return _answer(_poke(box, request.decode(PokeBody)))
     if path == "/faults":
         return _answer(_faults(box, around, request.decode(FaultsBody)))
     raise ApiError("CODE_RESOURCE_NOT_FOUND", "The emulator's desk has no such path.", status=404)
@@ -117,8 +129,10 @@ def state(box: Controller) -> dict[str, Any]:
         "log": [entry["_source"] for entry in box.log.find(now, "door_openings")[:100]],
         "faults": [msgspec.to_builtins(fault) for fault in box.faults.waiting()],
         "tokens_revoked": box.faults.tokens_revoked,
+        "stream_faults": msgspec.to_builtins(box.notifications.faults),
         "listeners": len(box.notifications),
         "requests": len(box.requests),
+        "webhooks": [{"event": call.event, "url": call.url, "answer": call.answer} for call in reversed(box.webhooks.calls)],
     }
 
 
@@ -155,14 +169,42 @@ def _door(box: Controller, body: DoorBody) -> Answer:
     return Answer("success")
 
 
+def _poke(box: Controller, body: PokeBody) -> Answer:
+    if body.what == "denied":
+        return Answer(msgspec.to_builtins(box.deny(body.door_id)))
+    acts = {
+        "forced": lambda: box.force(body.door_id),
+        "held": lambda: box.hold_open(body.door_id),
+        "open": lambda: box.move_leaf(body.door_id, opened=True),
+        "close": lambda: box.move_leaf(body.door_id, opened=False),
+        "button": lambda: box.press_button(body.door_id),
+    }
+    acts[body.what]()
+    return Answer("success")
+
+
+def _stream_faults(box: Controller, body: FaultsBody) -> None:
+    if body.stream is not None:
+        box.notifications.faults = body.stream
+    if body.silent_s is not None:
+        box.notifications.faults.silent_until = box.now() + body.silent_s
+
+
 def _faults(box: Controller, around: Box, body: FaultsBody) -> Answer:
     for fault in body.next:
         if fault.problem():
             raise ApiError("CODE_PARAMS_INVALID", fault.problem(), status=400)
+    stream = body.stream or StreamFaults()
+    if not all(0 <= count <= FRAMES_MAX for count in (stream.lose, stream.duplicate, stream.late)):
+        raise ApiError("CODE_PARAMS_INVALID", f"lose, duplicate and late must be 0 to {FRAMES_MAX}.", status=400)
+    if not all(0 <= seconds <= SECONDS_MAX for seconds in (stream.late_s, body.silent_s or 0)):
+        raise ApiError("CODE_PARAMS_INVALID", f"late_s and silent_s must be 0 to {SECONDS_MAX:.0f}.", status=400)
     if body.reboot is not None and not 0 < body.reboot.seconds <= SECONDS_MAX:
         raise ApiError("CODE_PARAMS_INVALID", f"A reboot takes up to {SECONDS_MAX:.0f} seconds.", status=400)
     if body.clear:
         box.faults.clear()
+        box.notifications.faults = StreamFaults()
+    _stream_faults(box, body)
     for fault in body.next:
         box.faults.add(fault)
     if body.tokens_revoked is not None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from deploy.emulators.unifi.envelope import ApiError
+from deploy.emulators.unifi.logs import target
 
 RULE_TYPES = ("custom", "keep_unlock", "keep_lock", "reset", "lock_early", "lock_now")
 FAR_FUTURE_AT = 3_602_128_309
@@ -168,6 +169,20 @@ class Door(msgspec.Struct):
                 "state": "locked" if rule.type == "keep_lock" else "unlocked",
             }
         return {"id": self.id, "location_type": "door", "name": self.spec.name, "device_ids": [self.hub_id], "state": state}
+
+    def targets(self) -> list[dict[str, Any]]:
+        """What a log row about this door names."""
+        return [
+            target("UAH", self.hub_id, f"Hub {self.spec.name}"),
+            target("door", self.id, self.spec.name),
+            target("floor", self.floor_id, self.spec.floor),
+        ]
+
+    def hook(self, actor: dict[str, Any] | None, done: dict[str, Any]) -> dict[str, Any]:
+        """What a webhook about this door says."""
+        location = {"id": self.id, "location_type": "door", "name": self.spec.name, "up_id": self.floor_id, "extras": {}, "device_ids": None}
+        device = {"id": self.hub_id, "name": f"Hub {self.spec.name}", "alias": "", "online": False, "device_type": "UAH", "location_id": self.id}
+        return {"location": location, "device": device, "actor": actor, "object": done}
 
     def devices(self) -> list[dict[str, Any]]:
         """The hub and the reader of a bound door, as one inner array of the device list."""

@@ -20,6 +20,7 @@ DEFAULT_MESSAGES = {
     "CODE_CREDS_PIN_CODE_CREDS_LENGTH_INVALID": "The PIN code length does not match the site setting.",
     "CODE_DEVICE_DEVICE_NOT_FOUND": "The device was not found.",
     "CODE_DEVICE_DEVICE_OFFLINE": "The device is offline.",
+    "CODE_DEVICE_WEBHOOK_ENDPOINT_DUPLICATED": "The webhook's address is registered already.",
     "CODE_DEVICE_API_NOT_SUPPORTED": "This device does not support the API.",
 }
 
@@ -39,6 +40,17 @@ class Style(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unbound_code: Literal["CODE_OPERATION_FORBIDDEN", "CODE_DEVICE_DEVICE_NOT_FOUND", "CODE_DEVICE_DEVICE_OFFLINE", "CODE_NOT_EXISTS"] = (
         "CODE_OPERATION_FORBIDDEN"
     )
+    log_event: Literal["access.logs.add", "access.logs.insights.add", "both", "none"] = "access.logs.add"
+    """How the stream tells of a new log row, if it does at all."""
+    state_event: Literal["access.data.device.location_update_v2", "access.data.v2.location.update"] = (
+        "access.data.device.location_update_v2"
+    )
+    log_ids: bool = False
+    """Whether log rows have an `_id`; without, it is empty."""
+    button_word: Literal["REX", "EXIT_BUTTON", "BUTTON"] = "REX"
+    """The credential provider of an exit button; the list of providers is open-ended."""
+    alarm_rows: bool = False
+    """Whether the controller writes a row of its own for a door that was forced or held open."""
 
 
 class ApiError(Exception):

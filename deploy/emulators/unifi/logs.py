@@ -22,13 +22,14 @@ def row(
     actor_name: str,
     actor_type: str,
     targets: list[dict[str, Any]],
+    row_id: str = "",
 ) -> dict[str, Any]:
     """One log row in the controller's shape; `published` is in milliseconds."""
     published_ms = int(now * 1000)
     stamp = dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "@timestamp": stamp,
-        "_id": "",
+        "_id": row_id,
         "_source": {
             "actor": {"id": actor_id, "type": actor_type, "display_name": actor_name, "alternate_id": "", "alternate_name": ""},
             "authentication": {"credential_provider": provider, "issuer": ""},
@@ -41,6 +42,24 @@ def row(
 
 def target(kind: str, target_id: str, name: str) -> dict[str, Any]:
     return {"type": kind, "id": target_id, "display_name": name, "alternate_id": "", "alternate_name": ""}
+
+
+def insight(entry: dict[str, Any]) -> dict[str, Any]:
+    """The same row as the other notification tells it; each part is a dict or a list, so that both have to be borne."""
+    source = entry["_source"]
+    door = next((one for one in source["target"] if one["type"] == "door"), {})
+    device = [one for one in source["target"] if one["type"] == "UAH"]
+    return {
+        "log_key": f"insight-{source['event']['published']}",
+        "event_type": source["event"]["type"],
+        "message": source["event"]["display_message"],
+        "published": source["event"]["published"],
+        "result": source["event"]["result"],
+        "metadata": {
+            "actor": source["actor"], "authentication": source["authentication"], "door": door, "device": device,
+            "opened_direction": {}, "opened_method": [],
+        },
+    }  # fmt: skip
 
 
 class SystemLog:

@@ -10,10 +10,15 @@ from html import escape
 from deploy.emulators.unifi.controller import Controller
 
 ROWS_SHOWN = 25
+POKES = (
+    ("denied", "Unknown card"), ("button", "Exit button"), ("open", "Leaf opens"), ("close", "Leaf closes"), ("forced", "Force it open"),
+    ("held", "Leave it open"),
+)  # fmt: skip
 
 
 def render(box: Controller) -> str:
     """The whole page."""
+    pokes = "".join(f'<button type="button" data-poke="{what}">{escape(label)}</button>' for what, label in POKES)
     options = "".join(
         f'<option value="{escape(door.id)}">{escape(door.spec.floor)} · {escape(door.spec.name)}</option>'
         for door in box.doors.values()
@@ -27,7 +32,8 @@ def render(box: Controller) -> str:
 <section aria-labelledby="reader-title" class="card"><h2 id="reader-title">Stand at a reader</h2>
 <form id="reader"><label>Door <select name="door_id">{options}</select></label>
 <label>PIN <input name="pin" inputmode="numeric" autocomplete="off" maxlength="8" required></label>
-<button>Enter</button><output id="verdict" aria-live="polite"></output></form></section>
+<button>Enter</button><output id="verdict" aria-live="polite"></output></form>
+<p class="pokes" role="group" aria-label="What else happens at this door">{pokes}</p></section>
 <main id="board">{board(box)}</main><script src="/_emulator/page.js" defer></script></body></html>"""
 
 
@@ -81,7 +87,8 @@ def _visitors(box: Controller) -> str:
 
 def _log(box: Controller) -> str:
     rows = []
-    for entry in box.log.find(box.now(), "door_openings")[:ROWS_SHOWN]:
+    rows_of_doors = [entry for entry in box.log.find(box.now(), "all") if any(t["type"] == "door" for t in entry["_source"]["target"])]
+    for entry in rows_of_doors[:ROWS_SHOWN]:
         source = entry["_source"]
         door = next((t["display_name"] for t in source["target"] if t["type"] == "door"), "")
         rows.append(

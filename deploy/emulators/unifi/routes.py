@@ -15,6 +15,7 @@ from deploy.emulators.unifi.envelope import Answer, ApiError
 from deploy.emulators.unifi.http import Request, Response
 from deploy.emulators.unifi.logs import TOPICS
 from deploy.emulators.unifi.visitors import STATUS_FILTER, Visitor, VisitorBody
+from deploy.emulators.unifi.webhooks import EndpointBody
 from shared.runtime import qr
 
 PREFIX = "/api/v1/developer"
@@ -186,6 +187,23 @@ def search_log(box: Controller, request: Request) -> Answer:
     return Answer({"hits": hits}, {"page": page_num, "total": len(found)})
 
 
+def list_webhooks(box: Controller, request: Request) -> Answer:
+    return Answer([msgspec.to_builtins(one) for one in box.webhooks.endpoints.values()])
+
+
+def create_webhook(box: Controller, request: Request) -> Answer:
+    return Answer(msgspec.to_builtins(box.webhooks.create(request.decode(EndpointBody))))
+
+
+def update_webhook(box: Controller, request: Request, endpoint_id: str) -> Answer:
+    return Answer(msgspec.to_builtins(box.webhooks.update(endpoint_id, request.decode(EndpointBody))))
+
+
+def delete_webhook(box: Controller, request: Request, endpoint_id: str) -> Answer:
+    box.webhooks.delete(endpoint_id)
+    return NO_RESULT
+
+
 def _visitor_data(box: Controller, visitor: Visitor) -> dict[str, Any]:
     status = visitor.status(box.now())
     return visitor.data(box.style.cancelled_word if status == "CANCELLED" else status, box.timezone.key)
@@ -227,6 +245,10 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("POST", "/credentials/pin_codes", "view:credential", generate_pin),
     ("GET", "/credentials/qr_codes/download/:id", "view:credential", download_qr),
     ("POST", "/system/logs", "view:system_log", search_log),
+    ("GET", "/webhooks/endpoints", "view:webhook", list_webhooks),
+    ("POST", "/webhooks/endpoints", "edit:webhook", create_webhook),
+    ("PUT", "/webhooks/endpoints/:id", "edit:webhook", update_webhook),
+    ("DELETE", "/webhooks/endpoints/:id", "edit:webhook", delete_webhook),
 )
 
 _COMPILED = [(method, re.compile(path.replace(":id", "([^/]+)")), scope, handler) for method, path, scope, handler in ROUTES]

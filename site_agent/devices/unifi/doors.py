@@ -7,14 +7,19 @@ controller's log shows that the first never happened; one booking is at most one
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import AsyncIterator, Container
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from shared.runtime.clock import Clock
+from site_agent.devices.door_ways import Around, DoorTable
 from site_agent.devices.unifi import objects, words
+from site_agent.devices.unifi.feed import PAGE_PAUSE_S, Feed
+from site_agent.devices.unifi.hooks import signed
 from site_agent.devices.unifi.pinning import FingerprintError, fingerprint_of_pem, normal_fingerprint
+from site_agent.devices.unifi.stream import Stream
 from site_agent.devices.unifi.wire import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Wire, WireError
 from site_agent.ports import (
     Actor,
@@ -38,6 +43,10 @@ LOG_SETTLE_S = 3
 LOG_SLACK_S = 600
 """How far the controller's clock may be from ours before its log is searched in the wrong place."""
 WARM_EVERY_S = 20.0
+LOOK_EVERY_S = 60.0
+"""How often the log is looked at beside a stream that lives, for what the stream may have lost."""
+SILENT_AFTER_S = 70.0
+"""Observed controllers greet every few seconds; some only answer our pings, of which this is three."""
 LIVE_STATUSES = (1, 3, 6)
 ENDED_STATUSES = (2, 5)
 
@@ -53,6 +62,11 @@ class UnifiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     read_timeout_s: float = READ_TIMEOUT_S
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     warm_every_s: float = WARM_EVERY_S
+    webhook_secret: str = ""
+    look_every_s: float = LOOK_EVERY_S
+    silent_after_s: float = SILENT_AFTER_S
+    back_off_s: float = 1.0
+    page_pause_s: float = PAGE_PAUSE_S
 
     def __repr__(self) -> str:
         # Settings end up in messages and tracebacks; the token must not.
@@ -89,10 +103,20 @@ class UnifiDoors:
 
     def __init__(self, settings: UnifiSettings, clock: Clock) -> None:
         self._clock = clock
+        self._webhook_secret = settings.webhook_secret
         self._warm_every_s = settings.warm_every_s
         self._wire = Wire(
             settings.host, settings.port, settings.token, settings.pinned(), read_timeout_s=settings.read_timeout_s,
             connect_timeout_s=settings.connect_timeout_s, on_heard=self._heard, on_date=self._dated,
+        )  # fmt: skip
+        self._feed = Feed(
+            self._wire,
+            Stream(
+                settings.host, settings.port, settings.token, settings.pinned(), connect_timeout_s=settings.connect_timeout_s,
+                silent_after_s=settings.silent_after_s,
+            ),
+            clock.now, look_every_s=settings.look_every_s, back_off_s=settings.back_off_s, page_pause_s=settings.page_pause_s,
+            on_trouble=self._heard,
         )  # fmt: skip
         self.reachable: bool | None = None
         self.trouble = ""
@@ -215,6 +239,18 @@ class UnifiDoors:
         except WireError as error:
             raise words.failure(error) from error
         return sorted(events.values(), key=lambda event: event.at)
+
+    def events(self, after_ms: int, known: Container[str] = frozenset()) -> AsyncIterator[DoorEvent]:
+        return self._feed.events(after_ms, known)
+
+    def called(self, signature: str, body: bytes) -> bool:
+        if not signed(self._webhook_secret, signature, body, self._clock.now() + (self.clock_skew_s() or 0.0)):
+            return False
+        self._feed.nudge()
+        return True
+
+    def hearing(self) -> bool:
+        return self._feed.live
 
     async def _attempt(self, attempt: _Attempt, actor: Actor, request_id: str) -> Unlocked:
         if attempt.unknown:
@@ -364,3 +400,14 @@ def _retrieve(task: asyncio.Task[Unlocked]) -> None:
     """Looks at the outcome even if nobody waits any more, so that asyncio does not complain of it."""
     if not task.cancelled():
         task.exception()
+
+
+def open_doors(settings: DoorTable, around: Around) -> UnifiDoors:
+    """The controller that the configuration names. ValueError with a sentence for settings that cannot be right."""
+    certificate = str(around.path(settings.certificate_file)) if settings.certificate_file else ""
+    token = around.secret(settings.token_file, "doors.token")
+    wanted = UnifiSettings(
+        settings.host, token, port=settings.port, fingerprint=settings.fingerprint, certificate_path=certificate,
+        webhook_secret=around.secret(settings.webhook_secret_file, "doors.webhook_secret"),
+    )  # fmt: skip
+    return UnifiDoors(wanted, around.clock)

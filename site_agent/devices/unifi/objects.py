@@ -91,3 +91,56 @@ class LogPage(msgspec.Struct):
     """One page of the log."""
 
     hits: list[LogHit] | None = None
+
+
+class Notice(msgspec.Struct):
+    """One frame of the notification stream."""
+
+    event: str
+    data: Any = None
+
+
+class LogNotice(msgspec.Struct):
+    """A log row as `access.logs.add` tells it."""
+
+    source: LogSource = msgspec.field(name="_source")
+
+
+class Insight(msgspec.Struct):
+    """A log row as `access.logs.insights.add` tells it; each part of `metadata` is an object or a list of them. `published` in milliseconds."""
+
+    event_type: str = ""
+    message: str = ""
+    published: int = 0
+    result: str = ""
+    metadata: dict[str, Any] = {}
+
+
+class PlaceState(msgspec.Struct):
+    """`lock` is locked or unlocked, `dps` open, close or a way to say that there is no sensor: other words than the doors' list has."""
+
+    lock: str | None = None
+    dps: str | None = None
+
+
+class Place(msgspec.Struct):
+    """A door as the stream tells of it."""
+
+    id: str = ""
+    name: str = ""
+    location_type: str = ""
+    state: PlaceState | None = None
+
+
+class PlaceOfDevice(msgspec.Struct):
+    """A door as the news of a device tells of it."""
+
+    location_id: str = ""
+    lock: str | None = None
+    dps: str | None = None
+
+
+class DeviceNews(msgspec.Struct):
+    """News of a device, with the doors it stands at."""
+
+    location_states: list[PlaceOfDevice] | None = None

@@ -139,10 +139,10 @@ class Wire:
         await self._call("DELETE", f"/visitors/{_id(visitor_id)}/pin_codes")
 
     async def search_log(
-        self, page_num: int, page_size: int, *, since: int, until: int | None = None, actor_id: str = ""
+        self, page_num: int, page_size: int, *, since: int, until: int | None = None, actor_id: str = "", topic: str = "door_openings"
     ) -> tuple[list[LogHit], int]:
-        """One page of door openings (unix seconds, newest first) and how many there are in all."""
-        body: dict[str, Any] = {"topic": "door_openings", "since": since}
+        """One page of the log (unix seconds, newest first) and how many rows there are in all."""
+        body: dict[str, Any] = {"topic": topic, "since": since}
         if until is not None:
             body["until"] = until
         if actor_id:

@@ -3,8 +3,11 @@
 Not for: calls. Invariant: pure; whatever the controller says becomes one of the port's values or failures.
 """
 
+import hashlib
 import re
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from site_agent.devices.unifi import objects
 from site_agent.devices.unifi.wire import WireError
@@ -15,6 +18,7 @@ from site_agent.ports import (
     DoorsRefused,
     DoorState,
     DoorsUnavailable,
+    EventKind,
     Granted,
     GrantRef,
     PinTaken,
@@ -26,7 +30,8 @@ MARK = "ClubOS"
 
 #: the bay that was sold, at the end of the remarks, where a site that has lost its books finds it again (loss-3)
 _BAY = re.compile(r"\[([a-z0-9-]{2,32}\.[a-z0-9-]{1,32})\]$")
-_HOW = {"REMOTE_THROUGH_UAH": "remote", "PIN_CODE": "pin", "QR": "qr", "QR_CODE": "qr"}
+_HOW = {"REMOTE_THROUGH_UAH": "remote", "PIN_CODE": "pin", "QR": "qr", "QR_CODE": "qr", "REX": "button", "EXIT_BUTTON": "button"}
+T = TypeVar("T")
 _STATUS: dict[str, Literal["upcoming", "open", "ended", "cancelled"]] = {
     "UPCOMING": "upcoming", "ACTIVE": "open", "VISITING": "open", "VISITED": "ended", "NO_VISIT": "ended",
     "CANCELLED": "cancelled", "CANCELED": "cancelled",
@@ -91,22 +96,91 @@ def door_state(door: objects.Door) -> DoorState:
 
 
 def door_event(hit: objects.LogHit) -> DoorEvent:
-    source = hit.source
+    return event_of_row(hit.source)
+
+
+def event_of_row(source: objects.LogSource) -> DoorEvent:
+    """A log row, whichever way it was told."""
     actor = source.actor or objects.LogActor()
     provider = source.authentication.credential_provider if source.authentication else ""
     door = next((target for target in source.target or [] if target.type == "door"), objects.LogTarget())
     actor_id, _, request_id = actor.id.partition("#")
+    kind = _kind(source.event)
+    first, _, booking_id = actor.display_name.partition(" ")
     return DoorEvent(
         at=source.event.published // 1000,
         door_id=door.id,
         door_name=door.display_name,
         admitted=source.event.result == "ACCESS",
-        how=_HOW.get(provider, provider.lower()),
+        how=_HOW.get(provider.upper(), provider.lower()),
         actor_id=actor_id,
         actor_name=actor.display_name,
         request_id=request_id,
         message=source.event.display_message,
+        kind=kind or "denied",
+        said_ms=source.event.published,
+        key=_key(source.event.published, door.id, actor.id, provider.upper(), kind),
+        booking_id=booking_id if first == MARK else "",
     )
+
+
+def is_of_a_door(source: objects.LogSource) -> bool:
+    """Whether a row tells of somebody or something at a door, and not of the console's own affairs."""
+    return bool(_kind(source.event)) and any(target.type == "door" and target.id for target in source.target or [])
+
+
+def _kind(event: objects.LogEvent) -> EventKind | Literal[""]:
+    """No document names the rows of a forced or a held door, so their words are looked at."""
+    told = f"{event.type} {event.display_message}".casefold()
+    if "forced" in told:
+        return "forced"
+    if "held open" in told or "held_open" in told:
+        return "held"
+    results: dict[str, EventKind] = {"ACCESS": "unlocked", "BLOCKED": "denied"}
+    return results.get(event.result, "") if "door" in event.type else ""
+
+
+def _key(*parts: object) -> str:
+    """The same for the same event in the log and in either notification: their own ids are often empty, and are not of one kind."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:24]
+
+
+def row_of_insight(told: objects.Insight) -> objects.LogSource:
+    """A notification of the other kind, as the row that it tells of."""
+
+    def part(name: str, kind: type[T]) -> T:
+        found = told.metadata.get(name)
+        found = found[0] if isinstance(found, list) and found else found
+        return msgspec.convert(found if isinstance(found, dict) else {}, kind, strict=False)
+
+    door = part("door", objects.LogTarget)
+    return objects.LogSource(
+        event=objects.LogEvent(told.event_type, told.message, told.result, told.published),
+        actor=part("actor", objects.LogActor),
+        authentication=part("authentication", objects.LogAuthentication),
+        target=[objects.LogTarget("door", door.id, door.display_name)],
+    )
+
+
+def lock_word(told: str | None) -> Literal["locked", "unlocked", "unknown"]:
+    """A lock as the stream tells of it, or as the list of doors does."""
+    if told in ("locked", "lock"):
+        return "locked"
+    return "unlocked" if told in ("unlocked", "unlock") else "unknown"
+
+
+def leaf_word(told: str | None) -> Literal["opened", "closed", ""]:
+    words: dict[str | None, Literal["opened", "closed"]] = {"open": "opened", "close": "closed"}
+    return words.get(told, "")
+
+
+def leaf_event(door_id: str, name: str, kind: EventKind, lock: str | None, now: float, number: int, *, live: bool) -> DoorEvent:
+    """A leaf that moved, or was found other than it was; the controller tells no time of it, so it is ours (unix seconds). `number` tells
+    apart what happens in one moment."""
+    return DoorEvent(
+        at=int(now), door_id=door_id, door_name=name, admitted=False, how="", actor_id="", actor_name="", request_id="", message="", kind=kind,
+        key=_key("leaf", door_id, kind, int(now * 1000), number), live=live, lock=lock_word(lock),
+    )  # fmt: skip
 
 
 def failure(error: WireError, *, door: bool = False) -> DoorsUnavailable | DoorsRefused:

@@ -38,6 +38,7 @@
     });
     stream.addEventListener("refetch", () => load(false));
     stream.addEventListener("panels", later);
+    Club.trail(stream);
     stream.onerror = () => document.body.classList.add("deaf");
     // what changed before the stream was open has come by no event
     stream.onopen = () => { document.body.classList.remove("deaf"); later(); };
@@ -68,6 +69,7 @@
       Club.needs(all.conflicts, all.credentials, all.halts, later);
       doors(all.doors);
       Club.spares(all.spare_pins, all.doors, later);
+      Club.machines(later);
       link(all.link, all.recovery);
       Club.time(all.clock, all.mark, later);
       Club.drill(all.drill, all.link, later);

@@ -47,8 +47,8 @@ async def connect(clock) -> AsyncIterator[Callable[..., UnifiDoors]]:
     async with AsyncExitStack() as stack:
 
         def build(emulator: UnifiAccessEmulator, **more) -> UnifiDoors:
-            more = {"token": TOKEN, "fingerprint": emulator.fingerprint, "read_timeout_s": 2.0} | more
-            doors = UnifiDoors(UnifiSettings(host="127.0.0.1", port=emulator.port, **more), clock)
+            more = {"port": emulator.port, "token": TOKEN, "fingerprint": emulator.fingerprint, "read_timeout_s": 2.0} | more
+            doors = UnifiDoors(UnifiSettings(host="127.0.0.1", **more), clock)
             stack.push_async_callback(doors.stop)
             return doors
 

@@ -35,4 +35,19 @@ document.getElementById("reader").addEventListener("submit", async (event) => {
   form.pin.value = "";
 });
 
+document.querySelectorAll("[data-poke]").forEach((button) => button.addEventListener("click", async () => {
+  const door = document.getElementById("reader").door_id.value;
+  try {
+    const answer = await fetch("/_emulator/poke", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ door_id: door, what: button.dataset.poke }),
+    });
+    const told = await answer.json();
+    verdict.textContent = answer.ok ? `${button.textContent}: done.` : told.msg;
+  } catch {
+    verdict.textContent = "The controller does not answer.";
+  }
+}));
+
 refresh();

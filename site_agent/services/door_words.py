@@ -1,0 +1,121 @@
+"""Why did this door open? One sentence for each row of the trail, with what the books know of its booking now (D6).
+
+Not for: deciding or writing. Invariant: nothing is said that is not in the trail or the books; a guest is told by first name and initial.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from shared import slots
+from shared.ledger import records
+from shared.ledger.frontdesk import House
+from shared.runtime.database import Tx
+from site_agent.services import views
+from site_agent.store import door_trail
+from site_agent.store.door_trail import Row
+
+_MEANS = {"pin": "by PIN", "qr": "by QR code", "nfc": "by card", "remote": "at a distance", "button": "by the exit button", "face": "by face"}
+_TRIED = {"pin": "a PIN", "qr": "a QR code", "nfc": "a card", "face": "a face"}
+#: a row's booking, where it was opened by a spare PIN that nobody was known to have
+SPARE = "spare PIN"
+
+
+def door_name(name: str) -> str:
+    """A door as a sentence begins with it: "Front door"."""
+    name = name.strip() or "A door"
+    return (name[:1].upper() + name[1:]) if "door" in name.casefold() else f"{name[:1].upper()}{name[1:]} door"
+
+
+def short_name(name: str) -> str:
+    """First name and initial: "Testa B."."""
+    first, *rest = name.split() or ["a guest"]
+    return f"{first} {rest[-1][0].upper()}." if rest else first
+
+
+def clock(zone: str, at: int) -> str:
+    """Unix seconds by the facility's wall clock: 18:02."""
+    return datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%H:%M")
+
+
+def guest(tx: Tx, house: House, booking_id: str) -> str:
+    """Whose and what booking: "Testa B., Box 3, 18:00 to 19:00"; empty where the books do not know it."""
+    b = records.booking(tx, booking_id) if booking_id else None
+    if b is None:
+        return ""
+    zone, visit = house.facility.zone, records.attendance(tx, b.id)
+    where = views.bay(house, visit.seat if visit and visit.seat else b.resource_id)
+    return f"{short_name(b.shown_name)}, {where}, {slots.label(zone, b.start)} to {slots.label(zone, b.end)}"
+
+
+def sentence(tx: Tx, house: House, row: Row, door: str) -> str:
+    """The row in one sentence; `door` as the controller or the config names it."""
+    door, when = door_name(door), clock(house.facility.zone, row.at)
+    if row.kind == "asked":
+        return _asked(tx, house, row, door, when)
+    if row.kind == "unlocked":
+        return f"{door} opened at {when} {_why(tx, house, row)}."
+    if row.kind == "denied":
+        return _denied(tx, house, row, door, when)
+    if row.kind == "forced":
+        return f"{door} was forced open at {when}: it opened although nobody had been let in."
+    if row.kind == "held":
+        return f"{door} stood open at {when}{f', for {row.detail} by then' if row.detail else ''}."
+    if row.how == "found":
+        return f"{door} was found {'open' if row.kind == 'opened' else 'closed'} at {when}, when the controller was heard again."
+    return f"Somebody opened the leaf of {_within(door)} at {when}." if row.kind == "opened" else f"{door} fell shut at {when}."
+
+
+def _asked(tx: Tx, house: House, row: Row, door: str, when: str) -> str:
+    whom = guest(tx, house, row.booking_id)
+    why = f"{row.how} of {whom}" if whom else row.how
+    ended, _, told = row.detail.partition(": ")
+    outcomes = {"failed": "which did not work", "unknown": "and it is not known whether it opened"}
+    outcome = f"{outcomes[ended]}: {told.rstrip('.')}" if ended in outcomes else "which the controller took"
+    return f"{row.name or row.who} asked to open {_within(door)} at {when} ({why}), {outcome}."
+
+
+def _why(tx: Tx, house: House, row: Row) -> str:
+    """By what and for whom it opened."""
+    asked, whom = door_trail.asked(tx, row.ref), guest(tx, house, row.booking_id)
+    if asked is not None or (row.ref and row.detail):
+        whom = whom or guest(tx, house, asked.booking_id if asked else "")
+        why, who = (asked.how, asked.name or asked.who) if asked else (row.detail, row.name or row.who)
+        return f"on {why} for {whom}" if whom else f"by staff {who}: {why}"
+    means = _MEANS.get(row.how, f"by {row.how}" if row.how else "in a way that the controller does not tell")
+    if whom:
+        return f"{means} for {whom}"
+    if row.how == "button":
+        return f"from inside {means}"
+    if row.detail.startswith(SPARE):
+        return f"by a {SPARE} whose booking is not known here yet"
+    if row.ref:
+        return f"{means} for {row.name or row.who}, by this system"
+    return f"{means} by nobody we know{f' (the controller says: {row.name})' if row.name else ''}"
+
+
+def _denied(tx: Tx, house: House, row: Row, door: str, when: str) -> str:
+    tried, whom = _TRIED.get(row.how, "somebody"), guest(tx, house, row.booking_id)
+    why = row.detail.partition("/")[2].rpartition("(")[0].strip() or row.detail.strip()
+    if whom:
+        return f"{door} refused {tried} of {whom}, at {when}{f': {why}' if why else ''}."
+    return f"{door} refused {tried} of no booking at {when}{f': {why}' if why else ''}."
+
+
+def context(tx: Tx, house: House, site_id: str, row: Row) -> str:
+    """What is known around an alert: whose it is, or who was let in there last and how long before."""
+    whom = guest(tx, house, row.booking_id)
+    if whom:
+        return f"It is the booking of {whom}."
+    last = next((one for one in door_trail.page(tx, site_id, before_n=row.n, door_id=row.door_id, limit=200) if one.kind == "unlocked"), None)
+    if last is None:
+        return "Nobody is known to have been let in there before."
+    asked = door_trail.asked(tx, last.ref)
+    whom = guest(tx, house, last.booking_id or (asked.booking_id if asked else "")) or (asked.name if asked else "") or last.name or "nobody we know"
+    return f"Let in there last: {whom}, at {clock(house.facility.zone, last.at)}."
+
+
+def _within(door: str) -> str:
+    """The door's name within a sentence."""
+    return f"the {door[:1].lower()}{door[1:]}"
