@@ -49,9 +49,13 @@ class Notices:
         """The facilities that have stated themselves, by name: of others no clock is known."""
         return {one.id: one for one in self._db.read(records.facilities) if one.id in self._site_ids}
 
-    def current(self, site_id: str, until: int = 0) -> tuple[Notice, ...]:
-        """What is shown now, or to somebody whose visit ends at `until`."""
-        return self._db.read(lambda tx: notices.current(tx, site_id, self._desk.now(), until))
+    def current(self, site_id: str) -> tuple[Notice, ...]:
+        """What is shown now."""
+        return self._db.read(lambda tx: notices.current(tx, site_id, self._desk.now()))
+
+    def during(self, site_id: str, starts_at: int, ends_at: int) -> tuple[Notice, ...]:
+        """What stands while somebody's visit lasts (unix seconds)."""
+        return self._db.read(lambda tx: notices.during(tx, site_id, self._desk.now(), starts_at, ends_at))
 
     def open(self) -> dict[str, tuple[Notice, ...]]:
         """Per facility all that are neither past nor ended."""

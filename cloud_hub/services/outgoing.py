@@ -27,7 +27,7 @@ from shared.runtime.database import Tx
 from ..ports import Channel, Letter
 from ..store import notifications as kept
 from .addresses import address_of
-from .letters import Letters
+from .letters import LOST, Letters
 
 #: an order that is not settled yet, or whose sale one machine alone holds, is looked at again after this long
 AGAIN_S = 3
@@ -132,7 +132,7 @@ class Plans:
     def __init__(self, standing: Standing, letters: Letters, channels: Mapping[str, Channel]):
         self._standing, self._letters, self._channels = standing, letters, channels
 
-    def judge(self, tx: Tx, row: Work, now: int) -> list[str] | Drop | Wait:
+    def judge(self, tx: Tx, row: Work, now: int) -> list[str] | Drop | Wait | Never:
         told = told_by(row.body.encode())
         bookings = self._standing.of(tx, told, now, row.created_at)
         if isinstance(bookings, Drop | Wait):
@@ -152,6 +152,8 @@ class Plans:
             targets = [one for one, _ in kept.subscriptions(tx, told.order_id)] if name == "push" else [""]
             for target in targets:
                 self._put(tx, row, msgspec.structs.replace(told, channel=name, target=target), now)
+        if told.event in LOST and set(names) <= {"app"}:
+            return Never("not_told", "Nobody was told that the place was lost: no number or address of the guest works. Please call the guest.")
         return list(names) or Drop("no_channel", "There is no address, or the customer wants nothing by any channel.")
 
     def _able(self, tx: Tx, customer: Customer, order_id: str) -> tuple[ChannelName, ...]:

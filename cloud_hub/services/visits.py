@@ -14,7 +14,7 @@ import msgspec
 from shared import passes, pricing, quotes, slots
 from shared.bookings import shown
 from shared.errors import Refused, refuse
-from shared.ledger import claims, frontdesk, lines, records, secured
+from shared.ledger import claims, displaced, frontdesk, lines, records, secured
 from shared.ledger.frontdesk import House, Part
 from shared.model import Attendance, Booking, Customer, Frozen, Interval, Order, Price
 from shared.runtime.database import Tx
@@ -139,7 +139,9 @@ class Visits:
         ask = records.ask(tx, f"cancel|{b.id}")
         if ask is not None and b.status == "confirmed":
             asked, no = ("cancel", "") if ask[0] == "waiting" else ("", ask[2])
-        if records.asks_waiting(tx, "move", b.id) or records.asks_waiting(tx, "moved", b.id):
+        waits = records.asks_waiting(tx, "move", b.id) or records.asks_waiting(tx, "moved", b.id)
+        # who was put elsewhere, or is to be, need not wait for an answer that would come too late
+        if waits and (displaced.is_asked(tx, self._desk, b) or not (b.displaced or b.placed)):
             asked = "change"
         return Visit(booking=b, shown=shown(b.status, a.state if a else ""), seat=a.seat if a and a.seat else b.resource_id,
                      asked=asked, no=no, attendance=a)  # fmt: skip
@@ -202,6 +204,8 @@ class Visits:
         """The change as it would be made, priced with its fee and promised (P5). Refuses what can be known before asking the books."""
         b, house = visit.booking, page.house
         frontdesk.sound_interval(start, start + max(1, minutes // slots.SLOT_MIN))
+        if (resource_id, start, minutes) == (b.resource_id, b.start, (b.end - b.start) * slots.SLOT_MIN):
+            raise refuse("illegal_move", "The booking has this place and time already, so there is nothing to change.")
         end, fee = start + minutes // slots.SLOT_MIN, self.change(page, visit)
         customer = self._db.read(lambda tx: records.customer(tx, b.customer_id)) or Customer(id=b.customer_id, name=b.shown_name)
         price = pricing.quote(
@@ -256,7 +260,7 @@ class Visits:
                 return
             price = pricing.quote(
                 house.resource(visit.seat), Interval(b.start, end), house.profile.tariff, zone=house.facility.zone, site_id=b.site_id,
-                now_at=self._desk.now(), customer=customer,
+                now_at=self._desk.now(), customer=customer, change_fee_cents=frontdesk.fee_owed(b),
             )  # fmt: skip
             old = b.price.total_cents if b.price else 0
             yield Longer(minutes=minutes, end=end, cents=price.total_cents, more_cents=price.total_cents - old)

@@ -18,7 +18,7 @@ from shared import slots
 PLACED_WITHIN_S, TOLD_WITHIN_S = 10.0, 30.0
 
 
-async def a_blocked_bays_guests_move_and_are_told(walk: Walk) -> str:
+async def guests_of_a_blocked_bay_move_and_are_told(walk: Walk) -> str:
     """One guest's bay is blocked while another is free at the time: the rule moves them, with PIN and price, and an SMS says where to."""
     place = walk.largest
     sale, before = await _booked(walk, place, "blocked bay", await far(place, "instant", "hub"))

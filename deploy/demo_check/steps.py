@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy.demo.clients import new_id, slot
 from deploy.demo_check import books
-from deploy.demo_check.displacing import a_blocked_bays_guests_move_and_are_told, a_guest_without_a_bay_chooses_by_link
+from deploy.demo_check.displacing import a_guest_without_a_bay_chooses_by_link, guests_of_a_blocked_bay_move_and_are_told
 from deploy.demo_check.pages import Browser, Page
 from deploy.demo_check.telling import a_forged_call_is_refused, a_guest_is_told, a_stop_is_heeded
 from deploy.demo_check.times import Time
@@ -223,7 +223,7 @@ async def both_sides_sell_their_own(walk: Walk) -> str:
     return "in the cut sold " + "; ".join(said)
 
 
-async def nobody_sells_the_others(walk: Walk) -> str:
+async def neither_side_sells_for_the_other(walk: Walk) -> str:
     """What the other side sells is refused with its code and with what can be had; nothing is confirmed for the other."""
     place = walk.largest
     at = await near(place, "unreachable", "hub")
@@ -331,11 +331,11 @@ STEPS: tuple[Step, ...] = (
     a_guest_is_told,
     a_stop_is_heeded,
     a_forged_call_is_refused,
-    a_blocked_bays_guests_move_and_are_told,
+    guests_of_a_blocked_bay_move_and_are_told,
     a_guest_without_a_bay_chooses_by_link,
     the_broker_dies,
     both_sides_sell_their_own,
-    nobody_sells_the_others,
+    neither_side_sells_for_the_other,
     both_sides_reschedule,
     a_cancelled_hub_sale_stays_claimed,
     the_link_heals,

@@ -341,6 +341,8 @@ def reschedule(
     before = sales.known(tx, desk, wish)
     if before is not None:
         return before[0]
+    if (part.resource_id, part.start, part.end) == (old.resource_id, old.start, old.end):
+        raise refuse("illegal_move", "The booking has this bay and time already, so there is nothing to change.")
     forced = old.displaced or old.placed
     so_many = open_bookings(tx, old.customer_id, now, old.order_id)
     _judge(house, wanted, part, now, open_now=so_many, changes=0 if forced else old.changes)
@@ -357,6 +359,11 @@ def change_of(house: House, b: Booking, now: int) -> terms.Change:
     if b.displaced or b.placed:
         return terms.Change(fee_cents=0)
     return terms.change_fee(house.profile.policy, b.changes, slots.local_day(house.facility.zone, now // 900))
+
+
+def fee_owed(b: Booking) -> int:
+    """What an earlier change of this booking cost, in cents before tax; staying longer takes none of it away."""
+    return sum(line.cents for line in b.price.lines if line.code == "fee") if b.price else 0
 
 
 def extend(
@@ -387,7 +394,7 @@ def extend(
     if now >= old.ends_at:
         raise refuse("illegal_move", "This booking is over; please book anew.")
     _judge_length(house, wanted, part, old, now)
-    price = price_of_part(house, wanted, part, now, None)
+    price = price_of_part(house, wanted, part, now, None, fee_owed(old))
     new = msgspec.structs.replace(wish.bookings[0], price=price, changes=old.changes, placed=old.placed)
     return sales.move(tx, desk, old_id, msgspec.structs.replace(wish, bookings=(new,)))
 

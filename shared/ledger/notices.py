@@ -162,15 +162,20 @@ def upcoming(tx: Tx, site_id: str, now: int) -> tuple[Notice, ...]:
     return tuple(sorted((_notice(row[0]) for row in rows), key=_urgency))
 
 
-def current(tx: Tx, site_id: str, now: int, until: int = 0) -> tuple[Notice, ...]:
-    """What is shown now, or to somebody who stays until `until`: critical first, then the newest, at most `SHOWN_MAX`."""
-    return tuple(notice for notice in upcoming(tx, site_id, now) if notice.from_at <= max(now, until))[:SHOWN_MAX]
+def current(tx: Tx, site_id: str, now: int) -> tuple[Notice, ...]:
+    """What is shown now: critical first, then the newest, at most `SHOWN_MAX`."""
+    return tuple(notice for notice in upcoming(tx, site_id, now) if notice.from_at <= now)[:SHOWN_MAX]
+
+
+def during(tx: Tx, site_id: str, now: int, starts_at: int, ends_at: int) -> tuple[Notice, ...]:
+    """What stands while a visit lasts, as `current`."""
+    return tuple(one for one in upcoming(tx, site_id, now) if one.from_at < ends_at and one.until_at > starts_at)[:SHOWN_MAX]
 
 
 def texts(tx: Tx, site_id: str, language: str, now: int, starts_at: int, ends_at: int) -> tuple[str, ...]:
-    """The words, for a letter about a visit, of what stands while it lasts: French ("fr") where there are French ones, else English."""
-    found = [notice for notice in upcoming(tx, site_id, now) if notice.from_at < ends_at and notice.until_at > starts_at]
-    return tuple((notice.text_fr if language == "fr" else "") or notice.text for notice in found[:SHOWN_MAX])
+    """The words of `during`, for a letter: French ("fr") where there are French ones, else English."""
+    found = during(tx, site_id, now, starts_at, ends_at)
+    return tuple((notice.text_fr if language == "fr" else "") or notice.text for notice in found)
 
 
 def _urgency(notice: Notice) -> tuple[int, int, str]:

@@ -157,6 +157,8 @@ def of_decode_error(error: msgspec.MsgspecError | UnicodeError, what: str = "bod
     found = _AT_PATH.search(words)
     path = found["path"] if found else "$"
     words = (words[: found.start()] if found else words)[:ECHO_MAX]
+    if " matching regex " in words:  # a pattern says nothing to people
+        words = "It is not written as it should be"
     if isinstance(error, msgspec.ValidationError):
         return bad_request(f"The {what} does not fit at {path[:ECHO_MAX]}: {words}.", [Violation(words, path[:ECHO_MAX])])
     return bad_request(f"The {what} is not valid JSON: {words}.")

@@ -145,6 +145,26 @@ async def test_a_confirmed_booking_is_cancelled_and_not_withdrawn(w):
 
 
 # ---- reschedule
+async def test_a_change_to_the_same_bay_and_time_is_refused_and_uses_up_no_change(w):
+    await booked(w)
+    no = await w.post("/bookings/booking-0001/reschedule", {**w.time(1, FAR), "booking_id": "booking-0002"})
+    assert (no.status_code, no.json()["code"]) == (409, "illegal_move") and "nothing to change" in no.json()["detail"]
+    assert w.hub.board.booking("booking-0001").changes == 0 and w.hub.board.booking("booking-0002") is None
+
+
+async def test_who_stays_longer_still_owes_the_fee_of_the_change_before(w):
+    await booked(w)
+    for number, start in ((2, FAR + 4), (3, FAR + 8)):
+        moved = await w.post(f"/bookings/booking-000{number - 1}/reschedule", {**w.time(1, start), "booking_id": f"booking-000{number}"})
+        assert moved.status_code == 201, moved.text
+        await w.quiet()
+    fee = [line for line in moved.json()["price"]["lines"] if line["code"] == "fee"]
+    longer = await w.post("/bookings/booking-0003/extend", {"minutes": 30, "booking_id": "booking-0004"})
+    assert longer.status_code == 201, longer.text
+    assert [line for line in longer.json()["price"]["lines"] if line["code"] == "fee"] == fee != []
+    assert longer.json()["price"]["total_cents"] > moved.json()["price"]["total_cents"]
+
+
 async def test_a_hub_sale_moves_to_another_time_of_the_hub(w):
     old = await booked(w)
     moved = await w.post("/bookings/booking-0001/reschedule", {**w.time(2, FAR + 4), "booking_id": "booking-0002"})

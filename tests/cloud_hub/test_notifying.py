@@ -582,6 +582,17 @@ async def test_somebody_without_an_address_is_told_nothing_but_can_read_it(t):
     assert len(t.w.db.read(lambda tx: kept.app_messages(tx, t.booking().order_id))) == 1
 
 
+async def test_a_guest_without_an_address_who_has_lost_the_bay_is_for_people_to_call(t):
+    made = await t.w.post("/bookings", {**t.w.wish(1, FAR), "customer": {"name": "Testa Birdie", "phone": "555-0149"}})
+    assert made.status_code == 201, made.text
+    await t.done()
+    await t.change("booking-0001", displaced=True)
+    await t.wait(RULE_S)
+    row = t.w.db.read(lambda tx: work.one(tx, "displaced|booking-0001|1"))
+    assert (row.state, row.code) == ("stuck", "not_told") and "call the guest" in row.reason
+    assert "displaced" in [one.id.partition("|")[0] for one in t.notifying.said(t.booking().order_id)], "it can be read on the booking's page"
+
+
 async def test_after_stop_no_sms_goes_to_that_number_and_after_start_they_go_again(t):
     await t.book()
     await t.done()

@@ -1,5 +1,7 @@
 """Forms and JSON bodies: strict, and sentences when they do not fit."""
 
+from typing import Annotated
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -96,3 +98,12 @@ async def test_octets_are_read_as_they_are_and_anything_else_is_named():
         for kind in ("application/json", "image/png", ""):
             refused = await client.post("/api/v1/picture", content=b"{}", headers={"content-type": kind})
             assert refused.status_code == 415 and refused.json()["detail"] == "Send the body as application/octet-stream."
+
+
+def test_a_value_that_is_written_wrong_is_told_without_the_pattern():
+    class Call(msgspec.Struct):
+        phone: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6,20}$")]
+
+    with pytest.raises(Problem) as caught:
+        decode_json(b'{"phone": "not a phone"}', msgspec.json.Decoder(Call))
+    assert caught.value.detail == "The body does not fit at $.phone: It is not written as it should be."

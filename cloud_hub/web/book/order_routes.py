@@ -43,7 +43,9 @@ class OrderPages(LinkPages):
         cards = {visit.booking.id: self._visits.card(visit) for visit in page.visits}
         return self._show(
             request, "order.html", page, root, referrer=NO_REFERRER, step=3, cards=cards, refund=self._visits.refunded(page),
-            notices=self._hub.notices.current(page.house.facility.id, max(visit.booking.ends_at for visit in page.visits)),
+            notices=self._hub.notices.during(
+                page.house.facility.id, min(v.booking.starts_at for v in page.visits), max(v.booking.ends_at for v in page.visits)
+            ),
             new=request.query_params.get("new") == "1",
             doors={visit.booking.id: self._visits.doors(visit.booking) for visit in page.visits},
             longer={visit.booking.id: bool(self._visits.longer(page, visit)) for visit in page.live},

@@ -166,7 +166,7 @@ class BookPages:
             status = 422
         return self._views.page(
             request, "details.html", status=status, step=2, held=held, house=held.house, form=form, quoted=quoted, errors=errors,
-            told=told or [], notices=self._hub.notices.current(held.house.facility.id, held.end * slots.SLOT_S), ways=ways,
+            told=told or [], notices=self._hub.notices.during(held.house.facility.id, held.start * slots.SLOT_S, held.end * slots.SLOT_S), ways=ways,
             page=self._page(request) if ways else "",
             policy=words.policy(held.house, self._offers.today(held.house)), now=self._hub.desk.now(), boxes=len(held.holds),
             open_limit=words.open_limit(held.house.profile.policy),

@@ -202,15 +202,21 @@ Club.newAt = (resourceId, start, end) => {
     })(event),
   }, h("div.pair", {}, Club.field(page.word, blockBay), Club.field("Start", blockFrom), Club.field("Length", blockLong)), Club.field("Kind", kind), Club.field("Reason", why), blockError, h("footer", {}, blockButton));
   const tabs = h("div.tabs", { role: "tablist" });
+  let dated = null;
   const show = (which) => {
     form.hidden = which !== "book";
     blockForm.hidden = which !== "block";
     [...tabs.children].forEach((tab) => tab.setAttribute("aria-selected", String(tab.dataset.tab === which)));
+    dated?.(which === "book" ? from : blockFrom);
   };
   if (Club.may("book")) tabs.append(h("button", { role: "tab", "data-tab": "book", onclick: () => show("book") }, "Booking"));
   if (Club.may("block")) tabs.append(h("button", { role: "tab", "data-tab": "block", onclick: () => show("block") }, "Block"));
   if (!tabs.children.length) return;
-  Club.open("New", start < board.after[0].slot ? board.title : board.after_title, tabs, form, blockForm);
+  const day = (slot) => slot < board.after[0].slot ? board.title : board.after_title;
+  Club.open("New", day(start), tabs, form, blockForm);
+  // the day above is that of the start which is chosen, also of one behind midnight
+  dated = (input) => { Club.sheet.querySelector("header .fine").textContent = day(Number(input.value)); };
+  for (const input of [from, blockFrom]) input.addEventListener("change", () => dated(input));
   show(Club.may("book") ? "book" : "block");
   if (Club.may("book")) { name.focus(); reprice(); }
 };
