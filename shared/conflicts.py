@@ -8,10 +8,10 @@ resource of the same kind and site; equal facts give equal lists in equal order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
-from shared.model import Booking, Frozen, Interval, Price, Resource, site_of
+from shared.model import Booking, Frozen, Interval, Price, Resource, Side, site_of
 from shared.policy import Policy
 
 #: ways of one kind that are offered at most
@@ -45,12 +45,16 @@ def ways_out(
     free_intervals: Mapping[str, Sequence[Interval]],
     now_slot: int,
     site_lines: Mapping[str, int],
+    *,
+    can: Callable[[WayOut], bool] = lambda way: True,
+    per_kind_max: int | None = PER_KIND_MAX,
 ) -> tuple[WayOut, ...]:
     """Where a displaced booking could go, best first: its own time on another bay, then the nearest time on its bay, then elsewhere.
 
     `free_intervals` per resource: open and unclaimed. `now_slot` is the first slot that can still be had; of a booking that has begun
     only the rest is placed at its own time. `site_lines` is each resource's line; one that is missing counts as all hub's. A resource that
-    `resources` does not tell of is not offered; none is offered to a booking that is over or whose own resource is unknown.
+    `resources` does not tell of is not offered; none is offered to a booking that is over or whose own resource is unknown. Only ways that
+    `can` be had count among the first `per_kind_max` of each kind (None: all of them).
     """
     own = next((resource for resource in resources if resource.id == booking.resource_id), None)
     if own is None or booking.end <= now_slot:
@@ -67,8 +71,9 @@ def ways_out(
                 price=booking.price,
                 same_make=other.make == own.make,
             )
-            ranked.append((_order(booking, own, other, way), way))
-    return _best(way for _, way in sorted(ranked, key=lambda pair: pair[0]))
+            if can(way):
+                ranked.append((_order(booking, own, other, way), way))
+    return _best((way for _, way in sorted(ranked, key=lambda pair: pair[0])), per_kind_max)
 
 
 def by_rule(policy: Policy, booking: Booking, ways: Sequence[WayOut]) -> WayOut | None:
@@ -85,6 +90,15 @@ def by_rule(policy: Policy, booking: Booking, ways: Sequence[WayOut]) -> WayOut 
         ),
         None,
     )
+
+
+def own_first(ways: Sequence[WayOut], side: Side) -> list[WayOut]:
+    """The ways as `side` takes them by itself: among bays of one make at the same start first those on its own slots, for which nobody has to
+    be asked. Nobody starts later for it, nor gets another make."""
+    at: dict[int, int] = {}
+    for i, way in enumerate(ways):
+        at.setdefault(way.start, i)
+    return sorted(ways, key=lambda way: (at[way.start], not way.same_make, way.seller != side))
 
 
 def _candidates(own: Resource, resources: Sequence[Resource]) -> list[Resource]:
@@ -139,11 +153,13 @@ def _seller(start: int, end: int, line: int) -> Literal["site", "hub", "line"]:
     return "hub" if start >= line else "line"
 
 
-def _best(ways) -> tuple[WayOut, ...]:
+def _best(ways: Iterable[WayOut], per_kind_max: int | None) -> tuple[WayOut, ...]:
     """The first few of each kind."""
+    if per_kind_max is None:
+        return tuple(ways)
     kept: list[WayOut] = []
     for way in ways:
-        if sum(other.kind == way.kind for other in kept) < PER_KIND_MAX:
+        if sum(other.kind == way.kind for other in kept) < per_kind_max:
             kept.append(way)
     return tuple(kept)
 

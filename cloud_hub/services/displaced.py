@@ -42,13 +42,11 @@ class Open(msgspec.Struct, frozen=True):
 def offered(tx: Tx, desk: Desk, house: House, b: Booking, *, link_up: bool) -> tuple[WayOut, ...]:
     """The ways out that can be had from here just now, best first; none for who has come, and none while an answer is awaited."""
     a = records.attendance(tx, b.id)
-    if b.status != "confirmed" or b.withdrawn or displaced.is_asked(tx, b) or (a is not None and a.state):
+    if b.status != "confirmed" or b.withdrawn or displaced.is_asked(tx, desk, b) or (a is not None and a.state):
         return ()
     if not link_up and not lines.owns(tx, desk, b.resource_id, b.start):
         return ()  # its facility alone can move it (own-1), and cannot be asked
-    here = (b.resource_id, b.start, b.end)
-    found = displaced.ways_of(tx, desk, house, b)
-    return tuple(way for way in found if (link_up or way.seller == "hub") and (way.resource_id, way.start, way.end) != here)
+    return displaced.ways_of(tx, desk, house, b, link_up=link_up)
 
 
 class Displacements:
@@ -111,6 +109,15 @@ class Displacements:
             here = [site_id] if site_id is not None else self._stated(tx)
             found = [self._open(tx, one) for s in here for one in displaced.queue(tx, self._desk, s)]
             return sorted(found, key=lambda one: (one.booking.start, one.booking.id))
+
+        return self._db.read(read)
+
+    def one(self, booking_id: str) -> Open | None:
+        """The open conflict of this booking; None where it has none, or is over."""
+
+        def read(tx: Tx) -> Open | None:
+            found = displaced.queued(tx, self._desk, booking_id)
+            return self._open(tx, found) if found is not None else None
 
         return self._db.read(read)
 

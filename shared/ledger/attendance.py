@@ -49,8 +49,8 @@ def _write(tx: Tx, desk: Desk, a: Attendance) -> Attendance:
 
 
 def carry_over(tx: Tx, desk: Desk, a: Attendance, new_id: str) -> Attendance:
-    """A guest in the bay whose booking is extended or moved stays checked in, on the new booking."""
-    return _write(tx, desk, replace(a, booking_id=new_id, at=desk.now(), version=0))
+    """A guest in the bay whose booking is extended or moved stays checked in, on the new booking, whose own bay is the one they are in now."""
+    return _write(tx, desk, replace(a, booking_id=new_id, seat="", at=desk.now(), version=0))
 
 
 def reseat(tx: Tx, desk: Desk, booking_id: str, resource_id: str, *, by: str) -> Attendance:
@@ -58,7 +58,7 @@ def reseat(tx: Tx, desk: Desk, booking_id: str, resource_id: str, *, by: str) ->
 
     Refuses `illegal_move` before that or for a booking that is not displaced, `not_mine` for slots the site does not own, `slot_taken`.
     """
-    from . import lines
+    from . import lines, sales
 
     b = locked.booking(tx, booking_id)
     if b is None:
@@ -71,12 +71,27 @@ def reseat(tx: Tx, desk: Desk, booking_id: str, resource_id: str, *, by: str) ->
         raise refuse("not_mine", "That bay is not the facility's to give at this time.")
     if records.blocks_over(tx, resource_id, b.claimed.start, b.claimed.end):
         raise refuse("slot_taken", "That bay is out of service at that time.")
+    sales.drop_asked(tx, desk, b)
     claims.drop(tx, b.id)
     claims.take(tx, desk, resource_id, b.claimed, "booking", b.id)
     a = records.attendance(tx, b.id) or Attendance(booking_id=b.id, site_id=b.site_id, version=0)
     a = _write(tx, desk, replace(a, seat=resource_id, by=by, at=desk.now()))
     _seated(tx, desk, b)
     return a
+
+
+def unseat(tx: Tx, desk: Desk, booking_id: str, *, by: str) -> None:
+    """The bay that the guest was given goes out of service before they came: they have their own again, or are displaced once more (block-2)."""
+    a = records.attendance(tx, booking_id)
+    _write(tx, desk, replace(a, seat="", by=by, at=desk.now()))
+    _leave_seat(tx, desk, booking_id)
+
+
+def _leave_seat(tx: Tx, desk: Desk, booking_id: str) -> None:
+    freed = claims.drop(tx, booking_id)
+    claims.seat(tx, desk, records.booking(tx, booking_id))
+    for resource_id, interval in freed:
+        claims.pass_on(tx, desk, resource_id, interval)
 
 
 def _seated(tx: Tx, desk: Desk, b: Booking) -> None:
@@ -90,7 +105,7 @@ def apply(tx: Tx, desk: Desk, message: AttendanceStated) -> None:
 
 
 def take_newer(tx: Tx, desk: Desk, a: Attendance) -> None:
-    """The newer document is taken (own-6); a new seat moves the claims with it."""
+    """The newer document is taken (own-6); a new seat, or the loss of one, moves the claims with it."""
     known = records.attendance(tx, a.booking_id)
     if known is not None and known.version >= a.version and desk.guard("newer_document"):
         return
@@ -100,6 +115,8 @@ def take_newer(tx: Tx, desk: Desk, a: Attendance) -> None:
         claims.drop(tx, b.id)
         claims.take_free(tx, a.seat, b.claimed, "booking", b.id)
         _seated(tx, desk, b)
+    elif b is not None and known is not None and known.seat and not a.seat and b.status in ("confirmed", "cancelling"):
+        _leave_seat(tx, desk, b.id)
 
 
 def admit(tx: Tx, desk: Desk, copy: Booking) -> Booking:

@@ -8,11 +8,13 @@ from ..errors import refuse
 from ..messages import BlockRequest, BlockStated, Displaced
 from ..model import Block, Booking, Interval
 from ..runtime.database import Tx
-from . import claims, locked, records, standing, streams
+from . import attendance, claims, locked, records, standing, streams
 from .desk import Desk
 from .holds import unreachable
 
 replace = msgspec.structs.replace
+#: who takes a seat away, as attendance tells it
+BLOCK = "block"
 
 
 def block(tx: Tx, desk: Desk, b: Block, *, link_up: bool = True) -> Block:
@@ -98,6 +100,8 @@ def _occupy(tx: Tx, desk: Desk, b: Block) -> None:
     claims.take_free(tx, b.resource_id, b.claimed, "block", b.id)
     for booking in _bookings_in(tx, b.resource_id, b.claimed):
         mark(tx, desk, booking, True, [b.id])
+    for booking_id in _seated_in(tx, b.resource_id, b.claimed) if desk.side == "site" else ():
+        attendance.unseat(tx, desk, booking_id, by=BLOCK)
     tx.tell("resource", b.resource_id)
 
 
@@ -114,6 +118,16 @@ def _bookings_in(tx: Tx, resource_id: str, interval: Interval) -> list[Booking]:
         "resource_id = :r AND status IN ('confirmed', 'cancelling') AND first < :e AND past > :s",
         {"r": resource_id, "s": interval.start, "e": interval.end},
     )
+
+
+def _seated_in(tx: Tx, resource_id: str, interval: Interval) -> list[str]:
+    """Bookings of other bays whose guests were given this one and have not come yet. Who is in the bay stays there, as anywhere."""
+    found = []
+    for ref in dict.fromkeys(ref for _, kind, ref in claims.holders(tx, resource_id, interval) if kind == "booking"):
+        a = records.attendance(tx, ref)
+        if a is not None and a.seat == resource_id and not a.state:
+            found.append(ref)
+    return found
 
 
 def mark(tx: Tx, desk: Desk, booking: Booking, displaced: bool, against: list[str]) -> Booking:

@@ -15,19 +15,24 @@ import msgspec
 from .. import conflicts, rules, slots
 from ..conflicts import WayOut, by_rule
 from ..errors import Refusal, Refused, refuse
-from ..model import Booking, Interval
+from ..model import LAST_SLOT, Booking, Interval
 from ..runtime import log
 from ..runtime.database import Database, Event, InlineWriter, Tx
 from . import attendance, frontdesk, holds, lines, locked, records, sales, standing, streams, ways
 from .desk import Desk
 from .frontdesk import House, Houses
 
-__all__ = ["Placing", "Queued", "by_rule", "instead_of", "is_asked", "is_due", "is_near", "place", "queue", "settle", "waiting", "ways_of"]
+__all__ = [
+    "Placing", "Queued", "by_rule", "instead_of", "is_asked", "is_due", "is_near", "place", "queue", "queued", "settle", "waiting", "ways_of",
+]  # fmt: skip
 
 #: ways out are looked for so far around a booking's time, and it is put no further away
 REACH_SLOTS = 3 * 96
-#: a place that the other side has refused is not asked for again before a hold there would have ended
-DECLINED_S = 900
+#: a place that the other side has refused is not asked for again before a hold there would have ended, or, where it sells nothing there
+#: until a person has looked, before one may have
+DECLINED_S, SHUT_S = 900, 6 * 3600
+#: what a side says that sells nothing there just now, whoever asks
+SHUT = frozenset({"bay_halted", "below_floor", "clock_untrusted"})
 #: a booking that no way suits is looked at again after so long, or sooner once something has changed
 AGAIN_S, CHANGED_S = 60, 5
 #: who the journal says did it
@@ -37,18 +42,40 @@ replace = msgspec.structs.replace
 
 
 # ---- ways out
-def ways_of(tx: Tx, desk: Desk, house: House, b: Booking, *, around: int = REACH_SLOTS) -> tuple[WayOut, ...]:
+def ways_of(
+    tx: Tx,
+    desk: Desk,
+    house: House,
+    b: Booking,
+    *,
+    around: int = REACH_SLOTS,
+    link_up: bool = True,
+    per_kind_max: int | None = conflicts.PER_KIND_MAX,
+) -> tuple[WayOut, ...]:
     """Where the booking could go, best first, out of what is open and unclaimed within `around` slots of its time: for one that was put
-    elsewhere and may go on from there, the time that was booked, as long as that is ahead."""
-    now_slot = desk.now_slot()
+    elsewhere and may go on from there, the time that was booked, as long as that is ahead. While the other side is not heard only this
+    side's own slots count. Of each kind `per_kind_max` ways, None for all."""
+    now_slot, here = desk.now_slot(), (b.resource_id, b.start, b.end)
     if not b.displaced and (first := _first_place(tx, b)).start > now_slot:
-        b = first
+        b = replace(first, end=first.start + b.end - b.start)  # as long as it is now: it may have been extended
+
+    def can(way: WayOut) -> bool:
+        return b.displaced or (way.resource_id, way.start, way.end) != here
+
     reach = Interval(max(now_slot, b.start - around), max(b.end, now_slot) + b.buffer + around)
     own, zone, hours = house.resources.get(b.resource_id), house.facility.zone, house.profile.policy.hours
     bays = [r.id for r in house.resources.values() if own is not None and r.active and r.kind == own.kind]
     runs = ways.free_of(tx, bays, reach)
     free = {bay: _both(runs[bay], slots.open_between(hours, bay, zone, reach)) for bay in bays}
-    return conflicts.ways_out(b, tuple(house.resources.values()), free, now_slot, lines.lines_of(tx, house.facility.id))
+    known, site_lines = tuple(house.resources.values()), lines.lines_of(tx, house.facility.id)
+    if not link_up:
+        free = {bay: _both(runs, (_own_side(desk, site_lines.get(bay, 0)),)) for bay, runs in free.items()}
+    return conflicts.ways_out(b, known, free, now_slot, site_lines, can=can, per_kind_max=per_kind_max)
+
+
+def _own_side(desk: Desk, line: int) -> Interval:
+    """All that this side sells of a bay (terr-1)."""
+    return Interval(0, line) if desk.side == "site" else Interval(line, LAST_SLOT)
 
 
 def _both(runs: list[Interval], opened: tuple[Interval, ...]) -> list[Interval]:
@@ -64,7 +91,8 @@ def _both(runs: list[Interval], opened: tuple[Interval, ...]) -> list[Interval]:
 # ---- what people see of it
 class Queued(msgspec.Struct, frozen=True):
     """One booking in the conflict queue. `why` as the books say it (`block`, `slots`, `override`, …), `against`: the block or booking that
-    has its slots, `reason`: what was written on the block; `since_at` in unix seconds. `asked`: the place that the other side is asked for."""
+    has its slots, `reason`: what was written on the block; `since_at` in unix seconds. `asked`: the place that the other side is asked for,
+    as long as nothing else can be done (`is_asked`)."""
 
     booking: Booking
     why: str
@@ -78,14 +106,25 @@ def queue(tx: Tx, desk: Desk, site_id: str) -> list[Queued]:
     """The facility's open conflicts of bookings that are not over, one for each booking, the earliest start first."""
     found: dict[str, Queued] = {}
     for booking_id, against, why, at in records.conflicts_open(tx, site_id):
-        b = records.booking(tx, booking_id)
-        if b is None or b.ends_at <= desk.now() or booking_id in found:
-            continue
-        block = records.block(tx, against) if against else None
-        if block is None and why == "block":  # told by the site, which names no block
-            block = next(iter(records.blocks_over(tx, b.resource_id, b.start, b.claimed.end)), None)
-        found[booking_id] = Queued(b, why, against, block.reason if block else "", at, _asked(tx, b))
+        if booking_id not in found and (one := _queued(tx, desk, booking_id, against, why, at)) is not None:
+            found[booking_id] = one
     return sorted(found.values(), key=lambda one: (one.booking.start, one.booking.id))
+
+
+def queued(tx: Tx, desk: Desk, booking_id: str) -> Queued | None:
+    """The same of one booking; None where it has no open conflict, or is over."""
+    row = next(iter(records.conflicts_of(tx, booking_id)), None)
+    return _queued(tx, desk, booking_id, *row) if row is not None else None
+
+
+def _queued(tx: Tx, desk: Desk, booking_id: str, against: str, why: str, at: int) -> Queued | None:
+    b = records.booking(tx, booking_id)
+    if b is None or b.ends_at <= desk.now():
+        return None
+    block = records.block(tx, against) if against else None
+    if block is None and why == "block":  # told by the site, which names no block
+        block = next(iter(records.blocks_over(tx, b.resource_id, b.start, b.claimed.end)), None)
+    return Queued(b, why, against, block.reason if block else "", at, _asked(tx, b) if is_asked(tx, desk, b) else None)
 
 
 def _asked(tx: Tx, b: Booking) -> Booking | None:
@@ -94,11 +133,23 @@ def _asked(tx: Tx, b: Booking) -> Booking | None:
 
 
 def instead_of(tx: Tx, b: Booking) -> Booking:
-    """What the house gave its guest instead of this booking, by however many steps; the booking itself where it was not put elsewhere."""
-    order = records.bookings_of_order(tx, b.order_id) if b.status == "cancelled" and b.reason == "moved" else []
+    """What the house gave its guest instead of this booking, by however many steps; the booking itself where it was not put elsewhere, or
+    what it was given is over. Two places may have been given at once, of which one was taken back."""
+    order = records.bookings_of_order(tx, b.order_id) if _is_moved(b) else []
     for _ in order:
-        b = next((x for x in order if x.replaces == b.id and x.placed and x.sale_no), b)
+        after = [x for x in order if x.replaces == b.id and x.placed and x.sale_no and (_is_moved(x) or _stands(x))]
+        if not _is_moved(b) or not after:
+            break
+        b = min(after, key=lambda x: (x.id != b.replaced_by, not _stands(x)))
     return b
+
+
+def _is_moved(b: Booking) -> bool:
+    return b.status in ("cancelled", "cancelling") and b.reason == "moved"
+
+
+def _stands(b: Booking) -> bool:
+    return b.status == "confirmed" and not b.withdrawn
 
 
 # ---- placing
@@ -116,7 +167,8 @@ def place(
     link_up: bool,
 ) -> Booking:
     """Puts a displaced booking, or one that was placed before, elsewhere (`start`, `end` in slots): a new booking `new_id` of the same order
-    with the old one's price, PIN, guests and count of changes. `confirmed`, or `requested` while the other side is asked (own-4).
+    with the old one's price, PIN, guests and count of changes. `confirmed`, or `requested` while the other side is asked (own-4). A place
+    that was asked for before, and whose answer would be too late, is given up for it.
 
     The same again gives the same booking. Refuses `booking_not_found`, `illegal_move`, `bad_interval`, `resource_not_found`,
     `bad_request` (another kind of bay), `outside_hours`, and what `sales.move` refuses.
@@ -130,6 +182,8 @@ def place(
         return before[0]
     _judge_old(tx, old)
     _judge_new(tx, desk, house, old, wish.bookings[0])
+    if not is_asked(tx, desk, old):
+        sales.drop_asked(tx, desk, old)
     new = sales.move(tx, desk, old.id, wish)
     what = "placed elsewhere" if new.status == "confirmed" else "place asked"
     records.journal(tx, desk.now(), old.site_id, by, what, old.id, f"{new.id} in {new.resource_id}")
@@ -201,12 +255,23 @@ def is_near(desk: Desk, b: Booking) -> bool:
     return desk.now() >= b.starts_at - desk.limits.displace_local_min * 60
 
 
-def is_asked(tx: Tx, b: Booking) -> bool:
-    """Whether something about this booking waits for the other side's answer."""
+def is_asked(tx: Tx, desk: Desk, b: Booking) -> bool:
+    """Whether something about this booking waits for the other side's answer, so that nothing else is done with it. Not a place that we have
+    asked for and whose answer would be too late: it may be given up for another (`place`). What the other side moves for us it may have
+    moved; but near the start its site seats the guest all the same."""
     cancel = records.ask(tx, f"cancel|{b.id}")
     if cancel is not None and cancel[0] == "waiting":
         return True
-    return bool(records.asks_waiting(tx, "move", b.id) or records.asks_waiting(tx, "moved", b.id))
+    if any(_in_time(tx, desk, new_id) for new_id in records.asks_waiting(tx, "move", b.id)):
+        return True
+    alone = desk.side == "site" and is_near(desk, b)
+    return any(not alone or _in_time(tx, desk, new_id) for new_id in records.asks_waiting(tx, "moved", b.id))
+
+
+def _in_time(tx: Tx, desk: Desk, new_id: str) -> bool:
+    """Whether its owner may say yes yet (terr-9)."""
+    new = records.booking(tx, new_id)
+    return new is not None and desk.now() <= new.answer_by
 
 
 def is_due(tx: Tx, desk: Desk, house: House, b: Booking) -> bool:
@@ -217,7 +282,7 @@ def is_due(tx: Tx, desk: Desk, house: House, b: Booking) -> bool:
     if not house.profile.policy.displacement.by_rule:
         return False
     a = records.attendance(tx, b.id)
-    if (a is not None and (a.state or a.seat)) or is_asked(tx, b):
+    if (a is not None and (a.state or a.seat)) or is_asked(tx, desk, b):
         return False
     if is_near(desk, b):
         return desk.side == "site"
@@ -226,10 +291,14 @@ def is_due(tx: Tx, desk: Desk, house: House, b: Booking) -> bool:
 
 def waiting(tx: Tx, desk: Desk, house: House) -> list[Booking]:
     """The facility's displaced bookings that this side is to place now by rule, the earliest first."""
-    # the facility is not asked for here: the index of the displaced, who are few, is used alone and not one of all the facility ever had
+    return [b for b in _displaced(tx, desk) if b.site_id == house.facility.id and is_due(tx, desk, house, b)]
+
+
+def _displaced(tx: Tx, desk: Desk) -> list[Booking]:
+    """Those of all facilities that are not over, the earliest first."""
+    # no facility is asked for: the index of the displaced, who are few, is used alone and not one of all that a facility ever had
     found = records.bookings_where(tx, "displaced = 1 AND status = 'confirmed' AND past > :now", {"now": desk.now_slot()})
-    mine = (b for b in found if b.site_id == house.facility.id and is_due(tx, desk, house, b))
-    return sorted(mine, key=lambda b: (b.start, b.id))
+    return sorted(found, key=lambda b: (b.start, b.id))
 
 
 def settle(tx: Tx, desk: Desk, house: House, booking_id: str, *, link_up: bool) -> str:
@@ -239,7 +308,9 @@ def settle(tx: Tx, desk: Desk, house: House, booking_id: str, *, link_up: bool) 
     b = locked.booking(tx, booking_id)
     if b is None or not is_due(tx, desk, house, b) or standing.may_sell(tx, desk, b.site_id, b.resource_id, b.start) is not None:
         return ""
-    left = list(_near_ways(tx, desk, house, b))
+    if link_up and not is_near(desk, b) and _asked(tx, b) is not None:
+        return ""  # it is late, and under way
+    left = conflicts.own_first(_near_ways(tx, desk, house, b, link_up), desk.side)
     while (way := by_rule(house.profile.policy, b, left)) is not None:
         left.remove(way)
         done = _take(tx, desk, house, b, way, link_up)
@@ -248,9 +319,10 @@ def settle(tx: Tx, desk: Desk, house: House, booking_id: str, *, link_up: bool) 
     return ""
 
 
-def _near_ways(tx: Tx, desk: Desk, house: House, b: Booking) -> tuple[WayOut, ...]:
-    """Those within the reach of the rule."""
-    return ways_of(tx, desk, house, b, around=house.profile.policy.displacement.shift_max_min // 15)
+def _near_ways(tx: Tx, desk: Desk, house: House, b: Booking, link_up: bool) -> tuple[WayOut, ...]:
+    """All of those within the reach of the rule that can be had from here."""
+    reach = house.profile.policy.displacement.shift_max_min // 15
+    return ways_of(tx, desk, house, b, around=reach, link_up=link_up, per_kind_max=None)
 
 
 def _take(tx: Tx, desk: Desk, house: House, b: Booking, way: WayOut, link_up: bool) -> str:
@@ -280,12 +352,11 @@ def _place_by_rule(tx: Tx, desk: Desk, house: House, b: Booking, way: WayOut, li
 
 def _was_declined(tx: Tx, desk: Desk, b: Booking, way: WayOut) -> bool:
     """Whether the other side has lately said no to this place: it knows of something there that we do not, as a hold."""
-    since_at = desk.now() - DECLINED_S
     return any(
         x.replaces == b.id
         and x.status == "declined"
         and (x.resource_id, x.start) == (way.resource_id, way.start)
-        and x.created_at > since_at
+        and desk.now() - x.created_at < (SHUT_S if x.reason in SHUT else DECLINED_S)
         for x in records.bookings_of_order(tx, b.order_id)
     )
 
@@ -334,17 +405,18 @@ class Placing:
         return done
 
     def _waiting(self, tx: Tx) -> list[Booking]:
-        found: list[Booking] = []
-        for site_id in streams.sites(tx):
-            stream = streams.read(tx, site_id)
-            if stream is not None and standing.of_side(self._desk, stream) is None and records.facility(tx, site_id) is not None:
-                found += waiting(tx, self._desk, self._houses.of(tx, site_id))
-        return sorted(found, key=lambda b: (b.start, b.id))
+        found = _displaced(tx, self._desk)
+        houses = {site_id: self._houses.of(tx, site_id) for site_id in {b.site_id for b in found} if self._may_place(tx, site_id)}
+        return [b for b in found if b.site_id in houses and is_due(tx, self._desk, houses[b.site_id], b)]
+
+    def _may_place(self, tx: Tx, site_id: str) -> bool:
+        stream = streams.read(tx, site_id)
+        return stream is not None and standing.of_side(self._desk, stream) is None and records.facility(tx, site_id) is not None
 
     def _hopeful(self, tx: Tx, b: Booking) -> bool:
         """Whether there is any way at all, so that what has none costs no commit."""
         house = self._houses.of(tx, b.site_id)
-        return by_rule(house.profile.policy, b, _near_ways(tx, self._desk, house, b)) is not None
+        return by_rule(house.profile.policy, b, _near_ways(tx, self._desk, house, b, self._link_up(b.site_id))) is not None
 
     async def _one(self, b: Booking) -> int:
         """One that fails stays in the queue and stops no other."""

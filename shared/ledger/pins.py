@@ -94,9 +94,11 @@ def put_all(tx: Tx, site_id: str, until_at: Iterable[tuple[str, int]], state: st
 
 
 def heard(tx: Tx, desk: Desk, b: Booking) -> Booking:
-    """A sale of the other side came with its PIN, or without one: then the site gives it and says so. Returns the booking with its PIN."""
+    """A sale of the other side came with its PIN, or without one: then the site gives it and says so. Returns the booking with its PIN. What we
+    have given up already (own-4) takes it from nothing that stands."""
     if b.pin:
-        put(tx, b.site_id, b.pin, "used", b.id, b.ends_at)
+        if not (b.withdrawn and _stands_with(tx, b)):
+            put(tx, b.site_id, b.pin, "used", b.id, b.ends_at)
         return b
     if desk.side != "site":
         return b
@@ -112,16 +114,25 @@ def move(tx: Tx, old: Booking, new: Booking, pin: str) -> None:
 
 
 def retire(tx: Tx, desk: Desk, b: Booking) -> None:
-    """The booking is over or cancelled: its PIN rests before it is drawn again. Where it had it of one that stands, which it was to replace,
-    that one has it again."""
-    old = records.booking(tx, b.replaces) if b.pin and b.replaces else None
-    if old is not None and old.status == "confirmed" and old.pin == b.pin:
-        put(tx, old.site_id, old.pin, "used", old.id, old.ends_at)
+    """The booking is over or cancelled: its PIN rests before it is drawn again. Where one of its order stands that carries it, as what it was to
+    replace, or what replaced that instead, that one has it."""
+    other = _stands_with(tx, b)
+    if other is not None:
+        put(tx, other.site_id, other.pin, "used", other.id, other.ends_at)
         return
     tx.run(
         "UPDATE pins SET state = 'resting', until_at = :u WHERE booking_id = :b",
         {"u": desk.now() + desk.limits.pin_rest_s, "b": b.id},
     )
+
+
+def _stands_with(tx: Tx, b: Booking) -> Booking | None:
+    """Another booking of the order at its facility that stands and carries the same PIN."""
+    if not b.pin:
+        return None
+    same = (x for x in records.bookings_of_order(tx, b.order_id) if (x.site_id, x.pin) == (b.site_id, b.pin) and x.id != b.id)
+    standing = [x for x in same if x.status == "confirmed" and not x.withdrawn]
+    return min(standing, key=lambda x: bool(x.replaced_by), default=None)  # one whose owner is asked to give it up for another comes last
 
 
 def rested(tx: Tx, desk: Desk) -> int:

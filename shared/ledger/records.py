@@ -374,6 +374,16 @@ def conflicts_open(tx: Tx, site_id: str) -> list[tuple[str, str, str, int]]:
     )
 
 
+def conflicts_of(tx: Tx, booking_id: str) -> list[tuple[str, str, int]]:
+    """`(against, why, at)` of the booking's open conflicts, in the order of the queue."""
+    # through its facility, whose open conflicts have an index
+    return tx.all(
+        "SELECT against, why, at FROM conflicts WHERE site_id = (SELECT site_id FROM bookings WHERE id = :b) AND state = 'open'"
+        " AND booking_id = :b ORDER BY at, id",
+        {"b": booking_id},
+    )
+
+
 def journal(tx: Tx, at: int, site_id: str, actor: str, what: str, ref: str, reason: str = "") -> None:
     write_journal(tx, at, site_id, actor, what, ref, reason)
 

@@ -250,6 +250,14 @@ def drop_moves_from(tx: Tx, desk: Desk, old: Booking) -> None:
             take_back(tx, desk, new)
 
 
+def drop_asked(tx: Tx, desk: Desk, old: Booking) -> None:
+    """own-4: what we have asked the other side for in the place of `old`, which is ours to move, is not waited for any more: it is withdrawn,
+    and a yes that comes yet is taken back. What the other side moves for us is not touched: it may be done."""
+    for new_id in records.asks_waiting(tx, "move", old.id):
+        records.end_ask(tx, new_id, "refused", "answer_late", "It was not answered in time.")
+        take_back(tx, desk, records.booking(tx, new_id))
+
+
 # ---- move
 def move(tx: Tx, desk: Desk, old_id: str, wish: Wish) -> Booking:
     """Puts one new booking of the same order in the place of the old (B7, B16, own-1, own-4). At no instant the customer holds neither.

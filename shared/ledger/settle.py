@@ -28,6 +28,7 @@ from . import claims, holds, lines, outage_pins, pins, records, sales, streams
 from .desk import Desk
 
 replace = msgspec.structs.replace
+SEEN_TO = Refusal("illegal_move", "The facility has seen to this guest: they have come, or were given a bay.")
 
 
 # ---- what is asked of us
@@ -207,6 +208,8 @@ def decide_move(tx: Tx, desk: Desk, m: MoveRequest, site_id: str) -> None:
         return None
     if old.status != "confirmed":
         return decline(tx, desk, m.order, (new,), Refusal("already_cancelled", "This booking is not valid any more."))
+    if _is_seen_to(tx, old, new):
+        return decline(tx, desk, m.order, (new,), SEEN_TO)
     if desk.now() > m.answer_by and desk.guard("answer_by"):
         return decline(tx, desk, m.order, (new,), Refusal("answer_late", "The facility was not reached in time."))
     if m.customer is not None:
@@ -224,6 +227,12 @@ def decide_move(tx: Tx, desk: Desk, m: MoveRequest, site_id: str) -> None:
     if isinstance(outcome, Refusal):
         decline(tx, desk, m.order, (new,), outcome)
     return None
+
+
+def _is_seen_to(tx: Tx, old: Booking, new: Booking) -> bool:
+    """Whether `new` is another place for a guest who has one at the facility by now. A longer visit is none: it stays in the bay they are in."""
+    a = records.attendance(tx, old.id)
+    return new.placed and new.end - new.start <= old.end - old.start and a is not None and bool(a.state or a.seat)
 
 
 # ---- answers to what we asked
@@ -425,6 +434,8 @@ def _move_ourselves(tx: Tx, desk: Desk, new_id: str, old_id: str, *, link_fresh:
     def run() -> Booking:
         if old.status != "confirmed" or new.withdrawn or not lines.owns(tx, desk, old.resource_id, old.start):
             raise Refused(Refusal("already_cancelled", "This booking is not valid any more."))
+        if _is_seen_to(tx, old, new):
+            raise Refused(SEEN_TO)
         wish = sales.Wish(order=order, bookings=(new,), customer=records.customer(tx, order.customer_id), link_up=link_fresh)
         return sales.move_own(tx, desk, old, wish)
 

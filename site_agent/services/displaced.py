@@ -26,6 +26,8 @@ from site_agent.services.waiting import Waiting
 __all__ = ["Conflict", "DisplacedDesk", "Way"]
 
 WAITING = ("requested", "pending")
+#: kinds of ways, the best first
+KINDS = ("same_time", "same_bay", "other_bay")
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -75,12 +77,18 @@ class DisplacedDesk:
     def _conflict(self, tx: Tx, house: House, one: Queued, asker: Asker) -> Conflict:
         b, zone = one.booking, house.facility.zone
         # what is in the queue for another reason has its place; where something is asked, the answer comes first
-        lost = b.displaced and b.status == "confirmed" and not displaced.is_asked(tx, b)
-        ways = tuple(self._way(tx, house, b, way) for way in displaced.ways_of(tx, self._desk, house, b)) if lost else ()
+        lost = b.displaced and b.status == "confirmed" and not displaced.is_asked(tx, self._desk, b)
+        ways = tuple(self._way(tx, house, b, way) for way in self._ways(tx, house, b)) if lost else ()
         asked = f"{views.bay(house, one.asked.resource_id)}, {views.clock(zone, one.asked.start, one.asked.end)}" if one.asked else ""
         from_at = b.starts_at - self._desk.limits.displace_local_min * 60
         view = views.booking(tx, self._desk, house, b, full=True, opens=asker.may("check_in"))
         return Conflict(view, one.against, one.why, one.reason, views.iso(one.since_at), views.iso(from_at), asked, ways)
+
+    def _ways(self, tx: Tx, house: House, b: Booking) -> tuple[WayOut, ...]:
+        """The nearest of each kind; in a cut also the nearest on slots of this site, which may be had then."""
+        nearest = displaced.ways_of(tx, self._desk, house, b)
+        own = () if self._link.up() else displaced.ways_of(tx, self._desk, house, b, link_up=False)
+        return tuple(sorted(dict.fromkeys(nearest + own), key=lambda way: KINDS.index(way.kind)))
 
     def _way(self, tx: Tx, house: House, b: Booking, way: WayOut) -> Way:
         here = self._seats(tx, b, way.resource_id, Interval(way.start, way.end))

@@ -1,12 +1,14 @@
 """The hub's part when a facility cannot keep a booking's place: the queue of all facilities, ways out, going there, the rule (B12)."""
 
+import msgspec
 import pytest
 
 from cloud_hub import jobs
 from shared.errors import Refused
-from shared.ledger import blocks, holds, records
+from shared.ledger import attendance, blocks, displaced, holds, records
 from shared.model import Block, Hold
 from tests.cloud_hub.hub_world import LINE_AFTER, NOON, SITE
+from tests.cloud_hub.lost_world import breaks, later, states
 
 FAR = LINE_AFTER + 8
 NEAR = 8
@@ -124,3 +126,68 @@ async def test_the_hubs_job_places_its_own_guests_by_rule(w):
     assert (new.placed, new.resource_id, new.start) == (True, f"{SITE}.box-2", NOON // 900 + FAR)
     assert w.site.booking(new.id).status == "confirmed"
     assert ("rule", "placed elsewhere", "booking-0001") in [row[1:4] for row in w.db.read(lambda tx: records.journal_of(tx, SITE))]
+
+
+async def test_in_a_cut_nothing_is_offered_to_whom_only_the_facility_can_move(w):
+    await lost(w, NEAR)
+    assert w.hub.displaced.ways("booking-0001")
+    w.cut()
+    w.clock.forward(20)
+    await w.until(lambda: not w.hub.links.up(SITE))
+    assert w.hub.displaced.ways("booking-0001") == ()
+
+
+async def test_who_waits_for_an_answer_in_a_cut_may_choose_again_once_it_would_be_too_late(w):
+    await lost(w)
+    near = NOON // 900 + NEAR
+    asked = msgspec.structs.replace(w.hub.displaced.ways("booking-0001")[0], start=near, end=near + 4)
+    w.network.cut(f"hub-{SITE}", "from_broker", noticed=False)
+    assert (await place(w, asked)).booking.status == "requested"
+    w.cut()
+    w.clock.forward(20)
+    await w.until(lambda: not w.hub.links.up(SITE))
+    assert w.hub.displaced.ways("booking-0001") == () and w.hub.displaced.one("booking-0001").queued.asked.id == "placed-0001"
+    w.clock.forward(w.hub.desk.limits.answer_by_s)
+    assert w.hub.displaced.one("booking-0001").queued.asked is None
+    own = w.hub.displaced.ways("booking-0001")
+    assert own and {way.seller for way in own} == {"hub"}
+    assert (await place(w, own[0], "placed-0002")).booking.status == "confirmed"
+    await w.heal()
+    await w.until(lambda: w.hub.board.booking("placed-0001").status in ("cancelled", "declined") and not w.hub.displaced.open())
+    await w.until(lambda: (at := w.site.booking("placed-0002")) is not None and at.status == "confirmed")
+    assert [b.id for b in w.hub.board.order("booking-0001") if b.status == "confirmed"] == ["placed-0002"]
+
+
+async def test_one_conflict_is_read_without_the_others(w):
+    await lost(w)
+    await lost(w, FAR + 8, booking_id="booking-0002", who=2)
+    await w.post("/bookings", w.wish(3, FAR, booking_id="booking-0003", who=3))
+    first, second = w.hub.displaced.open()
+    assert (w.hub.displaced.one("booking-0001"), w.hub.displaced.one("booking-0002")) == (first, second)
+    looked = []
+    with pytest.MonkeyPatch.context() as patch:
+        ways_of = displaced.ways_of
+        patch.setattr(
+            displaced, "ways_of", lambda tx, desk, house, b, **more: (looked.append(b.id), ways_of(tx, desk, house, b, **more))[1]
+        )
+        w.hub.displaced.one("booking-0002")
+    assert looked == ["booking-0002"]
+    assert w.hub.displaced.one("booking-0003") is None and w.hub.displaced.one("nobody-0001") is None
+    w.clock.forward((FAR + 4) * 900)
+    assert w.hub.displaced.one("booking-0001") is None, "it is over"
+
+
+async def test_a_guest_whose_second_bay_breaks_too_is_displaced_once_more_by_what_the_hub_hears(w):
+    states(w)
+    await lost(w, NEAR, 2)
+    await later(w, NEAR * 900 - 1500)
+    seated = f"{SITE}.box-3"
+    w.site.db.write_now(lambda tx: attendance.reseat(tx, w.site.desk, "booking-0001", seated, by="rule"))
+    await w.quiet()
+    assert not w.hub.board.booking("booking-0001").displaced and w.hub.displaced.open() == []
+    marks = []
+    w.db.follow("booking", lambda tx, ids: marks.extend(records.booking(tx, i).displaced for i in ids))
+    await breaks(w, 3, NEAR)
+    assert marks and marks[-1] and w.db.read(lambda tx: records.attendance(tx, "booking-0001")).seat == ""
+    [one] = w.hub.displaced.open()
+    assert (one.booking.id, [way.resource_id for way in one.ways][:1]) == ("booking-0001", [f"{SITE}.box-1"])

@@ -167,6 +167,25 @@ async def test_while_the_facility_is_not_heard_the_hub_offers_what_it_sells_itse
     assert at_site(w) == [("2", FAR)]
 
 
+async def test_a_guest_who_waits_for_a_facility_that_is_not_heard_may_choose_anew_when_it_would_answer_too_late(w, v):
+    address = await displaced_guest(w, v)
+    [lost] = standing(w)
+    silences_site(w)
+    near = NOON // 900 + NEAR
+    await w.hub.displaced.place(lost.id, f"{BAY}2", near, near + 4, new_id="asked-0001", by="customer")
+    assert not (await v.get(address)).links("/ways")
+    await goes_dark(w)
+    assert not (await v.get(address)).links("/ways"), "it may have said yes in time"
+    w.clock.forward(w.hub.desk.limits.answer_by_s)
+    assert (await v.get(address)).links("/ways")
+    page = await v.get(f"{address}/ways")
+    assert "Moved here by us from Box 1." in (await v.send(way_to(page, 3))).words
+    w.network.heal(f"site-{SITE}")
+    await w.heal()
+    await w.until(lambda: at_site(w) == [("3", FAR)])
+    assert [(b.resource_id, b.start) for b in standing(w)] == [(f"{BAY}3", NOON // 900 + FAR)]
+
+
 async def test_what_the_facility_alone_can_move_waits_for_it(w, v):
     address = await displaced_guest(w, v, NEAR)
     page = await v.get(f"{address}/ways")

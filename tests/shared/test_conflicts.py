@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.conflicts import PER_KIND_MAX, WayOut, by_rule, ways_out
+from shared.conflicts import PER_KIND_MAX, WayOut, by_rule, own_first, ways_out
 from shared.model import Booking, Interval, Price, PriceLine, Resource
 from shared.policy import Displacement, Policy
 
@@ -122,6 +122,25 @@ def test_a_booking_on_an_unknown_resource_or_with_nothing_free_has_no_way_out():
 def test_no_more_than_a_few_of_each_kind_are_offered():
     many = [box(n) for n in range(1, 10)]
     assert len(find({resource.id: [DAY] for resource in many[1:]}, resources=many)) == PER_KIND_MAX
+
+
+def test_only_what_can_be_had_counts_among_the_few_and_a_rule_is_told_all():
+    many = [box(n) for n in range(1, 10)]
+    free = {resource.id: [DAY] for resource in many[1:]}
+    lines = {resource.id: START + 90 for resource in many[:6]}
+    had = ways_out(BOOKING, many, free, START - 20, lines, can=lambda way: way.seller == "hub")
+    assert [way.resource_id for way in had] == ["bedford.box-7", "bedford.box-8", "bedford.box-9"]
+    assert len(ways_out(BOOKING, many, free, START - 20, lines, per_kind_max=None)) == 8
+
+
+def test_at_one_start_ones_own_slots_come_first_and_nobody_starts_later_or_gets_another_make_for_it():
+    bays = [box(1), box(2), replace(box(3), make="foresight"), box(4), box(5)]
+    same, later = [Interval(START, START + 4)], [Interval(START + 2, START + 6)]
+    free = {"bedford.box-2": same, "bedford.box-3": same, "bedford.box-4": same, "bedford.box-5": later}
+    ways = find(free, resources=bays, lines={"bedford.box-2": START + 90})
+    assert [way.resource_id[-1] for way in ways] == ["2", "4", "3", "5"]
+    assert [way.resource_id[-1] for way in own_first(ways, "hub")] == ["4", "2", "3", "5"]
+    assert own_first(ways, "site") == list(ways)
 
 
 intervals = st.lists(

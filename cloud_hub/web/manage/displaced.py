@@ -122,10 +122,10 @@ class DisplacedPages:
 
     def _of(self, booking_id: str) -> Row:
         """Refuses `booking_not_found` for one that is not in the queue."""
-        for one in self._hub.displaced.open():
-            if one.booking.id == booking_id:
-                return self._row(one)
-        raise refuse("booking_not_found", "This booking has a place again, or is over, or never lost one.")
+        one = self._hub.displaced.one(booking_id)
+        if one is None:
+            raise refuse("booking_not_found", "This booking has a place again, or is over, or never lost one.")
+        return self._row(one)
 
     async def move(self, request: Request) -> Response:
         form = decode_form(await read_form(request), forms.PlaceForm)
