@@ -20,7 +20,6 @@ PER_KIND_MAX = 3
 STEP_SLOTS = 2
 
 WayKind = Literal["same_time", "same_bay", "other_bay"]
-_RANK: dict[str, int] = {"same_time": 0, "same_bay": 1, "other_bay": 2}
 
 
 class WayOut(Frozen):
@@ -49,7 +48,7 @@ def ways_out(
     can: Callable[[WayOut], bool] = lambda way: True,
     per_kind_max: int | None = PER_KIND_MAX,
 ) -> tuple[WayOut, ...]:
-    """Where a displaced booking could go, best first: its own time on another bay, then the nearest time on its bay, then elsewhere.
+    """Where a displaced booking could go, best first: its own time on another bay, then the nearest time, on its own bay before another.
 
     `free_intervals` per resource: open and unclaimed. `now_slot` is the first slot that can still be had; of a booking that has begun
     only the rest is placed at its own time. `site_lines` is each resource's line; one that is missing counts as all hub's. A resource that
@@ -134,9 +133,9 @@ def _kind(booking: Booking, resource_id: str, start: int, end: int, now_slot: in
 
 
 def _order(booking: Booking, own: Resource, other: Resource, way: WayOut) -> tuple:
-    """Kind first, then the smaller shift, then the later of two, its own bay, the same make, lost features, the nearer bay, the id."""
+    """Its own time first, then the smaller shift, the later of two, its own bay, the same make, lost features, the nearer bay, the id."""
     return (
-        _RANK[way.kind],
+        way.kind != "same_time",
         abs(way.start - booking.start),
         way.start < booking.start,
         other.id != own.id,
