@@ -152,7 +152,7 @@ class Plans:
             targets = [one for one, _ in kept.subscriptions(tx, told.order_id)] if name == "push" else [""]
             for target in targets:
                 self._put(tx, row, msgspec.structs.replace(told, channel=name, target=target), now)
-        if told.event in LOST and set(names) <= {"app"}:
+        if told.event in LOST and set(names) <= {"app"} and not {"sms", "mail"}.isdisjoint(self._channels):
             return Never("not_told", "Nobody was told that the place was lost: no number or address of the guest works. Please call the guest.")
         return list(names) or Drop("no_channel", "There is no address, or the customer wants nothing by any channel.")
 

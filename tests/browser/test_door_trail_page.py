@@ -7,7 +7,7 @@ from site_agent.services import door_trail
 from tests.browser.site_pages_world import sound, staff_page
 from tests.site_agent.test_door_trail import event, granted, leaf
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def test_staff_see_a_door_open_an_alarm_and_answer_it_and_see_that_the_trail_was_changed(browser, world):

@@ -26,7 +26,7 @@ from tests.browser.site_pages_world import (
 )
 from tests.site_agent.site_world import FRONT
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 WIDTH, HEIGHT = 640, 480
 NOBODY = b""
 

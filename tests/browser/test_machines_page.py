@@ -9,7 +9,7 @@ from tests.browser.site_pages_world import PHONE, _serving, sound, staff_page
 from tests.site_agent.site_world import NOON
 from tests.site_agent.test_machines import machined
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(loop_scope="module")

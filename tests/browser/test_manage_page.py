@@ -16,7 +16,7 @@ from tests.browser.customer_world import served
 from tests.browser.test_customer_pages import DESK, LOOK, PHONE, opened
 from tests.cloud_hub.hub_world import NOON, SITE, HubWorld
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 LOST = "Nobody can tell whether it was done: the connection ended after the request had gone out."
 ROWS = (

@@ -29,7 +29,7 @@ from tests.cloud_hub.test_notifying import Scripted
 from tests.cloud_hub.test_survey_pages import put
 from tests.deploy.message_world import running
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 #: stands in for what only a browser's maker can give; what it was asked for stays in the page's own storage, as in a real browser
 PUSH_MANAGER = """

@@ -12,6 +12,7 @@ from site_agent.devices.ninjaone.wire import Wire
 from tests.deploy.ninjaone_world import CONSENTING, settings
 
 
+@pytest.mark.slow
 @pytest.mark.needs_chromium
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_person_troubles_a_device_mends_it_and_consents(browser, tmp_path):

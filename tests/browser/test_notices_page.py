@@ -16,7 +16,7 @@ from tests.browser.test_customer_pages import sound as hub_sound
 from tests.browser.test_manage_page import sign_in
 from tests.cloud_hub.hub_world import NOON, SITE, HubWorld
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 TOLD = (
     ("critical", "The front door cannot be opened from outside until noon. Please call 902-555-0100 and we will let you in.", ""),

@@ -6,7 +6,7 @@ from playwright.async_api import expect
 from site_agent.services.outage import CATCH_UP_MAX_S
 from tests.browser.site_pages_world import PHONE, kiosk_page, sound, staff_page
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def test_staff_unplug_the_facility_sell_through_it_and_read_the_report(browser, world):

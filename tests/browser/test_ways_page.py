@@ -12,7 +12,7 @@ from tests.browser.test_manage_page import sign_in
 from tests.cloud_hub.lost_world import BAY, DAY, FAR, breaks, displaced_guest, silences_site, standing, states
 from tests.cloud_hub.visitor import Visitor
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(loop_scope="module")

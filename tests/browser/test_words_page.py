@@ -15,7 +15,7 @@ from tests.browser.test_customer_pages import DESK, LOOK, PHONE, opened
 from tests.browser.test_manage_page import sign_in
 from tests.cloud_hub.hub_world import NOON, SITE, HubWorld
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 SMS, MAIL = Which("confirmed", "sms", "fr", SITE), Which("confirmed", "mail", "fr", "", "group")
 OWN_SMS = Text("{{ facility }} : c'est réservé, {{ bays }}, {{ when }}.{% if pin %} NIP {{ pin }}.{% endif %} {{ link }}")

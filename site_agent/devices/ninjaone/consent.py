@@ -136,4 +136,7 @@ class Listener:
         return "200 OK", "Thank you. This window can be closed; the terminal says how it went."
 
 
-_PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>ClubOS Booking</title><p style="font: 20px system-ui; margin: 3rem">{}</p></html>'
+_PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>ClubOS Booking</title>'
+    '<p style="font: 20px system-ui; margin: 3rem">{}</p></html>'
+)
