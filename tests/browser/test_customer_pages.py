@@ -11,7 +11,7 @@ from shared.ledger import holds, records
 from tests.browser.customer_world import served
 from tests.cloud_hub.hub_world import LINE_AFTER, NOON, SITE
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 FAR = NOON // 900 + LINE_AFTER + 8  # 22:00 that night

@@ -21,7 +21,7 @@ from tests.browser.site_pages_world import (
 from tests.site_agent.site_world import FRONT, NOON, SITE, away
 
 # one browser for all, which takes one event loop for all; every test has contexts and a world of its own
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 SLOT = NOON // 900
 
 

@@ -139,6 +139,7 @@ def soon(monkeypatch):
     monkeypatch.setattr("tests.ledger.work_world.TICK_S", 5.0)
 
 
+@pytest.mark.slow  # with as many examples as CI looks at
 @given(st.integers(0, 10**9), st.booleans(), st.integers(0, 4))
 def test_every_row_ends_and_none_is_done_twice(seed, finds, deaths):
     _, vendor = told(seed, finds, deaths)

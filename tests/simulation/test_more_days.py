@@ -5,6 +5,7 @@ import pytest
 from tests.simulation.test_days import SHARES, assert_every_promise_is_kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", SHARES[1::2])
 def test_every_promise_is_kept_whatever_fails(first):
     assert_every_promise_is_kept(first)
