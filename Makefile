@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 CLUBOS := $(VENV)/bin/clubos
 STAMP := $(VENV)/.installed
 ARGS ?=
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 DEMO_START_S ?= 60
 
 help: ## list these commands
