@@ -81,6 +81,9 @@ def _combine(tx: Tx, desk: Desk, mine: Booking, b: Booking) -> None:
 
 def _close(tx: Tx, desk: Desk, mine: Booking, b: Booking) -> None:
     """It has ended on the other side: our claims go, and what we asked about it is answered."""
+    if mine.status in OPEN and b.sale_no:  # sold and ended before these books heard of either
+        streams.heard_sale_no(tx, desk, b.site_id, b.sale_no)
+        mine = replace(mine, seller=b.seller, sale_no=b.sale_no, pin=b.pin, outage_pin=b.outage_pin)
     records.put_booking(tx, replace(mine, status=b.status, reason=b.reason, replaced_by=b.replaced_by, displaced=False))
     records.end_conflicts(tx, mine.id)
     if not b.replaced_by:

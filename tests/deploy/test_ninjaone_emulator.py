@@ -390,6 +390,7 @@ async def test_connections_are_refused_for_a_while(ninja):
         for wanted in (False, True):
             while await listens() is not wanted:
                 await asyncio.sleep(0.01)
+    assert await listens()
 
 
 # ---- webhook and page

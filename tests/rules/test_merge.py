@@ -1,8 +1,9 @@
 """loss-2: two words on one booking, and which of them stays when the books are merged."""
 
+import msgspec
 import pytest
 
-from shared.ledger import attendance, merge
+from shared.ledger import attendance, merge, records, sales
 from shared.passes import copy_of, facts_of
 from tests.rules.story import story
 from tests.two_sides import SITE, World
@@ -47,3 +48,21 @@ async def test_a_guest_whose_visit_went_over_to_a_longer_booking_has_that_one_on
     assert (old.status, visit.state) == ("cancelled", "checked_in")
     w.hub.write(lambda tx, desk: merge.take(tx, desk, old, visit))
     assert [w.hub.booking(i).status for i in (first.id, longer.id)] == ["cancelled", "confirmed"]
+
+
+@rule("loss-2")
+@story()
+async def test_books_that_only_asked_for_what_was_sold_and_cancelled_meanwhile_have_the_sale_as_it_was(w: World):
+    [asked] = w.hub.book(1, 2)
+    await w.quiet()
+    w.site.write(lambda tx, desk: sales.cancel(tx, desk, asked.id, by="staff", reason="guest called"))
+    await w.quiet()
+    sold = w.site.booking(asked.id)
+
+    def again(tx, desk) -> None:
+        records.put_booking(tx, msgspec.structs.replace(records.booking(tx, asked.id), status="requested", seller="hub", sale_no=0, pin=""))
+        merge.take(tx, desk, sold)
+
+    w.hub.write(again)
+    kept = w.hub.booking(asked.id)
+    assert sold.sale_no and (kept.status, kept.seller, kept.sale_no, kept.pin) == ("cancelled", sold.seller, sold.sale_no, sold.pin)

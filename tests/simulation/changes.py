@@ -88,7 +88,8 @@ class Changes(Guests):
         ticket, at_hub = found
         old = self.o.sales[ticket.id]
         new_id = f"x-{self.w.seed}-{action.no:04d}"
-        a = self.w.sites[old.site].attendance(old.id)
+        asked = self._hub(action) if at_hub else self.w.sites[old.site]
+        a = asked.attendance(old.id)  # of a seat whoever is asked may not have heard yet
         resource = a.seat if a is not None and a.seat else old.resource
         sale = Sale(new_id, old.order, old.site, resource, old.start, old.end + 2, old.who, "hub" if at_hub else "site", replaces=old.id)
         self._moving(ticket, old, sale)

@@ -245,6 +245,7 @@ async def test_an_adapter_that_breaks_is_listened_to_again(world, monkeypatch):
     world.doors.happens.put_nowait(None)  # what no adapter may tell
     world.doors.happens.put_nowait(event())
     await world.until(lambda: len(trail(world)) == 1)
+    assert world.doors.happens.empty()
 
 
 # ---- alerts
