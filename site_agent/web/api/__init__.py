@@ -1,0 +1,16 @@
+"""The site's JSON API under /api: the day, prices, holds, bookings, check-in, blocks, doors, conflicts, the link.
+
+For staff (session cookie and CSRF header) and paired kiosks (Bearer token); each route's guard names who. Handlers decode, ask one
+service, and answer; nothing is decided here.
+"""
+
+from litestar import Router
+
+from site_agent.web import machines, scan
+from site_agent.web.api import arrivals, blocks, bookings, day, doors, people, standing
+
+
+def router() -> Router:
+    """Everything under /api."""
+    nouns = (people, day, bookings, arrivals, blocks, doors, standing)
+    return Router("/api", route_handlers=[*(one for noun in nouns for one in noun.HANDLERS), *machines.HANDLERS, scan.scan])
