@@ -44,12 +44,14 @@ class Standing(msgspec.Struct, frozen=True):
 
 # ---- in the books
 def note(tx: Tx, desk: Desk, found: Iterable[Breach]) -> int:
-    """Enters breaches and stops the sales of their bays. What a person let stand, or is known, changes nothing. Returns how many are new."""
+    """Enters breaches and stops the sales of their bays. What a person let stand, or is known, changes nothing; a journal that a person let stand
+    and that was changed once more is told again. Returns how many are new."""
     new = 0
     for b in found:
         fresh = tx.run(
             "INSERT INTO breaches (kind, site_id, resource_id, ref, detail, state, at) VALUES (:k, :s, :r, :ref, :d, 'open', :at)"
-            " ON CONFLICT DO NOTHING",
+            " ON CONFLICT (site_id, resource_id, kind, ref) DO UPDATE SET state = 'open', detail = excluded.detail, at = excluded.at"
+            " WHERE breaches.kind = 'journal' AND breaches.state = 'accepted' AND breaches.detail <> excluded.detail",
             {"k": b.kind, "s": b.site_id, "r": b.resource_id, "ref": b.ref, "d": b.detail, "at": desk.now()},
         )
         if not fresh:
@@ -98,6 +100,20 @@ def lift(tx: Tx, desk: Desk, site_id: str, resource_id: str, *, by: str, reason:
     standing.lift(tx, desk, site_id, resource_id, by, reason)
     tx.tell("alarm", site_id)
     return left
+
+
+def accept_changed(tx: Tx, desk: Desk, site_id: str, ref: str, *, by: str, reason: str) -> bool:
+    """A person has looked at a journal (`ref` as its breach names it) that was changed from outside, and says what it was. False if none waits."""
+    found = tx.run("UPDATE breaches SET state = 'accepted' WHERE kind = 'journal' AND site_id = :s AND ref = :r AND state = 'open'", {"s": site_id, "r": ref})
+    if found:
+        records.journal(tx, desk.now(), site_id, by, "let stand: changed from outside", ref, reason)
+        tx.tell("alarm", site_id)
+    return bool(found)
+
+
+def _sound_again(tx: Tx, site_id: str, ref: str) -> None:
+    """What a person let stand is gone; what nobody has looked at stays told although somebody has put it back."""
+    tx.run("DELETE FROM breaches WHERE kind = 'journal' AND site_id = :s AND ref = :r AND state = 'accepted'", {"s": site_id, "r": ref})
 
 
 def _key(b: Breach) -> tuple[str, str, str]:
@@ -237,12 +253,13 @@ class Watch:
         while not self._db.read(check.step):
             await asyncio.sleep(0)
         report = check.report()
+        told_at = site_id or (here[0] if len(here) == 1 else "")  # what belongs to no site is told where there is but one
+        ref = (site_id or "no site") if kept is journal.JOURNAL else kept.called
         if not report.problems:  # told where it cannot be changed any more, so that a chain written anew shows
+            await self._db.write(lambda tx: _sound_again(tx, told_at, ref))
             _log.info(f"{kept.called.replace(' ', '_')}.sound", site_id=site_id, rows=report.rows, head=f"{report.n}:{report.chain}")
             return 0
         detail = f"The {kept.called} was changed from outside: {'; '.join(report.problems)}."
-        told_at = site_id or (here[0] if len(here) == 1 else "")  # what belongs to no site is told where there is but one
-        ref = (site_id or "no site") if kept is journal.JOURNAL else kept.called
         return await self._note(lambda tx: [Breach("journal", told_at, "", ref, detail)])
 
     def lines_heard(self, site_id: str, told: dict[str, int], epoch: str) -> None:

@@ -103,6 +103,28 @@ class Halts:
         return await self._db.write(run)
 
 
+    def changed(self) -> list[str]:
+        """What was found changed from outside in the trail and the journal, as sentences, whether or not a person has let it stand."""
+        return [s.breach.detail for s in self._db.read(lambda tx: watch.known(tx, self._site_id)) if s.breach.kind == "journal"]
+
+    async def answer_changed(self, code: str, reason: str, asker: Asker) -> None:
+        """A person has looked at the trail (`trail_changed`) or the journal (`journal_changed`) that was changed from outside; it is told until then.
+        Refuses `not_allowed`, `not_found`, `bad_request` without a reason."""
+        asker.needs("resume")
+        reason = " ".join(reason.split())
+        if not reason:
+            raise refuse("bad_request", "Please say what you have found.")
+
+        def run(tx: Tx) -> None:
+            refs = [s.breach.ref for s in watch.known(tx, self._site_id) if s.breach.kind == "journal" and s.state == "open" and _changed(s.breach).code == code]
+            for ref in refs:
+                watch.accept_changed(tx, self._desk, self._site_id, ref, by=asker.id, reason=reason)
+            if not refs:
+                raise refuse("not_found", "Nothing was found changed that waits for a word.")
+
+        await self._db.write(run)
+
+
 def _changed(breach: watch.Breach) -> Alarm:
     """What was changed from outside."""
     code, page = ("trail_changed", TRAIL_RUNBOOK) if breach.ref == TRAIL.called else ("journal_changed", RUNBOOK)

@@ -165,6 +165,13 @@ class AnswerAlertBody(Body):
     word: Annotated[str, Meta(min_length=1, max_length=300)]
 
 
+class ChangedBody(Body):
+    """`alarm` as the panels name it; `reason` says what was found."""
+
+    alarm: Literal["trail_changed", "journal_changed"]
+    reason: Annotated[str, Meta(min_length=1, max_length=300)]
+
+
 class LiftBody(Body):
     """`resource_id` empty for a stop of the whole facility; `reason` says what was looked at."""
 

@@ -437,6 +437,29 @@ async def test_a_row_changed_removed_reordered_or_cut_off_is_told_on_the_page_an
     assert [one["code"] for one in health["alarms"]] == ["trail_changed"]
 
 
+async def test_what_a_person_has_looked_at_is_told_no_more_until_it_is_changed_again(world):
+    await happens(world, *(event(after_s=number) for number in range(4)))
+    world.db.write_now(lambda tx: tx.run("UPDATE door_trail SET door_id = 'door-other' WHERE n = 2"))
+    await checked(world)
+    wrong = await world.staff.post("/api/changed/answer", {"alarm": "journal_changed", "reason": "the installer's test"})
+    assert wrong.json()["code"] == "not_found"
+    assert (await world.staff.post("/api/changed/answer", {"alarm": "trail_changed", "reason": "the installer's test"})).status_code == 204
+    assert world.kit.halts.alarms() == [] and len(await checked(world)) == 1  # let stand is not made good
+    world.db.write_now(lambda tx: tx.run("DELETE FROM door_trail WHERE n = 4"))
+    await checked(world)
+    assert [one.code for one in world.kit.halts.alarms()] == ["trail_changed"]
+
+
+async def test_a_row_that_was_put_back_stays_told_until_a_person_has_looked(world):
+    await happens(world, *(event(after_s=number) for number in range(4)))
+    [(door,)] = world.db.read(lambda tx: tx.all("SELECT door_id FROM door_trail WHERE n = 2"))
+    for door_id in ("door-other", door):
+        world.db.write_now(lambda tx, d=door_id: tx.run("UPDATE door_trail SET door_id = :d WHERE n = 2", {"d": d}))
+        assert len(await checked(world)) == 1
+    assert (await world.staff.post("/api/changed/answer", {"alarm": "trail_changed", "reason": "the installer's test"})).status_code == 204
+    assert await checked(world) == [] and world.kit.halts.alarms() == []
+
+
 async def test_the_nightly_look_finds_it_too(world):
     await happens(world, event(), event(after_s=1))
     world.db.write_now(lambda tx: tx.run("DELETE FROM door_trail WHERE n = 1"))

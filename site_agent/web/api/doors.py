@@ -64,7 +64,7 @@ async def check_trail(request: Request) -> TrailCheck:
     """Look now whether a row of the trail or of the journal was changed from outside, which is also done every six hours."""
     halts = kit_of(request).halts
     await halts.watch.look_at_chains()
-    found = [one.text for one in halts.alarms() if one.code in ("trail_changed", "journal_changed")]
+    found = halts.changed()
     return TrailCheck(not found, found)
 
 

@@ -37,6 +37,12 @@ async def lift_halt(request: Request, data: JSONBody[bodies.LiftBody]) -> Lifted
     return await kit_of(request).halts.lift(data.resource_id, data.reason, asker_of(request))
 
 
+@post("/changed/answer", status_code=204, tags=["Stopped bays"], guards=[needs("resume")], security=STAFF_SCHEME, opt=raises("not_found"))
+async def answer_changed(request: Request, data: JSONBody[bodies.ChangedBody]) -> None:
+    """Say what you found where the doors' trail or the journal was changed from outside. It is told until then, and again after another change."""
+    await kit_of(request).halts.answer_changed(data.alarm, data.reason, asker_of(request))
+
+
 @post("/recovery/vouch", status_code=200, tags=["After a loss"], guards=[needs("resume")], security=STAFF_SCHEME)
 async def vouch(request: Request) -> RecoveryPanel:
     """Vouch that the box before this one is off and stays off. It is written down who said so."""
@@ -70,4 +76,4 @@ async def end_drill(request: Request) -> Drill:
     return await kit_of(request).outage.end(asker_of(request).id)
 
 
-HANDLERS = (clock_state, clock_confirm, halts, lift_halt, vouch, state_sold, drills, start_drill, end_drill)
+HANDLERS = (clock_state, clock_confirm, halts, lift_halt, answer_changed, vouch, state_sold, drills, start_drill, end_drill)

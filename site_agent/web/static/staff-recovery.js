@@ -1,14 +1,16 @@
-// After a loss, on the staff page: the two words that a person can give, each behind a question, beside the alarm that they end.
+// The words that a person can give beside an alarm on the staff page, each behind a question: after a loss, and where the books were changed from outside.
 "use strict";
 (() => {
   const { h } = Club;
 
+  const button = (words, act) => h("div.actions", {}, h("button.button.small", { type: "button", onclick: act }, words));
+
   // called with every alarm: its buttons, for those who may let sales go on
   Club.recovery = (code, recovery, later) => {
+    if (code.endsWith("_changed") && Club.may("resume")) return button("I have looked…", () => changed(code, later));
     if (!recovery || !code.startsWith("recovery_") || !Club.may("resume")) return null;
-    const button = (words, act) => h("div.actions", {}, h("button.button.small", { type: "button", onclick: () => act(later) }, words));
-    if (code === "recovery_unvouched") return button("The old box is off…", vouch);
-    if (code === "recovery_floor" && !recovery.unvouched) return button("State what was sold…", state);
+    if (code === "recovery_unvouched") return button("The old box is off…", () => vouch(later));
+    if (code === "recovery_floor" && !recovery.unvouched) return button("State what was sold…", () => state(later));
     return null;
   };
 
@@ -23,6 +25,12 @@
       })(event),
     }, fields, error, h("footer", {}, button));
     Club.open(title, words, form);
+  }
+
+  function changed(code, later) {
+    const reason = h("input", { maxlength: 300, required: true, placeholder: "Restored from yesterday's copy by the installer" });
+    asked("What did you find?", "Somebody wrote to the books past this system. Please compare with the door controller's own log first, as the runbook says. It is written down that you said so, and another change is told again.",
+      "Write it down", Club.field("What you found", reason), () => Club.post("/api/changed/answer", { alarm: code, reason: reason.value }), "Written down.", later);
   }
 
   function vouch(later) {
