@@ -2,6 +2,8 @@
 
     POST /broker   {"do": "stop" | "start" | "kill"}   cut and heal the link; with `Authorization: Bearer <token>`
                    -> {"broker": "running" | "stopped"}
+    POST /trail    {"site_id", "do": "change" | "restore"}   with the token: somebody with the disk in hand changes the newest row of a site's
+                   access trail past the agent, and puts it back -> {"row": n}
     GET  /kiosk/{site_id}                              opens a site's kiosk, paired: leaves the kiosk's cookie and leads to the page
 
 Cookies belong to a host whatever the port, so the site sees the cookie that is set here; the answer goes only to a browser that asked
@@ -10,8 +12,11 @@ Not for: anything of a real installation. Invariant: without the token nothing i
 """
 
 import asyncio
+import contextlib
 import secrets
+import sqlite3
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -27,10 +32,11 @@ KIOSK_COOKIE = "kiosk"
 
 
 class Screen(msgspec.Struct, frozen=True):
-    """A paired kiosk: the site's port, and the token that it was paired with."""
+    """A paired kiosk: the site's port, and the token that it was paired with; `books` is the file of the site's books."""
 
     port: int
     token: str
+    books: Path = Path()
 
     def __repr__(self) -> str:
         return f"Screen({self.port})"
@@ -42,8 +48,15 @@ class BrokerBody(msgspec.Struct, forbid_unknown_fields=True):
     do: Literal["stop", "start", "kill"]
 
 
+class TrailBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose trail is to be changed or put back."""
+
+    site_id: str
+    do: Literal["change", "restore"]
+
+
 class Control:
-    """An ASGI app of two paths. `screens`: site id to the kiosk that a browser becomes here. `changed()` is called after an order."""
+    """An ASGI app of three paths. `screens`: site id to the kiosk that a browser becomes here. `changed()` is called after an order."""
 
     def __init__(self, broker: Broker, screens: Mapping[str, Screen], changed: Callable[[], None]) -> None:
         self.token = secrets.token_urlsafe(24)
@@ -52,32 +65,55 @@ class Control:
         self._screens = screens
         self._changed = changed
         self._one_at_a_time = asyncio.Lock()
+        self._changed_rows: dict[str, tuple[int, str]] = {}
 
     async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["method"] == "POST" and scope["path"] == "/broker":
-            await _answer(send, *await self._post_broker(scope, receive))
+            await _answer(send, *await self._post(scope, receive, BrokerBody, self._order_broker))
+        elif scope["method"] == "POST" and scope["path"] == "/trail":
+            await _answer(send, *await self._post(scope, receive, TrailBody, self._order_trail))
         elif scope["method"] in ("GET", "HEAD") and scope["path"].startswith("/kiosk/"):
             await self._get_kiosk(scope, send)
         else:
-            await _answer(send, 404, {"detail": "The demo's control has /broker and /kiosk/{site_id}."})
+            await _answer(send, 404, {"detail": "The demo's control has /broker, /trail and /kiosk/{site_id}."})
 
-    async def _post_broker(self, scope: dict[str, Any], receive: Callable) -> tuple[int, dict[str, str]]:
+    async def _post(self, scope: dict[str, Any], receive: Callable, kind: type, order: Callable) -> tuple[int, dict[str, Any]]:
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         if not secrets.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
             return 401, {"detail": "The demo's control needs the token of its file."}
         try:
-            body = msgspec.json.decode(await _body(receive), type=BrokerBody)
+            body = msgspec.json.decode(await _body(receive), type=kind)
         except msgspec.MsgspecError as error:
-            return 400, {"detail": f"This is no order for the broker: {error}."}
+            return 400, {"detail": f"This is no order for the {scope['path'].removeprefix('/')}: {error}."}
+        async with self._one_at_a_time:
+            return await order(body)
+
+    async def _order_broker(self, body: BrokerBody) -> tuple[int, dict[str, Any]]:
         try:
-            async with self._one_at_a_time:
-                await self._do(body.do)
-                self._changed()
+            await self._do(body.do)
+            self._changed()
         except BrokerError as error:
             return 409, {"detail": str(error)}
         return 200, {"broker": "running" if self._broker.running else "stopped"}
+
+    async def _order_trail(self, body: TrailBody) -> tuple[int, dict[str, Any]]:
+        screen, kept = self._screens.get(body.site_id), self._changed_rows.get(body.site_id)
+        if screen is None:
+            return 404, {"detail": "The demo has no such site."}
+        if (kept is None) == (body.do == "restore"):
+            return 409, {"detail": "This trail is not changed." if kept is None else "This trail is changed already."}
+        try:
+            n, said = kept or await asyncio.to_thread(_newest_row, screen.books)
+            await asyncio.to_thread(_say, screen.books, n, said if body.do == "restore" else f"{said} or so they say")
+        except (sqlite3.Error, LookupError) as error:
+            return 409, {"detail": f"The trail could not be changed: {error}."}
+        if body.do == "change":
+            self._changed_rows[body.site_id] = (n, said)
+        else:
+            del self._changed_rows[body.site_id]
+        return 200, {"row": n}
 
     async def _do(self, what: str) -> None:
         if what == "start":
@@ -121,6 +157,20 @@ class Serving:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
+def _newest_row(books: Path) -> tuple[int, str]:
+    """The newest row of the trail in these books, and how it ended. LookupError where there is none."""
+    with contextlib.closing(sqlite3.connect(f"{books.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        row = db.execute("SELECT n, detail FROM door_trail ORDER BY n DESC LIMIT 1").fetchone()
+    if row is None:
+        raise LookupError("it has no row yet")
+    return row
+
+
+def _say(books: Path, n: int, detail: str) -> None:
+    with contextlib.closing(sqlite3.connect(f"{books.absolute().as_uri()}?mode=rw", uri=True)) as db, db:
+        db.execute("UPDATE door_trail SET detail = ? WHERE n = ?", (detail, n))
+
+
 async def _lifespan(receive: Callable, send: Callable) -> None:
     while True:
         message = await receive()
@@ -140,7 +190,7 @@ async def _body(receive: Callable) -> bytes:
             return body[: BODY_MAX + 1]
 
 
-async def _answer(send: Callable, status: int, value: dict[str, str]) -> None:
+async def _answer(send: Callable, status: int, value: dict[str, Any]) -> None:
     body = msgspec.json.encode(value)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})

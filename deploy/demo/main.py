@@ -204,7 +204,7 @@ class Demo:
                 consented.cancel()
                 await asyncio.gather(consented, return_exceptions=True)
             tokens = {site.id: kiosks[site.id].token for site in plan.sites}
-        screens = {site.id: Screen(site.port, tokens[site.id]) for site in plan.sites}
+        screens = {site.id: Screen(site.port, tokens[site.id], site.folder / "data" / "site.db") for site in plan.sites}
         self._control = Control(self._broker, screens, self._tell_control)
         self._serving = Serving(self._control)
         _print(plan, api_key, self._broker, self._serving.port, filled, served_s, time.monotonic() - began)

@@ -1,5 +1,7 @@
 """The demo's control over HTTP: who has the token may cut and heal the link; the kiosk's door leads to a paired screen."""
 
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 
 import httpx
@@ -69,6 +71,30 @@ async def test_without_the_token_nothing_is_done(served) -> None:
     assert (await order(client, control, {"do": "kill"}, token="guessed")).status_code == 401
     assert (await client.post("/broker", json={"do": "kill"})).status_code == 401
     assert broker.done == []
+
+
+async def test_a_trail_is_changed_past_the_agent_and_put_back_as_it_was(served, tmp_path) -> None:
+    _, control, client = served
+    books = tmp_path / "site.db"
+    with contextlib.closing(sqlite3.connect(books)) as db, db:
+        db.execute("CREATE TABLE door_trail (n INTEGER, detail TEXT)")
+        db.executemany("INSERT INTO door_trail VALUES (?, ?)", [(1, "opened"), (2, "shut")])
+
+    def said() -> list[str]:
+        with contextlib.closing(sqlite3.connect(books)) as db:
+            return [row[0] for row in db.execute("SELECT detail FROM door_trail ORDER BY n")]
+
+    async def trail(do: str, site_id: str = "bedford", token: str = "") -> tuple[int, dict]:
+        answer = await client.post("/trail", json={"site_id": site_id, "do": do}, headers={"authorization": f"Bearer {token or control.token}"})
+        return answer.status_code, answer.json()
+
+    assert (await trail("change"))[0] == 409, "there are no books yet where the screen says"
+    control._screens = {"bedford": Screen(8101, "a-token-of-a-kiosk", books)}
+    assert (await trail("change", token="guessed"))[0] == 401 and (await trail("change", "atlantis"))[0] == 404
+    assert await trail("change") == (200, {"row": 2}) and said()[0] == "opened" and said()[1] != "shut"
+    assert (await trail("change"))[0] == 409, "changed already"
+    assert await trail("restore") == (200, {"row": 2}) and said() == ["opened", "shut"]
+    assert (await trail("restore"))[0] == 409, "nothing is changed any more"
 
 
 async def test_a_broker_that_cannot_start_says_why_and_stays_wanted_stopped(served) -> None:
