@@ -243,6 +243,14 @@ class Doors(Client):
         """A PIN typed in at a door's reader: {"admitted", "reason", "visitor_id"}."""
         return (await self.ask("POST", "/_emulator/reader", {"door_id": door_id, "pin": pin})).body["data"]
 
+    async def would_admit(self, door_id: str, pin: str, at: float) -> dict[str, Any]:
+        """What the reader would say to a PIN at that time (unix seconds), as things stand; the same answer."""
+        return (await self.ask("POST", "/_emulator/reader", {"door_id": door_id, "pin": pin, "would_at": at})).body["data"]
+
+    async def away(self, seconds: float) -> None:
+        """The controller is gone for so long: nobody listens."""
+        await self.ask("POST", "/_emulator/faults", {"reboot": {"mode": "refuse", "seconds": seconds}})
+
 
 class Inbox(Client):
     """Whoever has a telephone and a mailbox, at the page of the emulated message vendors: what came, what is written back, what became of it."""

@@ -11,6 +11,11 @@ from typing import Any
 from deploy.demo.clients import new_id, slot
 from deploy.demo_check import books
 from deploy.demo_check.displacing import a_guest_without_a_bay_chooses_by_link, guests_of_a_blocked_bay_move_and_are_told
+from deploy.demo_check.doors import (
+    a_booking_of_the_cut_opens_the_door,
+    a_cancelled_guests_pin_dies_with_the_controllers_return,
+    a_changed_trail_is_told,
+)
 from deploy.demo_check.pages import Browser, Page
 from deploy.demo_check.telling import a_forged_call_is_refused, a_guest_is_told, a_stop_is_heeded
 from deploy.demo_check.times import Time
@@ -328,6 +333,8 @@ STEPS: tuple[Step, ...] = (
     sites_know_them,
     a_guest_walks_in,
     the_pin_opens_the_door,
+    a_cancelled_guests_pin_dies_with_the_controllers_return,
+    a_changed_trail_is_told,
     a_guest_is_told,
     a_stop_is_heeded,
     a_forged_call_is_refused,
@@ -335,6 +342,7 @@ STEPS: tuple[Step, ...] = (
     a_guest_without_a_bay_chooses_by_link,
     the_broker_dies,
     both_sides_sell_their_own,
+    a_booking_of_the_cut_opens_the_door,
     neither_side_sells_for_the_other,
     both_sides_reschedule,
     a_cancelled_hub_sale_stays_claimed,

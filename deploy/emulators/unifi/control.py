@@ -28,11 +28,13 @@ _PAGE_HEADERS = (
 
 
 class ReaderBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A PIN typed in, or a QR text shown, at a door's reader: one of the two."""
+    """A PIN typed in, or a QR text shown, at a door's reader: one of the two. With `would_at` (unix seconds) and a PIN: what the reader would
+    say then, as things stand."""
 
     door_id: str
     pin: str = ""
     qr: str = ""
+    would_at: float | None = None
 
 
 class DoorBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -152,6 +154,8 @@ def _show(box: Controller, request: Request, path: str) -> Response:
 def _reader(box: Controller, body: ReaderBody) -> Answer:
     if bool(body.pin) == bool(body.qr):
         raise ApiError("CODE_PARAMS_INVALID", "A reader takes a pin or a qr, one of them.", status=400)
+    if body.would_at is not None and body.pin:
+        return Answer(msgspec.to_builtins(box.would_admit(body.door_id, body.pin, body.would_at)))
     admission = box.read_pin(body.door_id, body.pin) if body.pin else box.read_qr(body.door_id, body.qr)
     return Answer(msgspec.to_builtins(admission))
 

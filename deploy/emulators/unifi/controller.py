@@ -145,6 +145,12 @@ class Controller:
         """What the reader at a door does with a QR code held before it."""
         return self._judge(self._reader(door_id), "QR", self.visitors.holder_of_qr(text))
 
+    def would_admit(self, door_id: str, pin: str, at: float) -> Admission:
+        """What the reader at a door would say to a PIN at that time (unix seconds) as things stand; nothing opens and nothing is logged."""
+        visitor = self.visitors.holder_of_pin(pin)
+        why = self._why_not(self._reader(door_id), visitor, at)
+        return Admission(not why, why or "Access granted", visitor.id if visitor else "")
+
     def press_button(self, door_id: str) -> None:
         """Somebody inside presses the exit button: a pulse by nobody who is known."""
         self._pulse(self._reader(door_id), self.style.button_word, "", "N/A", None, exits=True)
@@ -210,17 +216,23 @@ class Controller:
         return door
 
     def _judge(self, door: Door, provider: str, visitor: Visitor | None) -> Admission:
-        now = self.now()
-        if visitor is None:
-            return self._block(door, provider, None, "Unknown credential")
-        if door.refuses_credentials(now, self.emergency):
-            return self._block(door, provider, visitor, "The door is locked down")
-        if not visitor.admitted_at(now, self.timezone):
-            return self._block(door, provider, visitor, "Outside the visit's time")
-        if not {door.id, self.building_id} & {ref.id for ref in visitor.resources}:
-            return self._block(door, provider, visitor, "No permission for this door")
+        why = self._why_not(door, visitor, self.now())
+        if why or visitor is None:
+            return self._block(door, provider, visitor, why)
         visitor.visited = True
         return self._admit(door, provider, visitor)
+
+    def _why_not(self, door: Door, visitor: Visitor | None, at: float) -> str:
+        """Why a visitor is not let in at that time; empty where they are."""
+        if visitor is None:
+            return "Unknown credential"
+        if door.refuses_credentials(at, self.emergency):
+            return "The door is locked down"
+        if not visitor.admitted_at(at, self.timezone):
+            return "Outside the visit's time"
+        if not {door.id, self.building_id} & {ref.id for ref in visitor.resources}:
+            return "No permission for this door"
+        return ""
 
     def _admit(self, door: Door, provider: str, visitor: Visitor | None) -> Admission:
         if visitor is None and door.refuses_credentials(self.now(), self.emergency):
