@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from sqlite_utils import Database
 
 from deploy.broker import Broker, BrokerError
 from shared.runtime import server
@@ -65,7 +66,7 @@ class Control:
         self._screens = screens
         self._changed = changed
         self._one_at_a_time = asyncio.Lock()
-        self._changed_rows: dict[str, tuple[int, str]] = {}
+        self._changed_rows: dict[str, tuple[int, int, str]] = {}
 
     async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
         if scope["type"] == "lifespan":
@@ -105,12 +106,12 @@ class Control:
         if (kept is None) == (body.do == "restore"):
             return 409, {"detail": "This trail is not changed." if kept is None else "This trail is changed already."}
         try:
-            n, said = kept or await asyncio.to_thread(_newest_row, screen.books)
-            await asyncio.to_thread(_say, screen.books, n, said if body.do == "restore" else f"{said} or so they say")
+            no, n, said = kept or await asyncio.to_thread(_newest_row, screen.books)
+            await asyncio.to_thread(_say, screen.books, no, said if body.do == "restore" else f"{said} or so they say")
         except (sqlite3.Error, LookupError) as error:
             return 409, {"detail": f"The trail could not be changed: {error}."}
         if body.do == "change":
-            self._changed_rows[body.site_id] = (n, said)
+            self._changed_rows[body.site_id] = (no, n, said)
         else:
             del self._changed_rows[body.site_id]
         return 200, {"row": n}
@@ -157,18 +158,21 @@ class Serving:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-def _newest_row(books: Path) -> tuple[int, str]:
-    """The newest row of the trail in these books, and how it ended. LookupError where there is none."""
-    with contextlib.closing(sqlite3.connect(f"{books.absolute().as_uri()}?mode=ro", uri=True)) as db:
-        row = db.execute("SELECT n, detail FROM door_trail ORDER BY n DESC LIMIT 1").fetchone()
-    if row is None:
-        raise LookupError("it has no row yet")
-    return row
+def _newest_row(books: Path) -> tuple[int, int, str]:
+    """The newest row of the trail in these books: its key, its number, and how it ended. LookupError where there is none."""
+    with contextlib.closing(_opened(books)) as db:
+        for row in Database(db)["door_trail"].rows_where(order_by="n desc", limit=1):
+            return row["no"], row["n"], row["detail"]
+    raise LookupError("it has no row yet")
 
 
-def _say(books: Path, n: int, detail: str) -> None:
-    with contextlib.closing(sqlite3.connect(f"{books.absolute().as_uri()}?mode=rw", uri=True)) as db, db:
-        db.execute("UPDATE door_trail SET detail = ? WHERE n = ?", (detail, n))
+def _say(books: Path, no: int, detail: str) -> None:
+    with contextlib.closing(_opened(books)) as db:
+        Database(db)["door_trail"].update(no, {"detail": detail})
+
+
+def _opened(books: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{books.absolute().as_uri()}?mode=rw", uri=True)
 
 
 async def _lifespan(receive: Callable, send: Callable) -> None:

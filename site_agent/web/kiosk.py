@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Response, get, post
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect
 
@@ -19,6 +19,7 @@ from shared.rules import refusal_of
 from shared.runtime import qr
 from shared.runtime.body import decode_form, read_form
 from shared.runtime.problems import of_status
+from shared.runtime.routing import Router
 from shared.runtime.web import PERMISSIONS_CAMERA
 from site_agent.services.booking import Ask
 from site_agent.services.kit import Kit

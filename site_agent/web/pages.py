@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from litestar import Response
 
 from shared.runtime.static import RUNTIME_STATIC, StaticFiles
+from shared.runtime.templates import environment
 
 HERE = Path(__file__).parent
 
@@ -20,11 +20,7 @@ class Pages:
 
     def __init__(self) -> None:
         self.static = StaticFiles({"site": HERE / "static", "runtime": RUNTIME_STATIC})
-        self._jinja = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True, undefined=jinja2.StrictUndefined, auto_reload=False,
-            trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
-        self._jinja.globals["static"] = self.static.url
+        self._jinja = environment(HERE / "templates", static=self.static.url)
 
     def text(self, template: str, **values: Any) -> str:
         return self._jinja.get_template(template).render(**values)

@@ -8,13 +8,14 @@ from datetime import date
 from typing import Annotated
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Response, get, post
 from litestar.params import QueryParameter
 from litestar.response import Redirect, Stream
 
 from shared.errors import Refused, status_of
 from shared.runtime.body import decode_form, read_form
 from shared.runtime.cookies import read_cookie
+from shared.runtime.routing import Router
 from site_agent.web import bodies
 from site_agent.web.auth import SESSION, asker_of, client_ip, give_session, kit_of, needs, take_session
 

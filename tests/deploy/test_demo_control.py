@@ -77,8 +77,8 @@ async def test_a_trail_is_changed_past_the_agent_and_put_back_as_it_was(served, 
     _, control, client = served
     books = tmp_path / "site.db"
     with contextlib.closing(sqlite3.connect(books)) as db, db:
-        db.execute("CREATE TABLE door_trail (n INTEGER, detail TEXT)")
-        db.executemany("INSERT INTO door_trail VALUES (?, ?)", [(1, "opened"), (2, "shut")])
+        db.execute("CREATE TABLE door_trail (no INTEGER PRIMARY KEY, n INTEGER, detail TEXT)")
+        db.executemany("INSERT INTO door_trail VALUES (?, ?, ?)", [(1, 1, "opened"), (2, 2, "shut")])
 
     def said() -> list[str]:
         with contextlib.closing(sqlite3.connect(books)) as db:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from litestar import MediaType, Request, Response
 from markupsafe import Markup
 
 from shared.errors import Refusal, status_of
 from shared.runtime.csrf import FIELD, Csrf
+from shared.runtime.templates import environment
 
 from . import words
 
@@ -29,14 +29,7 @@ class Views:
 
     def __init__(self, csrf: Csrf, static_url: Callable[[str], str]):
         self._csrf = csrf
-        self._env = Environment(
-            loader=FileSystemLoader(FOLDER / "templates"),
-            autoescape=select_autoescape(default=True, default_for_string=True),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._env.globals.update(words=words, static=static_url, steps=STEPS)
+        self._env = environment(FOLDER / "templates", words=words, static=static_url, steps=STEPS)
         self._env.filters["safe_svg"] = Markup  # our own QR picture
 
     def page(

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from litestar import Router
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
@@ -31,6 +30,7 @@ from shared.runtime.cookies import read_cookie
 from shared.runtime.csrf import Csrf
 from shared.runtime.problems import unauthorized
 from shared.runtime.ratelimit import RateRule
+from shared.runtime.routing import Router
 
 from . import answers, displaced, notices, refusals, routes, texts
 from .routes import ADMIN, COOKIE

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from litestar import MediaType, Request, Response
 from markupsafe import Markup
 
 from cloud_hub.services.admins import Admin
 from cloud_hub.web.book import views as book
 from shared.runtime.csrf import FIELD, Csrf
+from shared.runtime.templates import environment
 from shared.runtime.web import CSP
 
 from . import words, words_of_texts
@@ -30,14 +30,7 @@ class Views:
 
     def __init__(self, csrf: Csrf, static_url: Callable[[str], str], displaced: Callable[[], int]):
         self._csrf, self._displaced = csrf, displaced
-        self._env = Environment(
-            loader=FileSystemLoader([FOLDER / "templates", book.FOLDER / "templates"]),
-            autoescape=select_autoescape(default=True, default_for_string=True),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._env.globals.update(words=words, texts=words_of_texts, static=static_url)
+        self._env = environment(FOLDER / "templates", book.FOLDER / "templates", words=words, texts=words_of_texts, static=static_url)
 
     def page(
         self, request: Request, template: str, *, admin: Admin | None, status: int = 200, styled: bool = False, **values: Any
