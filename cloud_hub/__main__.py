@@ -7,6 +7,7 @@
     cloud-hub push-key push.key                      the key file of [channels.web_push]
     cloud-hub witness --listen 0.0.0.0:8090 --dir rows --key-file witness.key       on another machine
     cloud-hub outage-pins void --site SITE
+    cloud-hub keys rotate | withdraw --now | list
     cloud-hub clock confirm
     cloud-hub grant --site SITE | vouch --by NAME | restore | rebuild --from-sites | recovery-key create | sign
     cloud-hub journal verify
@@ -18,7 +19,6 @@ Exit codes: 0 done, 1 could not, with a sentence, 2 wrong words.
 
 import argparse
 import asyncio
-import gc
 import os
 import sys
 import time
@@ -43,7 +43,7 @@ from shared.runtime.timesource import Machine
 from . import app as hub_app
 from . import recovery
 from .config import Config, load
-from .services import halt_command, halts, outage_pin_command
+from .services import halt_command, halts, outage_pin_command, signing_command
 from .services.api_keys import SCOPES, ApiKey, KeyWish, is_key_id, make
 from .services.backups import open_backups
 from .services.tray import Wish
@@ -51,8 +51,6 @@ from .store import api_keys, folder, schema, settings
 
 #: how long a running hub may take to carry out a wish
 TAKEN_WITHIN_S = 10.0
-#: objects between looks for garbage; the default of 700 is a look every few requests
-GARBAGE_AFTER = 20_000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     journal_command.words(words.add_parser("journal", help="who did what"), lambda args: _books(load(args.config)))
     halt_command.words(words.add_parser("halt", help="bays whose sales are stopped"), _books, _lift)
     outage_pin_command.words(words.add_parser("outage-pins", help="door PINs for outages"), _carry_out)
+    signing_command.words(words.add_parser("keys", help="the key that signs passes"), _carry_out, hub_app.key_file, _books)
     clock = words.add_parser("clock", help="the time of this machine").add_subparsers(dest="clock_word", required=True)
     confirm = clock.add_parser("confirm", help="say that the time shown is right; until then a hub in doubt sells nothing")
     _with_config(confirm)
@@ -136,9 +135,6 @@ def run(config: Config, port: int | None) -> int:
             told = log.get("hub")
 
             def ready(_: int) -> None:
-                # What start has made stays for good; requests make little that refers to itself.
-                gc.freeze()
-                gc.set_threshold(GARBAGE_AFTER)
                 told.info("hub.serving", host=host, port=bound, hub_id=config.hub.hub_id)
 
             server.run(app.asgi, sock, ready=ready)

@@ -7,6 +7,7 @@ process with exit code 0 within about two seconds, open streams included; malfor
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ HEAD_WAIT_S = 15.0  # seconds a client may take to send them
 BODY_WAIT_S = 30.0  # seconds it may take to send the body after them
 LINGER_S = 1.0  # seconds a refused client gets to read why
 STREAM_END_S = 1  # seconds open streams get to end by themselves
+GARBAGE_AFTER = 20_000  # objects between looks for garbage; the default of 700 is a look every few requests
 
 
 class ListenError(Exception):
@@ -205,6 +207,16 @@ def run(app: Callable[..., Awaitable[Any]], sock: socket.socket, **options: Any)
     """`serve` in a uvloop of its own; for main programs."""
     import uvloop
 
+    told = options.pop("ready", None)
+
+    def ready(port: int) -> None:
+        # What start has made stays for good; requests make little that refers to itself.
+        gc.freeze()
+        gc.set_threshold(GARBAGE_AFTER)
+        if told:
+            told(port)
+
+    options["ready"] = ready
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(app, sock, **options))
 
