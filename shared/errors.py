@@ -155,6 +155,8 @@ STATUS: dict[str, int] = {
     "hook_stale": 403,
     "too_many_requests": 429,
     "too_many_tries": 429,
+    "door_not_by_phone": 409,
+    "not_near": 403,
 }
 
 

@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from shared.model import Frozen, Side
+from shared.sealing import SEAL_KEY_DOMAIN, raw_of
 
 SEED_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -164,6 +165,24 @@ class KeyRing:
 def to_sign_with(mine: Sequence[SigningKey], acknowledged: Collection[str]) -> SigningKey | None:
     """The newest (last) of my keys that the site has acknowledged (pass-1): only such a pass opens its door. None when there is none."""
     return next((key for key in reversed(mine) if key.id in acknowledged), None)
+
+
+def sealed_by(key: SigningKey, public: str) -> tuple[str, str, str]:
+    """What a hello says of a key to seal to (`shared.sealing`): the key, and who vouches for it. ValueError for what is no key."""
+    return public, key.id, base64.b64encode(key.sign(SEAL_KEY_DOMAIN, raw_of(public))).decode()
+
+
+def may_seal_to(told: Sequence[str], ring: KeyRing) -> str:
+    """The key to seal to that a peer's hello names, if a key of the hub's that is believed vouches for it; empty otherwise."""
+    try:
+        public, key_id, signature = told
+        raw, signed = raw_of(public), base64.b64decode(signature, validate=True)
+    except ValueError:
+        return ""
+    key = ring.find(key_id)
+    if key is None or key.side != "hub" or key.withdrawn:
+        return ""
+    return public if ring.verifies(key_id, SEAL_KEY_DOMAIN, raw, signed) else ""
 
 
 def _load(key: PublicKey) -> Ed25519PublicKey:

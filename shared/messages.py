@@ -11,11 +11,11 @@ import hashlib
 
 import msgspec
 
-from .model import Attendance, Block, Booking, Customer, Facility, Hold, Notice, Order, Resource, RuleHits, Side
+from .model import Attendance, Block, Booking, Customer, DoorOutcome, Facility, Hold, Notice, Order, Resource, RuleHits, Side, SiteAlarm
 from .reconcile import Digest
 from .reconcile import Row as DigestRow
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -331,13 +331,15 @@ class BooksDiffer(Message, frozen=True, tag=True):
 
 # ---- outage credentials (pass-4)
 class OutagePin(msgspec.Struct, frozen=True):
-    """A door PIN for one booking of this resource that starts in `[start, end)`, in slots. It is on the door controller already."""
+    """A door PIN for one booking of this resource that starts in `[start, end)`, in slots. It is on the door controller already. `sealed`: to the
+    hub's key, about `id`; a site of before schema 4 told it in `pin`."""
 
     id: str
     resource_id: str
     start: int
     end: int
-    pin: str
+    pin: str = ""
+    sealed: str = ""
 
 
 class OutagePinsLeased(Message, frozen=True, tag=True):
@@ -372,6 +374,46 @@ class RuleHitsStated(Message, frozen=True, tag=True):
     """R10: the sender's own counts of broken rules as they stand now; the receiver keeps the higher."""
 
     rows: tuple[RuleHits, ...]
+
+
+# ---- doors and machines
+class OpenDoor(Message, frozen=True, tag=True):
+    """A guest pressed "open the door" on their telephone, at `asked_at` (unix seconds by the hub's clock). The same `id` is one press; what is old
+    opens nothing. A wish, not a promise: the PIN opens whatever becomes of it."""
+
+    id: str
+    booking_id: str
+    asked_at: int
+
+
+class DoorAnswered(Message, frozen=True, tag=True):
+    """What came of `OpenDoor`: `outcome` as `model.DoorOutcome`, `detail` a sentence for the guest, `code` of a refusal."""
+
+    id: str
+    booking_id: str
+    outcome: DoorOutcome
+    code: str = ""
+    detail: str = ""
+
+
+class DoorCode(Message, frozen=True, tag=True):
+    """The text of the QR code that the door controller made for this booking's guest, sealed to the hub's key about the booking. Empty: it has none
+    any more."""
+
+    booking_id: str
+    sealed: str
+
+
+class MachineTold(Message, frozen=True, tag=True):
+    """Whoever looks after a bay's PC called the hub about it: look now. May be lost, late or repeated, and says nothing by itself."""
+
+    machine_id: str
+
+
+class AlarmStated(Message, frozen=True, tag=True):
+    """Something at the site that people must see to, from its beginning to its end."""
+
+    alarm: SiteAlarm
 
 
 AnyMessage = (
@@ -420,6 +462,11 @@ AnyMessage = (
     | OutagePinUsed
     | NoticeStated
     | RuleHitsStated
+    | OpenDoor
+    | DoorAnswered
+    | DoorCode
+    | MachineTold
+    | AlarmStated
 )
 TYPES: dict[str, type[Message]] = {t.__name__: t for t in AnyMessage.__args__}
 #: what may be unknown to a receiver without harm: it takes no slot, frees none, moves no line and answers nothing
@@ -428,6 +475,7 @@ INFORMATIVE = frozenset(
         "FacilityStated", "ProfileStated", "PinsLeased", "PinGiven", "CustomerStated", "CustomerMerged",
         "DigestStated", "DigestCompared", "RowsStated", "BooksDiffer",
         "OutagePinsLeased", "OutagePinsEnded", "OutagePinUsed", "NoticeStated", "RuleHitsStated",
+        "OpenDoor", "DoorAnswered", "DoorCode", "MachineTold", "AlarmStated",
     }
 )
 
@@ -528,6 +576,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     retired: int = 0
     #: the word by which a new box shows that its term was granted (loss-5)
     grant: str = ""
+    #: what secrets for the sender are sealed to: its public key, and by which signing key's word (id, signature)
+    seal: tuple[str, ...] = ()
     #: whether the sender trusts `clock`, so that it may confirm another (clock-2)
     clock_sure: bool = True
 

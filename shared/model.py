@@ -133,6 +133,11 @@ class Facility(Frozen):
     support_phone: str = ""
     support_hours: str = ""
     door_ids: tuple[str, ...] = ()
+    #: whether guests may open the doors by telephone within their window; with `near_m` only so many metres from there, by the telephone's word (D10)
+    door_by_phone: bool = False
+    near_m: int = 0
+    latitude: float = 0.0
+    longitude: float = 0.0
     version: int = 1
 
 
@@ -279,8 +284,30 @@ class RuleHits(Frozen):
     customer_id: str = ""
 
 
+#: what came of a door that was asked for by telephone. opened: the controller took it; silent: asked, and it has not answered; failed: it could not
+#: be reached; none: this booking opens no door; refused: the booking does not let in now; late: the wish was too old, and nothing was opened
+DoorOutcome = Literal["opened", "silent", "failed", "none", "refused", "late"]
+
+
+class SiteAlarm(Frozen):
+    """Something at a facility that people must see to, from `since_at` (unix seconds) on; `ended` is for good. `text` is a sentence without a guest's
+    name. `urgent`: somebody is to be told at once."""
+
+    id: str
+    site_id: str
+    kind: str
+    text: str
+    since_at: int
+    urgent: bool = True
+    ended: bool = False
+
+
 class Attendance(Frozen):
-    """The site's own document about a booking (own-2), with its own version; `seat` is the resource it was reseated on (block-2)."""
+    """The site's own document about a booking (own-2), with its own version; `seat` is the resource it was reseated on (block-2).
+
+    `how`: how the state is known, as the end of a sentence. `said`: staff have said what the visit is, and nothing but staff changes it. Time
+    used after the end (B21): `overtime_min` minutes for `overtime_cents` with tax, unless staff have waived it, saying why in `waived`.
+    """
 
     booking_id: str
     site_id: str
@@ -288,4 +315,9 @@ class Attendance(Frozen):
     at: int = 0
     by: str = ""
     seat: str = ""
+    how: str = ""
+    said: bool = False
+    overtime_min: int = 0
+    overtime_cents: int = 0
+    waived: str = ""
     version: int = 1

@@ -15,7 +15,7 @@ import msgspec
 from .model import Booking
 
 Event = Literal[
-    "confirmed", "moved", "cancelled", "declined", "displaced", "placed", "reminder", "check_in", "follow_up", "survey"
+    "confirmed", "moved", "cancelled", "declined", "displaced", "placed", "reminder", "check_in", "extend", "follow_up", "survey"
 ]  # fmt: skip
 EVENTS: tuple[Event, ...] = get_args(Event)
 ChannelName = Literal["sms", "mail", "push", "app"]
@@ -36,10 +36,11 @@ class Timing(msgspec.Struct, frozen=True):
     booked_s: int = 0
 
 
-#: what the clock causes (mission N2): 2 h before, 15 min before, 30 min after, 24 h after
+#: what the clock causes (mission N2): 2 h before, 15 min before, 30 min after, 24 h after; and 10 min before the end (B21)
 TIMED: dict[Event, Timing] = {
     "reminder": Timing(-2 * H, 100 * MIN, booked_s=30 * MIN),
     "check_in": Timing(-15 * MIN, 30 * MIN, booked_s=5 * MIN),
+    "extend": Timing(-10 * MIN, 8 * MIN, of_end=True),
     "follow_up": Timing(30 * MIN, 12 * H, of_end=True),
     "survey": Timing(24 * H, 3 * DAY, of_end=True),
 }
@@ -55,6 +56,7 @@ USUAL: dict[Event, tuple[ChannelName, ...]] = {
     "placed": ("sms", "mail", "push", "app"),
     "reminder": ("sms", "push", "app"),
     "check_in": ("push", "app"),
+    "extend": ("sms", "push", "app"),
     "follow_up": ("mail",),
     "survey": ("mail", "app"),
 }
@@ -62,13 +64,15 @@ USUAL: dict[Event, tuple[ChannelName, ...]] = {
 URGENT: frozenset[Event] = frozenset({"confirmed", "moved", "cancelled", "declined", "displaced", "placed", "check_in"})
 #: what is no service to the booking itself: only within usual hours, and a customer's word ends it for good
 COURTESY: frozenset[Event] = frozenset({"follow_up", "survey"})
+#: what somebody may not want, as a courtesy, but what will not wait for an hour: who is in the bay is awake
+OFFERS: frozenset[Event] = frozenset({"extend"})
 #: local hours in which courtesies are not sent, where the customer has not chosen any
 USUAL_QUIET = (21 * 60, 8 * 60)
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     """What a customer has chosen. `off`: channels that they want nothing by; `quiet`: minutes of the local day from and until which only what is
-    urgent comes, (0, 0) for none chosen; `courtesies`: whether they want follow-ups and surveys."""
+    urgent comes, (0, 0) for none chosen; `courtesies`: whether they want follow-ups, surveys and offers."""
 
     language: Language = "en"
     off: tuple[ChannelName, ...] = ()
@@ -106,7 +110,7 @@ def news(b: Booking, happened_at: int) -> Moment:
 def channels(event: Event, preferences: Preferences, able: tuple[ChannelName, ...]) -> tuple[ChannelName, ...]:
     """By which channels this customer hears of it. `able`: those that there is an address for. Where all that is usual is switched off or
     impossible, what is urgent goes by whatever is left and not switched off."""
-    if event in COURTESY and not preferences.courtesies:
+    if event in COURTESY | OFFERS and not preferences.courtesies:
         return ()
     wanted = tuple(name for name in able if name not in preferences.off)
     usual = tuple(name for name in USUAL[event] if name in wanted)

@@ -168,6 +168,60 @@ class Displacement(Frozen, frozen=True, kw_only=True):
     same_make: bool = False
 
 
+class Presence(Frozen, frozen=True, kw_only=True):
+    """What the house concludes of visits by itself (B15); what staff have said always stands. Minutes but for the two that say otherwise.
+
+    `no_show_min`: from so long after the start nobody is waited for any more. `unbooked_min`: somebody who plays for so long in a bay that
+    nobody has is told of. A customer with `no_show_flag_count` no-shows within `no_show_flag_days` is flagged to staff, 0: nobody is.
+    """
+
+    by_rule: bool = True
+    no_show_min: Annotated[int, Meta(ge=5, le=240)] = 15
+    unbooked_min: Annotated[int, Meta(ge=1, le=240)] = 5
+    no_show_flag_count: Annotated[int, Meta(ge=0, le=100)] = 2
+    no_show_flag_days: Annotated[int, Meta(ge=1, le=730)] = 90
+
+
+class Overtime(Frozen, frozen=True, kw_only=True):
+    """What time used after the end costs (B21): `percent` of the rate for every quarter hour that was begun, once `grace_min` minutes are over;
+    then from the end on. 0 percent: it is told and costs nothing. `offer_share_percent`: so many of the guests are asked shortly before the end
+    whether they stay longer, where the next half hour is free; 0: nobody is."""
+
+    grace_min: Annotated[int, Meta(ge=0, le=60)] = 10
+    percent: Annotated[int, Meta(ge=0, le=1000)] = 200
+    offer_share_percent: Percent = 0
+
+
+class Health(Frozen, frozen=True, kw_only=True):
+    """When a failing bay leaves sale by itself, and when it comes back (M3). All in minutes but `takes_max`.
+
+    It fails for `broken_min`, and somebody is expected there within `soon_min`, or it has failed for `alone_min`: it is taken out for
+    `ahead_min` at a time. It comes back when it has been well for `healthy_min`, twice as long with every further time within a day, and after
+    `takes_max` times within a day not by itself any more. Staff may have it sold all the same, for `spare_min`.
+    """
+
+    by_rule: bool = True
+    broken_min: Annotated[int, Meta(ge=0, le=120)] = 5
+    soon_min: Annotated[int, Meta(ge=15, le=1440)] = 120
+    alone_min: Annotated[int, Meta(ge=5, le=1440)] = 30
+    ahead_min: Annotated[int, Meta(ge=60, le=1440)] = 180
+    healthy_min: Annotated[int, Meta(ge=0, le=240)] = 10
+    takes_max: Annotated[int, Meta(ge=1, le=20)] = 4
+    spare_min: Annotated[int, Meta(ge=15, le=1440)] = 120
+
+
+class Care(Frozen, frozen=True, kw_only=True):
+    """When maintenance of a bay is proposed (M4): after `hours_max` hours of play since the last, or `alerts_max` troubles within `alert_days`;
+    as `length_min` minutes within the next `ahead_days`. What staff dismiss is not proposed again for `dismissed_days`."""
+
+    hours_max: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    alerts_max: Annotated[int, Meta(ge=1, le=1000)] = 5
+    alert_days: Annotated[int, Meta(ge=1, le=90)] = 14
+    length_min: Annotated[int, Meta(ge=30, le=480, multiple_of=30)] = 120
+    ahead_days: Annotated[int, Meta(ge=1, le=30)] = 7
+    dismissed_days: Annotated[int, Meta(ge=1, le=90)] = 7
+
+
 class Policy(Frozen, frozen=True, kw_only=True):
     """What is allowed. Durations in minutes; the generous answer wins where several lines fit a customer."""
 
@@ -190,6 +244,10 @@ class Policy(Frozen, frozen=True, kw_only=True):
     deposits: tuple[Deposit, ...] = ()
     staff_skip: tuple[Skippable, ...] = ("cut_off_passed", "reschedule_limit")
     displacement: Displacement = Displacement()
+    presence: Presence = Presence()
+    overtime: Overtime = Overtime()
+    health: Health = Health()
+    care: Care = Care()
 
     def __post_init__(self):
         if 60 % self.grid_min or self.grid_min % 15:

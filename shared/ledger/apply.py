@@ -19,6 +19,8 @@ from . import (
     blocks,
     claims,
     digests,
+    door_codes,
+    door_wishes,
     holds,
     lines,
     notices,
@@ -29,6 +31,7 @@ from . import (
     rule_hits,
     sales,
     settle,
+    site_alarms,
     streams,
 )
 from .desk import Desk
@@ -51,7 +54,7 @@ def apply(tx: Tx, desk: Desk, message: m.Message, origin: From) -> None:
 def _belongs(message: m.Message, site_id: str) -> None:
     """A site speaks of itself only: whatever its stream names must be its own."""
     named: list[str] = []
-    for field in ("order", "booking", "hold", "block", "attendance", "notice"):
+    for field in ("order", "booking", "hold", "block", "attendance", "notice", "alarm"):
         value = getattr(message, field, None)
         if value is not None:
             named.append(value.site_id)
@@ -200,6 +203,12 @@ def released(tx: Tx, desk: Desk, x: m.Released, origin: From) -> None:
     outage_pins.below_line(tx, desk, x.resource_id, x.line)
 
 
+def machine_told(tx: Tx, desk: Desk, x: m.MachineTold, origin: From) -> None:
+    """A hint that nothing depends on: whoever looks after machines is told after the commit, and no row is kept."""
+    if desk.side == "site":
+        tx.tell("machine_told", x.machine_id)
+
+
 Handler = Callable[[Tx, Desk, m.Message, From], None]
 HANDLERS: dict[type[m.Message], Handler] = {
     m.ResourceStated: resource_stated,
@@ -244,5 +253,10 @@ HANDLERS: dict[type[m.Message], Handler] = {
     m.OutagePinUsed: lambda tx, desk, x, o: outage_pins.hear_use(tx, desk, x, o.site_id),
     m.NoticeStated: lambda tx, desk, x, o: notices.apply(tx, desk, x),
     m.RuleHitsStated: lambda tx, desk, x, o: rule_hits.apply(tx, desk, x, o.site_id),
+    m.OpenDoor: lambda tx, desk, x, o: door_wishes.hear(tx, desk, x, o.site_id),
+    m.DoorAnswered: lambda tx, desk, x, o: door_wishes.answered(tx, desk, x, o.site_id),
+    m.DoorCode: lambda tx, desk, x, o: door_codes.take(tx, desk, x, o.site_id),
+    m.MachineTold: machine_told,
+    m.AlarmStated: lambda tx, desk, x, o: site_alarms.apply(tx, desk, x),
     m.BooksDiffer: lambda tx, desk, x, o: digests.differ(tx, desk, x, o.site_id),
 }

@@ -21,14 +21,17 @@ LEGAL = {
 }
 
 
-def attend(tx: Tx, desk: Desk, booking_id: str, state: str, *, by: str) -> Attendance:
-    """Moves a booking's attendance on. Refuses `booking_not_found`, `illegal_move`, `already_checked_in`, `displaced`. The same again changes nothing."""
+def attend(tx: Tx, desk: Desk, booking_id: str, state: str, *, by: str, how: str = "", said: bool = False) -> Attendance:
+    """Moves a booking's attendance on. `how` it is known; `said`: by staff, whose word no machine changes; a guest who checks in after it has come.
+
+    Refuses `booking_not_found`, `illegal_move`, `already_checked_in`, `displaced`. The same again changes nothing, but for a first word of staff.
+    """
     b = locked.booking(tx, booking_id)
     if b is None:
         raise refuse("booking_not_found", "This booking is not known.")
     a = records.attendance(tx, booking_id) or Attendance(booking_id=b.id, site_id=b.site_id, version=0)
     if a.state == state:
-        return a
+        return _write(tx, desk, replace(a, by=by, how=how, said=True)) if said and not a.said else a
     if b.status not in ("confirmed", "cancelling"):
         raise refuse("illegal_move", f"This booking is {b.status}, so nobody can be checked in or out on it.")
     if state not in LEGAL[a.state]:
@@ -37,7 +40,33 @@ def attend(tx: Tx, desk: Desk, booking_id: str, state: str, *, by: str) -> Atten
         raise refuse("already_cancelled", "This booking has been given up; its owner is being told.")
     if state == "checked_in" and b.displaced and not a.seat:
         raise refuse("displaced", "This bay is not free for you: please see the other times and bays offered, or call for help.")
-    return _write(tx, desk, replace(a, state=state, at=desk.now(), by=by))
+    return _write(tx, desk, replace(a, state=state, at=desk.now(), by=by, how=how, said=said))
+
+
+def over(tx: Tx, desk: Desk, booking_id: str, minutes: int, cents: int) -> Attendance:
+    """Notes time used after the end and what it costs (B21). The same again changes nothing. Refuses `booking_not_found`, `illegal_move` for a
+    guest who has not come."""
+    a = _visit(tx, booking_id)
+    if (a.overtime_min, a.overtime_cents) == (minutes, cents):
+        return a
+    return _write(tx, desk, replace(a, overtime_min=minutes, overtime_cents=cents))
+
+
+def waive(tx: Tx, desk: Desk, booking_id: str, why: str) -> Attendance:
+    """Staff do not charge the time used after the end, for this reason; without one they do after all. Refuses `booking_not_found`, `illegal_move`."""
+    a = _visit(tx, booking_id)
+    if not a.overtime_min:
+        raise refuse("illegal_move", "No time after the end is noted for this visit.")
+    return a if a.waived == why else _write(tx, desk, replace(a, waived=why))
+
+
+def _visit(tx: Tx, booking_id: str) -> Attendance:
+    if locked.booking(tx, booking_id) is None:
+        raise refuse("booking_not_found", "This booking is not known.")
+    a = records.attendance(tx, booking_id)
+    if a is None or a.state not in ("checked_in", "completed"):
+        raise refuse("illegal_move", "This guest has not come.")
+    return a
 
 
 def _write(tx: Tx, desk: Desk, a: Attendance) -> Attendance:
@@ -50,7 +79,8 @@ def _write(tx: Tx, desk: Desk, a: Attendance) -> Attendance:
 
 def carry_over(tx: Tx, desk: Desk, a: Attendance, new_id: str) -> Attendance:
     """A guest in the bay whose booking is extended or moved stays checked in, on the new booking, whose own bay is the one they are in now."""
-    return _write(tx, desk, replace(a, booking_id=new_id, seat="", at=desk.now(), version=0))
+    new = replace(a, booking_id=new_id, seat="", at=desk.now(), overtime_min=0, overtime_cents=0, waived="", version=0)
+    return _write(tx, desk, new)
 
 
 def reseat(tx: Tx, desk: Desk, booking_id: str, resource_id: str, *, by: str) -> Attendance:

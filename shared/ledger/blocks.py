@@ -42,6 +42,23 @@ def block(tx: Tx, desk: Desk, b: Block, *, link_up: bool = True) -> Block:
     return b
 
 
+def prolong(tx: Tx, desk: Desk, block_id: str, end: int) -> Block:
+    """At the site: an active block lasts until slot `end` instead, never shorter. Its bookings there are displaced as by `block`. Refuses
+    `block_not_found`, `illegal_move` for one that has ended."""
+    b = locked.block(tx, block_id)
+    if b is None:
+        raise refuse("block_not_found", "This block is not known.")
+    standing.require_side(tx, desk, b.site_id, selling=False)
+    if b.status != "active":
+        raise refuse("illegal_move", "This block has ended.")
+    if end <= b.end:
+        return b
+    b = records.put_block(tx, replace(b, end=end, version=b.version + 1))
+    streams.append(tx, desk, b.site_id, BlockStated(block=b))
+    _occupy(tx, desk, b)
+    return b
+
+
 def unblock(tx: Tx, desk: Desk, block_id: str, *, link_up: bool = True) -> Block:
     """Puts the bay back on sale; a displaced booking gets its slots before anyone can buy them."""
     b = locked.block(tx, block_id)

@@ -13,7 +13,7 @@ import msgspec
 
 from ..errors import Refusal
 from ..model import Side
-from ..sealing import Sealer
+from ..sealing import Sealer, SealKey
 
 #: guard -> (protocol rule, what goes wrong without it)
 GUARDS: dict[str, tuple[str, str]] = {
@@ -88,14 +88,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pin_lease: int = 200
     pin_floor: int = 100
     pin_rest_s: int = 30 * 86400
-    outage_ahead_s: int = 24 * 3600
+    outage_ahead_s: int = 72 * 3600
+    outage_pins_max: int = 1500
+    pin_digits: int = 6
 
 
 class Desk:
     """Handed to every function of the ledger."""
 
     __slots__ = (
-        "believed", "box_id", "chance", "clock", "clock_doubt", "grant", "judge_hours", "limits", "new_id", "sealer", "second_machine", "side",
+        "believed", "box_id", "chance", "clock", "clock_doubt", "grant", "judge_hours", "limits", "new_id", "opener", "seal_to", "sealer", "second_machine", "side",
         "skewed", "term", "without",
     )
 
@@ -129,6 +131,10 @@ class Desk:
         self.believed: Callable[[], float] = clock
         #: this box's key for secrets at rest (pass-4); None: it keeps none
         self.sealer: Sealer | None = None
+        #: at the hub: what is sealed to it on its way opens with this; at the site: the key of the hub that secrets are sealed to, empty as long
+        #: as none was heard that the hub's signing key vouches for
+        self.opener: SealKey | None = None
+        self.seal_to = ""
         #: the sites whose clock differs from ours by more than `skew_stop_s`: for them no line is raised (clock-1). The pump keeps it
         self.skewed: set[str] = set()
 

@@ -1,8 +1,9 @@
 """Rows that no rule asks for any more, let go by the clock, so that a box runs for years.
 
 Let go are closed questions to the other side and ended holds a month after they could matter, and with them the places for a displaced booking that
-were declined; facility notices a month after their time, counts of broken rules after 400 days, and of the messages that were not understood all
-but the last. What was in the conflict queue and is over is closed. Not here: rows that end by themselves (outbox,
+were declined; facility notices and alarms of sites a month after their time, presses for a door after days, readers' codes as soon as they are not
+shown any more, counts of broken rules after 400 days, and of the messages that were not understood all but the last.
+What was in the conflict queue and is over is closed. Not here: rows that end by themselves (outbox,
 staged, rested PINs, outage PINs, answers). Kept for good are all other bookings, orders, attendance and cancelled ids, which repairs and digests compare,
 and the journal, whose chain would break: 185 octets a row on SQLite, so 7 MB a year where people act a hundred times a day.
 Invariant: nothing that still waits is let go, nor anything of a booking that is not over, nor anything at all by a clock in doubt (clock-2).
@@ -11,7 +12,7 @@ Invariant: nothing that still waits is let go, nor anything of a booking that is
 from __future__ import annotations
 
 from ..runtime.database import Tx
-from . import digests, notices, records, rule_hits, streams
+from . import digests, door_codes, door_wishes, notices, records, rule_hits, site_alarms, streams
 from .desk import Desk
 
 KEPT_S = 30 * 86_400
@@ -37,8 +38,10 @@ def forget(tx: Tx, desk: Desk) -> int:
     for site_id in streams.sites(tx):
         _close_conflicts(tx, site_id, desk.now_slot())
         places += _declined_places(tx, site_id, before_at)
-    notes = notices.forget(tx, before_at) + rule_hits.forget(tx, desk.now())
-    return asks + holds + places + notes + sum(_not_understood(tx, site_id) for site_id in streams.sites(tx))
+    now = desk.now()
+    notes = notices.forget(tx, before_at) + rule_hits.forget(tx, now) + site_alarms.forget(tx, now)
+    doors = door_wishes.forget(tx, now) + door_codes.forget(tx, now)
+    return asks + holds + places + notes + doors + sum(_not_understood(tx, site_id) for site_id in streams.sites(tx))
 
 
 def _close_conflicts(tx: Tx, site_id: str, now_slot: int) -> None:

@@ -5,7 +5,7 @@ one to a booking that it sells while the site is dark, and `Sold` names it (`Boo
 each is the site's credentials worker's affair; here is who may have which.
 
 At the site: `made` (drawn, not on the controller yet), `leased` (on it, and told), `given` (its booking is known), `ended`.
-At the hub: `free`, `given`, `ended`; what is `free` is sealed under the hub's own key.
+At the hub: `free`, `given`, `ended`; what is `free` is sealed under the hub's own key. On its way it is sealed to the hub's public key.
 
 Invariant: one credential is one booking's and no second's; below the line none opens whose booking is not known.
 """
@@ -20,14 +20,14 @@ from ..errors import Broken
 from ..messages import OutagePin, OutagePinsEnded, OutagePinsLeased, OutagePinUsed
 from ..model import Booking, site_of
 from ..runtime.database import Tx
-from ..sealing import NotOpened
+from ..sealing import SEED_BYTES, NotOpened, seal_to
 from . import lines, pins, records, streams
 from .desk import Desk
 
 replace = msgspec.structs.replace
 
-#: the first version of the messages that has these (stream-6)
-FIRST_SCHEMA = 2
+#: the first versions of the messages that have these, and that have them sealed (stream-6): none is handed over in the open
+FIRST_SCHEMA, SEALED_SCHEMA = 2, 4
 #: a window's length, in slots: the hour of arrival
 WINDOW = 4
 #: ended rows are kept this long, so that a late use is still recognised
@@ -102,10 +102,16 @@ def stock(tx: Tx, site_id: str) -> Stock:
 
 # ---- at the site
 def lacking(tx: Tx, desk: Desk, resource_id: str, windows: Iterable[int]) -> list[int]:
-    """Which of these hours (their first slots) have no credential yet."""
+    """Which of these hours (their first slots) have no credential yet and a slot that could still be sold: what is taken is not sold a second
+    time while the two sides do not hear each other (own-3)."""
     rows = tx.all("SELECT first FROM outage_pins WHERE resource_id = :r AND state <> 'ended'", {"r": resource_id})
     had = {row[0] for row in rows}
-    return [first for first in windows if first not in had]
+    wanted = [first for first in windows if first not in had]
+    if not wanted:
+        return []
+    span = {"r": resource_id, "a": min(wanted), "b": max(wanted) + WINDOW}
+    taken = {row[0] for row in tx.all("SELECT slot FROM claims WHERE resource_id = :r AND slot >= :a AND slot < :b", span)}
+    return [first for first in wanted if not taken.issuperset(range(first, first + WINDOW))]
 
 
 def make(tx: Tx, desk: Desk, site_id: str, wanted: list[tuple[str, int]]) -> list[Spare]:
@@ -117,22 +123,32 @@ def make(tx: Tx, desk: Desk, site_id: str, wanted: list[tuple[str, int]]) -> lis
     return _put_all(
         tx,
         [
-            Spare(id=f"spare-{desk.new_id()}", site_id=site_id, resource_id=resource_id, first=first, past=first + WINDOW, secret=pin, state="made")
+            Spare(
+                id=f"spare-{site_id}-{desk.new_id()}",
+                site_id=site_id,
+                resource_id=resource_id,
+                first=first,
+                past=first + WINDOW,
+                secret=pin,
+                state="made",
+            )
             for (resource_id, first), pin in zip(wanted, drawn, strict=True)
         ],
     )
 
 
 def leased(tx: Tx, desk: Desk, pin_id: str) -> bool:
-    """The controller has it: the hub is told, and may give it. False where it has ended meanwhile or was told before."""
+    """The controller has it: the hub is told under its seal, and may give it. False where it has ended meanwhile, was told before, or cannot be
+    told yet (a hub of before schema 4, or whose key to seal to was not heard): `untold` has it then."""
     known = one(tx, pin_id)
-    if known is None or streams.lock(tx, known.site_id).peer_schema < FIRST_SCHEMA:
+    if known is None or not desk.seal_to or streams.lock(tx, known.site_id).peer_schema < SEALED_SCHEMA:
         return False
     spare = one(tx, pin_id)
     if spare is None or spare.state != "made":
         return False
     _put(tx, replace(spare, state="leased"))
-    told = OutagePin(id=spare.id, resource_id=spare.resource_id, start=spare.first, end=spare.past, pin=spare.secret)
+    sealed = seal_to(desk.seal_to, spare.secret, spare.id, desk.chance.randbytes(SEED_BYTES))
+    told = OutagePin(id=spare.id, resource_id=spare.resource_id, start=spare.first, end=spare.past, sealed=sealed)
     streams.append(tx, desk, spare.site_id, OutagePinsLeased(pins=(told,)))
     return True
 
@@ -169,7 +185,9 @@ def tidy(tx: Tx, desk: Desk, site_id: str) -> int:
     over = _where(tx, "site_id = :s AND past < :now AND state <> 'ended'", {"s": site_id, "now": desk.now_slot() - 96})
     _end_all(tx, desk, over)
     ended += len(over)
-    tx.run("DELETE FROM outage_pins WHERE site_id = :s AND state = 'ended' AND past < :p", {"s": site_id, "p": (desk.now() - KEPT_S) // 900})
+    tx.run(
+        "DELETE FROM outage_pins WHERE site_id = :s AND state = 'ended' AND past < :p", {"s": site_id, "p": (desk.now() - KEPT_S) // 900}
+    )
     return ended
 
 
@@ -216,6 +234,11 @@ def known(tx: Tx, site_id: str) -> list[Spare]:
     return _where(tx, "site_id = :s", {"s": site_id})
 
 
+def untold(tx: Tx, site_id: str) -> list[Spare]:
+    """At the site: made, and the hub does not know it; those that the controller has meanwhile are to be told."""
+    return _where(tx, "site_id = :s AND state = 'made'", {"s": site_id})
+
+
 def unassigned(tx: Tx, site_id: str) -> list[Spare]:
     """At the site: on the controller, or being put there, with no booking known to have it."""
     return _where(tx, "site_id = :s AND state IN ('made', 'leased') AND used_at = 0", {"s": site_id})
@@ -228,17 +251,37 @@ def unexplained(tx: Tx, desk: Desk, site_id: str) -> list[Spare]:
 
 # ---- at the hub
 def take(tx: Tx, desk: Desk, message: OutagePinsLeased, site_id: str) -> None:
-    """The lease enters the hub's stock, sealed. A hub without a key for it keeps none, and so gives none."""
+    """The lease enters the hub's stock, sealed. A hub without a key for it keeps none, and so gives none. What was sealed to another box's key, as
+    before this one took over, is told to be ended: the site makes others."""
     if desk.sealer is None:
         return
+    closed = []
     for told in message.pins:
         if site_of(told.resource_id) != site_id:
             raise Broken("an outage credential of another facility")
-        if one(tx, told.id) is None:
-            sealed = desk.sealer.seal(told.pin, told.id)
-            _put(
-                tx, Spare(id=told.id, site_id=site_id, resource_id=told.resource_id, first=told.start, past=told.end, secret=sealed, state="free")
-            )
+        if one(tx, told.id) is not None:
+            continue
+        pin = _opened(desk, told)
+        if not pin:
+            closed.append(told.id)
+            continue
+        sealed = desk.sealer.seal(pin, told.id)
+        _put(
+            tx,
+            Spare(id=told.id, site_id=site_id, resource_id=told.resource_id, first=told.start, past=told.end, secret=sealed, state="free"),
+        )
+    if closed:
+        streams.append(tx, desk, site_id, OutagePinsEnded(ids=tuple(closed)))
+
+
+def _opened(desk: Desk, told: OutagePin) -> str:
+    """The PIN as it was handed over; empty where it was not sealed to us."""
+    if not told.sealed:
+        return told.pin
+    try:
+        return desk.opener.open(told.sealed, told.id) if desk.opener is not None else ""
+    except NotOpened:
+        return ""
 
 
 def give(tx: Tx, desk: Desk, b: Booking) -> str:

@@ -44,7 +44,7 @@ def _draw(tx: Tx, desk: Desk, site_id: str, n: int) -> tuple[str, ...]:
     drawn: list[str] = []
     taken: set[str] = set()
     for _ in range(DRAWS_MAX):
-        block = make_block(n - len(drawn), taken.__contains__, desk.chance.randrange)
+        block = make_block(n - len(drawn), taken.__contains__, desk.chance.randrange, desk.limits.pin_digits)
         if isinstance(block, Refusal):
             raise Refused(block)
         known = _known(tx, site_id, list(block))
@@ -149,8 +149,9 @@ def rested(tx: Tx, desk: Desk) -> int:
 
 
 def lease(tx: Tx, desk: Desk, site_id: str) -> int:
-    """Leases the hub another block when it has few left. At the site. Returns how many were leased."""
-    (left,) = tx.one("SELECT COUNT(*) FROM pins WHERE site_id = :s AND state = 'leased'", {"s": site_id})
+    """Leases the hub another block when it has few left of the length that the door controller takes. At the site. Returns how many were leased."""
+    digits = {"s": site_id, "n": desk.limits.pin_digits}
+    (left,) = tx.one("SELECT COUNT(*) FROM pins WHERE site_id = :s AND state = 'leased' AND LENGTH(pin) = :n", digits)
     if left >= desk.limits.pin_floor:
         return 0
     streams.lock(tx, site_id)
@@ -161,7 +162,11 @@ def lease(tx: Tx, desk: Desk, site_id: str) -> int:
 
 
 def leased(tx: Tx, site_id: str, message: PinsLeased) -> None:
-    """The hub takes the block in; a PIN it knows already stays as it is."""
+    """The hub takes the block in; a PIN it knows already stays as it is. Of another length than these it gives none any more: the door controller
+    is set to another length since."""
+    if message.pins:
+        other = {"s": site_id, "n": len(message.pins[0])}
+        tx.run("DELETE FROM pins WHERE site_id = :s AND state = 'free' AND LENGTH(pin) <> :n", other)
     tx.many("INSERT INTO pins (site_id, pin, state) VALUES (?, ?, 'free') ON CONFLICT DO NOTHING", [(site_id, p) for p in message.pins])
 
 

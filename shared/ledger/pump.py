@@ -66,9 +66,10 @@ class Pump:
         keys: Callable[[], tuple[dict[str, str], ...]] = tuple,
         known_keys: Callable[[], tuple[str, ...]] = tuple,
         on_hello: Callable[[Hello], None] | None = None,
+        seal: Callable[[], tuple[str, ...]] = tuple,
     ):
         self.db, self.desk, self.clock, self.site_id, self.transport = db, desk, clock, site_id, transport
-        self._keys, self._known_keys, self._on_hello_reply = keys, known_keys, on_hello
+        self._keys, self._known_keys, self._seal, self._on_hello_reply = keys, known_keys, seal, on_hello
         topics = Topics(site_id)
         hub = desk.side == "hub"
         self.out_topic, self.in_topic = (topics.down, topics.up) if hub else (topics.up, topics.down)
@@ -193,6 +194,7 @@ class Pump:
             clock_sure=not self.desk.clock_doubt(),
             keys=self._keys(),
             known_keys=self._known_keys(),
+            seal=self._seal(),
             nonce=nonce,
             echo=echo,
             acked=Position(s.acked_no, s.acked_chain),

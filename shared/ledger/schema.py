@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..runtime.database import migrate
 from ..runtime.database_disk import look_through
-from . import notices, rule_hits, work
+from . import door_codes, door_wishes, notices, rule_hits, site_alarms, work
 from .journal import chain_old_rows
 
 TABLES = """
@@ -232,6 +232,12 @@ def m011_rule_hits(db) -> None:
         db.execute(statement)
 
 
+def m012_doors(db) -> None:
+    """Doors asked for by telephone, the readers' own codes, what people at a site must see to."""
+    for statement in (*door_wishes.TABLES, *door_codes.TABLES, *site_alarms.TABLES):
+        db.execute(statement)
+
+
 STEPS = (
     m001_ledger,
     m002_recovery,
@@ -244,6 +250,7 @@ STEPS = (
     m009_work,
     m010_notices,
     m011_rule_hits,
+    m012_doors,
 )
 
 

@@ -227,6 +227,11 @@ def unacknowledged(tx: Tx, site_id: str) -> bool:
     return row is not None and bool(row[0])
 
 
+def takes(stream: Stream | None, schema: int) -> bool:
+    """Whether the peer would understand rows that came with this version of the messages, and the stream to it is open (stream-6)."""
+    return stream is not None and bool(stream.epoch) and stream.peer_schema >= schema and not (stream.closed or stream.retired)
+
+
 def waiting(tx: Tx, site_id: str) -> tuple[int, int]:
     """`(rows, since)`: how many messages wait for the peer, and when the oldest was written (0 where none waits)."""
     row = tx.one("SELECT COUNT(*), COALESCE(MIN(at), 0) FROM outbox WHERE site_id = ?", (site_id,))

@@ -298,6 +298,11 @@ def forget(tx: Tx, now: int) -> int:
     return tx.run("DELETE FROM work WHERE state IN ('done', 'dropped') AND changed_at < ?", (now - KEPT_S,))
 
 
+def forget_kind(tx: Tx, kind: str, before_at: int) -> int:
+    """Lets go of rows of a kind that were over before then (unix seconds). Returns how many went."""
+    return tx.run("DELETE FROM work WHERE kind = ? AND state IN ('done', 'dropped', 'stuck') AND changed_at < ?", (kind, before_at))
+
+
 def _change(tx: Tx, row: Work, now: int, **what: object) -> Work:
     row = msgspec.structs.replace(row, changed_at=now, **what)
     names = [*what, "changed_at"]

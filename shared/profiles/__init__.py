@@ -20,9 +20,13 @@ NAMES = ("business", "planning")
 
 
 def from_toml(text: str) -> Profile:
-    """A profile from a file that a person wrote; ValueError names the key that is wrong, missing or unknown."""
+    """A profile from a file that a person wrote; ValueError names the key that is wrong, missing or unknown.
+
+    With `like = "business"` the file holds only what is other than in that profile: tables are taken together, everything else takes the place
+    of what is there.
+    """
     try:
-        raw = msgspec.toml.decode(text)
+        raw = _whole(msgspec.toml.decode(text))
         profile = msgspec.convert(raw, Profile)
     except msgspec.DecodeError as problem:
         raise ValueError(f"The profile cannot be read: {problem}") from None
@@ -30,6 +34,22 @@ def from_toml(text: str) -> Profile:
     if unknown:
         raise ValueError(f"The profile has unknown keys: {', '.join(unknown)}.")
     return profile
+
+
+def _whole(raw: dict[str, Any]) -> dict[str, Any]:
+    """The file with all that it leaves to the profile that it is like."""
+    like = raw.pop("like", None)
+    if like is None:
+        return raw
+    if like not in NAMES:
+        raise ValueError(f"The profile is like {like!r}, which does not come with the product: {' or '.join(NAMES)} do.")
+    return _over(msgspec.toml.decode(_text(like)), raw)
+
+
+def _over(below: Any, above: Any) -> Any:
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return below | {key: _over(below.get(key), value) for key, value in above.items()}
 
 
 def _unknown(raw: Any, value: Any, path: str) -> Iterator[str]:
@@ -63,4 +83,8 @@ def profile(name: str) -> Profile:
     """A profile that comes with the product; ValueError lists them if there is none of this name."""
     if name not in NAMES:
         raise ValueError(f"There is no profile {name[:40]!r}; there are {' and '.join(NAMES)}.")
-    return from_toml(files(__package__).joinpath(f"{name}.toml").read_text("utf-8"))
+    return from_toml(_text(name))
+
+
+def _text(name: str) -> str:
+    return files(__package__).joinpath(f"{name}.toml").read_text("utf-8")

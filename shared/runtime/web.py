@@ -40,6 +40,8 @@ CSP = (
 PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=()"
 #: for the one page that looks through the camera, in the place of `PERMISSIONS`
 PERMISSIONS_CAMERA = PERMISSIONS.replace("camera=()", "camera=(self)")
+#: for the page that asks a telephone where it is
+PERMISSIONS_POSITION = PERMISSIONS.replace("geolocation=()", "geolocation=(self)")
 _CSP_DATA = b"default-src 'none'; frame-ancestors 'none'"
 # What a handler may say itself; everything else comes from here.
 _OVERRIDABLE = frozenset({b"cache-control", b"content-security-policy", b"permissions-policy", b"referrer-policy"})

@@ -4,7 +4,7 @@ import pytest
 
 from shared.ledger import outage_pins, pins, records
 from shared.messages import OutagePin, OutagePinsLeased
-from shared.sealing import Sealer
+from shared.sealing import Sealer, SealKey
 from tests.rules.harm_outage_pins import doors_know, stocked
 from tests.two_sides import SITE, play
 
@@ -56,6 +56,55 @@ def test_the_hubs_stock_cannot_be_read_out_of_its_books():
         w.hub.desk.sealer = Sealer(b"x" * 32)  # the books in other hands
         await w.dark()
         assert not w.hub.book(2, 20)[0].outage_pin and stock(w.hub).free == 0, "what does not open is not kept"
+
+    play(story)
+
+
+def test_neither_the_broker_nor_the_streams_of_either_side_can_read_one():
+    async def story(w):
+        seen: list[bytes] = []
+        publish = w.site.transport.publish
+        w.site.transport.publish = lambda topic, payload, **more: (seen.append(payload), publish(topic, payload, **more))[1]
+        [spare] = await stocked(w, 2, 20)
+        assert any(spare.id.encode() in body for body in seen) and not any(spare.secret.encode() in body for body in seen)
+        told = w.site.read(lambda tx: tx.all("SELECT body FROM outbox"))
+        assert spare.secret not in str(told) and stock(w.hub).free == 1
+
+    play(story)
+
+
+def test_a_hub_that_cannot_open_what_was_sealed_says_so_and_the_site_makes_others():
+    async def story(w):
+        w.hub.desk.sealer = Sealer(bytes(32))
+        w.site.desk.seal_to = SealKey(b"y" * 32).public  # as before another machine became the hub
+        resource = f"{SITE}.box-2"
+        [lost] = w.site.write(lambda tx, desk: outage_pins.make(tx, desk, SITE, [(resource, w.slot0 + 20)]))
+        assert w.site.write(lambda tx, desk: outage_pins.leased(tx, desk, lost.id))
+        await w.quiet()
+        assert stock(w.hub) == outage_pins.Stock() == stock(w.site)
+        assert w.site.read(lambda tx: outage_pins.lacking(tx, w.site.desk, resource, [w.slot0 + 20])) == [w.slot0 + 20]
+
+    play(story)
+
+
+def test_a_hub_of_an_older_version_is_told_none():
+    async def story(w):
+        w.site.desk.seal_to = SealKey(bytes(32)).public
+        w.site.write(lambda tx, desk: tx.run("UPDATE streams SET peer_schema = 3"))
+        [spare] = w.site.write(lambda tx, desk: outage_pins.make(tx, desk, SITE, [(f"{SITE}.box-2", w.slot0 + 20)]))
+        assert not w.site.write(lambda tx, desk: outage_pins.leased(tx, desk, spare.id))
+        assert w.site.read(lambda tx: [one.id for one in outage_pins.untold(tx, SITE)]) == [spare.id]
+
+    play(story)
+
+
+def test_an_older_site_may_still_tell_one_in_the_open():
+    async def story(w):
+        await stocked(w, 2, 20)
+        pin = OutagePin("spare-old", f"{SITE}.box-2", w.slot0 + 24, w.slot0 + 28, "482913")
+        w.site.say(OutagePinsLeased(pins=(pin,)))
+        await w.quiet()
+        assert stock(w.hub).free == 2
 
     play(story)
 

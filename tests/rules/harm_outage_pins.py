@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shared.ledger import outage_pins, sales
 from shared.model import Booking, Order
-from shared.sealing import Sealer
+from shared.sealing import Sealer, SealKey
 from tests.rules.harm import must, scenario
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 async def stocked(w: World, bay: int, *starts: int) -> list[outage_pins.Spare]:
     """The site has made an outage credential for each hour (slots from the world's beginning), its controller has them, and the hub knows."""
-    w.hub.desk.sealer = Sealer(bytes(32))
+    w.hub.desk.sealer, w.hub.desk.opener = Sealer(bytes(32)), SealKey(bytes(32))
+    w.site.desk.seal_to = w.hub.desk.opener.public
     resource_id = f"{w.site.site_ids[0]}.box-{bay}"
 
     def run(tx, desk):
@@ -39,7 +40,9 @@ def half_hour(w: World, start: int) -> Booking:
     order = Order(id=f"order-{name}", reference="SHORT", site_id=site_id, customer_id=f"person-{name}", channel="web")
     first = w.slot0 + start
     b = Booking(id=name, order_id=order.id, site_id=site_id, resource_id=f"{site_id}.box-2", start=first, end=first + 2)
-    [sold] = w.hub.write(lambda tx, desk: sales.place(tx, desk, sales.Wish(order=order, bookings=(b,), customer=w.person(name), link_up=w.hub.up())))
+    [sold] = w.hub.write(
+        lambda tx, desk: sales.place(tx, desk, sales.Wish(order=order, bookings=(b,), customer=w.person(name), link_up=w.hub.up()))
+    )
     return sold
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import Refusal
 from shared.keys import KeyRing, SigningKey
-from shared.ledger import attendance, records
+from shared.ledger import attendance, pins, records
 from shared.ledger.desk import Limits
 from shared.messages import Sold
 from shared.model import Booking
@@ -191,6 +191,39 @@ async def test_the_pin_of_a_cancelled_booking_opens_nothing_and_rests_before_it_
     assert w.site.pin_of(b.pin) is None
     state = w.site.read(lambda tx: tx.one("SELECT state FROM pins WHERE pin = :p", {"p": b.pin}))
     assert state == ("resting",)
+
+
+@rule("pass-3")
+@story()
+async def test_no_pin_is_drawn_again_within_thirty_days_of_the_end_of_its_booking(w: World):
+    [b] = w.site.book(1, 8)
+
+    def state():
+        return w.site.read(lambda tx: tx.one("SELECT state FROM pins WHERE pin = :p", {"p": b.pin}))
+
+    w.forward(2 * 86_400)
+    w.site.write(pins.rested)
+    assert state() == ("resting",)
+    w.forward(b.ends_at + 30 * 86_400 - int(w.site.clock.now()))
+    w.site.write(pins.rested)
+    assert state() == ("resting",)
+    w.forward(120)
+    w.site.write(pins.rested)
+    assert state() is None
+
+
+@rule("pass-3")
+@story(limits=Limits(pin_lease=40, pin_floor=30))
+async def test_where_the_door_controller_is_set_to_longer_pins_the_hub_gives_none_of_the_old_length_any_more(w: World):
+    w.site.desk.limits = msgspec.structs.replace(w.site.desk.limits, pin_digits=8)
+    w.site.tidy()
+    await w.quiet()
+    sold = [party.book(1 if party.side == "site" else 2, 8 + 4 * n)[0] for n in range(5) for party in w.parties]
+    assert {len(b.pin) for b in sold} == {8}
+    w.site.tidy()
+    await w.quiet()
+    left = w.hub.read(lambda tx: tx.all("SELECT DISTINCT LENGTH(pin) FROM pins WHERE state = 'free'"))
+    assert left == [(8,)]
 
 
 @rule("pass-3")

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Broken
-from shared.keys import BadKey, KeyRing, PublicKey, SigningKey, id_of, to_sign_with
+from shared.keys import BadKey, KeyRing, PublicKey, SigningKey, id_of, may_seal_to, sealed_by, to_sign_with
 from shared.runtime.keyfile import load_or_create
+from shared.sealing import SealKey
 
 PASS, QUOTE = b"clubos.pass.v1\0", b"clubos.quote.v1\0"
 SITE, HUB = SigningKey.from_seed(b"s" * 32), SigningKey.from_seed(b"h" * 32)
@@ -185,3 +186,32 @@ def test_a_key_file_that_others_may_read_is_refused_without_saying_the_key(tmp_p
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(Broken, match="no_such_folder.*No such file"):
         load_or_create(tmp_path / "no_such_folder" / "site.key")
+
+
+KEY = HUB.public("hub")
+FACTS = st.lists(
+    st.builds(lambda end, gone: msgspec.structs.replace(KEY, not_after=end, withdrawn=gone), st.integers(0, 99), st.booleans()), max_size=6
+)
+
+
+@given(FACTS, st.randoms(use_true_random=False), st.integers(1, 100))
+def test_whatever_order_hellos_are_heard_in_the_strictest_word_on_a_key_stands(facts, random, until_at):
+    shuffled = random.sample(facts, len(facts))
+    rings = [RING.add(*facts), RING.add(*shuffled), RING.add(*facts, *shuffled, KEY)]
+    ends = [one.not_after for one in facts if one.not_after]
+    refused = any(one.withdrawn for one in facts) or (ends and until_at > min(ends))
+    assert {ring.problem(HUB.id, site_id="bedford", until_at=until_at) for ring in rings} == {"withdrawn" if refused else ""}
+
+
+# ---- whose key secrets are sealed to
+def test_a_key_to_seal_to_is_believed_by_the_word_of_a_hubs_key_alone():
+    public = SealKey(bytes(32)).public
+    told = sealed_by(HUB, public)
+    assert may_seal_to(told, RING) == public
+    other = SealKey(b"o" * 32).public
+    forged = [
+        (), ("",), (other, *told[1:]), (public, SITE.id, told[2]), sealed_by(SITE, public), sealed_by(SigningKey.from_seed(b"x" * 32), public),
+        (public, HUB.id, "????"), ("AAAA", *told[1:]),
+    ]  # fmt: skip
+    assert [may_seal_to(one, RING) for one in forged] == [""] * len(forged)
+    assert may_seal_to(told, RING.withdraw_now(HUB.id)) == ""

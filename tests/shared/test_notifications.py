@@ -33,12 +33,13 @@ minutes = st.integers(0, 1440)
 
 
 # ---- when
-def test_the_clock_causes_four_of_them():
+def test_the_clock_causes_five_of_them():
     b = booking(created_at=NOON - 30 * DAY)
     due = {event: notifications.timed(event, b).due_at for event in TIMED}
     assert due == {
         "reminder": b.starts_at - 2 * H,
         "check_in": b.starts_at - 15 * MIN,
+        "extend": b.ends_at - 10 * MIN,
         "follow_up": b.ends_at + 30 * MIN,
         "survey": b.ends_at + 24 * H,
     }

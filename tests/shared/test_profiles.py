@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from shared import profiles
-from shared.policy import Discount, Displacement, Hours, Opening, Policy, Profile, PromoCode, Rate, Tariff
+from shared.policy import Care, Discount, Displacement, Health, Hours, Opening, Overtime, Policy, Presence, Profile, PromoCode, Rate, Tariff
 
 BUSINESS = files("shared.profiles").joinpath("business.toml").read_text("utf-8")
 
@@ -110,10 +110,33 @@ def test_exactly_one_of_percent_and_cents_makes_a_code():
 
 def test_every_setting_is_read_by_some_decision():
     """A field that nobody reads is a promise that nobody keeps."""
-    readers = " ".join(
-        files("shared").joinpath(name).read_text("utf-8") for name in ("slots.py", "rules.py", "pricing.py", "terms.py", "conflicts.py")
-    )
-    for struct in (Policy, Displacement, Hours, Opening, Tariff, Rate, Discount, PromoCode):
+    pure = ("slots", "rules", "pricing", "terms", "conflicts", "presence", "overtime", "health", "foresight")
+    services = ("stock", "presence", "presence_words", "foresight")
+    found = [("shared", name) for name in pure] + [("site_agent.services", name) for name in services]
+    readers = " ".join(files(package).joinpath(f"{name}.py").read_text("utf-8") for package, name in found)
+    for struct in (Policy, Displacement, Presence, Overtime, Health, Care, Hours, Opening, Tariff, Rate, Discount, PromoCode):
         for field in struct.__struct_fields__:
             assert f".{field}" in readers, f"{struct.__name__}.{field}"
     assert Profile.__struct_fields__ == ("name", "version", "policy", "tariff")
+
+
+def test_a_profile_like_another_says_only_what_is_other():
+    mine = profiles.from_toml('like = "business"\n[policy.health]\nbroken_min = 1\n')
+    theirs = profiles.profile("business")
+    assert mine.policy.health.broken_min == 1 and mine.policy.health.healthy_min == theirs.policy.health.healthy_min
+    assert msgspec.structs.replace(mine, policy=theirs.policy) == theirs
+    assert msgspec.structs.replace(mine.policy, health=theirs.policy.health) == theirs.policy
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('like = "nobody"', "business or planning"),
+        ('like = 3', "business or planning"),
+        ('like = "business"\n[policy.health]\nbroken = 1', "policy.health.broken"),
+        ('like = "business"\npolicy = 3', "policy"),
+    ],
+)
+def test_a_profile_like_none_or_with_what_there_is_not_is_refused(text, said):
+    with pytest.raises(ValueError, match=said):
+        profiles.from_toml(text)
