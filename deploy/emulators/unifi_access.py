@@ -106,6 +106,11 @@ class UnifiAccessEmulator:
         return self._certificate
 
     @property
+    def serving(self) -> bool:
+        """Whether anybody listens just now."""
+        return self._server is not None and self._server.started
+
+    @property
     def faults(self) -> Faults:
         return self.box.faults
 

@@ -255,7 +255,13 @@ def put_fields(call: Call) -> Answer:
 
 
 # ---- the webhook
+def _administrators_only(call: Call) -> None:
+    if call.tenant.variants.webhook == "administrators":
+        raise ApiError(403, "insufficient_privileges", "Only system administrators can configure webhooks")
+
+
 def put_hook(call: Call) -> Answer:
+    _administrators_only(call)
     body = call.request.decode(HookBody)
     try:
         parts = urlsplit(body.url)
@@ -268,6 +274,7 @@ def put_hook(call: Call) -> Answer:
 
 
 def delete_hook(call: Call) -> Answer:
+    _administrators_only(call)
     call.tenant.hook = None
     return NOTHING
 

@@ -20,6 +20,7 @@ class Variants(msgspec.Struct, forbid_unknown_fields=True):
     use ends the whole consent (family). rotates: whether it is exchanged at all.
     machine_offline_access: client credentials that ask for offline_access are refused, or the scope is ignored.
     maintenance_seconds: whether a number that looks like seconds is taken for a maintenance's time (else it is refused).
+    webhook: who may set it: whoever may manage, or a person who is a system administrator, which the technician here is not.
     exit_code: where a finished script's exit code stands in its activity.
     """
 
@@ -32,4 +33,5 @@ class Variants(msgspec.Struct, forbid_unknown_fields=True):
     rotates: bool = True
     machine_offline_access: Literal["refused", "ignored"] = "refused"
     maintenance_seconds: bool = False
+    webhook: Literal["managers", "administrators"] = "managers"
     exit_code: Literal["data", "result_code", "nested", "absent"] = "data"

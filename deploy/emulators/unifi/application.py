@@ -16,6 +16,8 @@ from deploy.emulators.unifi.envelope import Answer, ApiError, encode_answer, enc
 from deploy.emulators.unifi.faults import Fault
 from deploy.emulators.unifi.http import BodyTooLarge, Receive, Request, Response, Scope, Send, headers_of, read_request, send_response
 
+#: by then whoever listens has been ended, with what was still to be answered
+CUT_AFTER_S = 5.0
 _GATEWAY_PAGE = b"<html><head><title>Bad gateway</title></head><body><h1>Bad gateway</h1><p>nginx</p></body></html>"
 
 
@@ -63,19 +65,24 @@ class Application:
         if self.box.faults.starting_until > self.box.now():
             return Response(503, _GATEWAY_PAGE, "text/html")
         fault = self.box.faults.take(request.method, path)
-        if fault is not None and fault.kind in ("status", "html"):
+        if fault is not None and fault.kind in ("status", "html", "code"):
             return _broken(fault)
         if fault is not None and fault.kind == "slow":
             await asyncio.sleep(fault.seconds)
         try:
             return self._act(request, path)
         finally:
+            if fault is not None and fault.kind == "reboot":
+                self.around.refuse_for(fault.seconds)
+                await asyncio.sleep(fault.seconds + CUT_AFTER_S)  # longer than the listener is given to end, so that the answer is cut off
             if fault is not None and fault.kind == "lost":
                 await asyncio.sleep(fault.seconds)
 
     def _act(self, request: Request, path: str) -> Response:
         scopes = self._scopes(request.headers)
         needed, handler, ids = routes.find_route(request.method, path)
+        if routes.feature_of(path) in self.box.style.lacks:
+            return _lacking(self.box.style.lacks_as)
         self._need(needed, scopes)
         answer = handler(self.box, request, *ids)
         return Response(200, encode_answer(answer)) if isinstance(answer, Answer) else answer
@@ -137,5 +144,15 @@ async def _until_gone(receive: Receive) -> None:
 def _broken(fault: Fault) -> Response:
     if fault.kind == "html":
         return Response(fault.status, _GATEWAY_PAGE, "text/html")
+    if fault.kind == "code":
+        return Response(200, encode_error(ApiError(fault.code)))
     error = ApiError("CODE_SYSTEM_ERROR", "Too many requests." if fault.status == 429 else "")
-    return Response(fault.status, encode_error(error))
+    headers = ((b"retry-after", fault.retry_after.encode()),) if fault.retry_after else ()
+    return Response(fault.status, encode_error(error), headers=headers)
+
+
+def _lacking(how: str) -> Response:
+    """What a firmware says of a call that it does not have."""
+    if how == "404":
+        return Response(404, b"404 page not found", "text/plain")
+    return Response(200, encode_error(ApiError(how)))

@@ -12,6 +12,7 @@ import msgspec
 
 from deploy.emulators.unifi import page
 from deploy.emulators.unifi.controller import Controller
+from deploy.emulators.unifi.doors import Emergency
 from deploy.emulators.unifi.envelope import Answer, ApiError, encode_answer
 from deploy.emulators.unifi.faults import SECONDS_MAX, Fault
 from deploy.emulators.unifi.http import Request, Response
@@ -28,22 +29,32 @@ _PAGE_HEADERS = (
 
 
 class ReaderBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A PIN typed in, or a QR text shown, at a door's reader: one of the two. With `would_at` (unix seconds) and a PIN: what the reader would
-    say then, as things stand."""
+    """A PIN typed in, a QR text shown, or a card (by its number) held to a door's reader: one of the three. `visitor_id` in place of a QR text:
+    that visitor's own picture is shown, for whoever has no camera. With `would_at` (unix seconds) and a PIN: what the reader would say then, as
+    things stand."""
 
     door_id: str
     pin: str = ""
     qr: str = ""
+    card: str = ""
+    visitor_id: str = ""
     would_at: float | None = None
 
 
 class DoorBody(msgspec.Struct, forbid_unknown_fields=True):
-    """What happens to a door by hand: its leaf, its unlock schedule (until unix seconds), its hub's network."""
+    """What happens to a door by hand: its leaf, its unlock schedule (until unix seconds), its hub's network, its reader's."""
 
     door_id: str
     leaf: Literal["open", "close"] | None = None
     schedule_until: int | None = None
     offline: bool | None = None
+    reader_offline: bool | None = None
+
+
+class EmergencyBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Somebody at the console calls an emergency, or ends it."""
+
+    mode: Literal["normal", "lockdown", "evacuation"]
 
 
 class Reboot(msgspec.Struct, forbid_unknown_fields=True):
@@ -94,6 +105,10 @@ def handle(box: Controller, around: Box, request: Request) -> Response:
         return _answer(_reader(box, request.decode(ReaderBody)))
     if path == "/door":
         return _answer(_door(box, request.decode(DoorBody)))
+    if path == "/emergency":
+        mode = request.decode(EmergencyBody).mode
+        box.set_emergency(Emergency(lockdown=mode == "lockdown", evacuation=mode == "evacuation"))
+        return _answer(Answer("success"))
     if path == "/poke":
         return _answer(_poke(box, request.decode(PokeBody)))
     if path == "/faults":
@@ -108,7 +123,12 @@ def state(box: Controller) -> dict[str, Any]:
         "now": now,
         "doors": [
             door.data(now, box.emergency, box.style.no_sensor)
-            | {"rule": door.rule_data(now), "offline": door.offline, "unlocked_until": door.unlocked_until}
+            | {
+                "rule": door.rule_data(now),
+                "offline": door.offline,
+                "reader_offline": door.reader_offline,
+                "unlocked_until": door.unlocked_until,
+            }
             for door in box.doors.values()
         ],
         "emergency": msgspec.to_builtins(box.emergency),
@@ -124,6 +144,7 @@ def state(box: Controller) -> dict[str, Any]:
                 "end_time": v.end_time,
                 "has_pin": v.pin_hash is not None,
                 "has_qr": v.qr_text is not None,
+                "cards": len(v.cards),
                 "doors": [ref.id for ref in v.resources],
             }
             for v in box.visitors.search(now, "", None)
@@ -152,11 +173,16 @@ def _show(box: Controller, request: Request, path: str) -> Response:
 
 
 def _reader(box: Controller, body: ReaderBody) -> Answer:
-    if bool(body.pin) == bool(body.qr):
-        raise ApiError("CODE_PARAMS_INVALID", "A reader takes a pin or a qr, one of them.", status=400)
+    if [bool(body.pin), bool(body.qr), bool(body.card), bool(body.visitor_id)].count(True) != 1:
+        raise ApiError("CODE_PARAMS_INVALID", "A reader takes a pin, a qr, a visitor's qr or a card, one of them.", status=400)
     if body.would_at is not None and body.pin:
         return Answer(msgspec.to_builtins(box.would_admit(body.door_id, body.pin, body.would_at)))
-    admission = box.read_pin(body.door_id, body.pin) if body.pin else box.read_qr(body.door_id, body.qr)
+    if body.pin:
+        admission = box.read_pin(body.door_id, body.pin)
+    elif body.card:
+        admission = box.read_card(body.door_id, body.card)
+    else:
+        admission = box.read_qr(body.door_id, body.qr or box.visitors.get(body.visitor_id).qr_text or "no code")
     return Answer(msgspec.to_builtins(admission))
 
 
@@ -169,6 +195,8 @@ def _door(box: Controller, body: DoorBody) -> Answer:
         door.schedule_ended_early = False
     if body.offline is not None:
         door.offline = body.offline
+    if body.reader_offline is not None:
+        door.reader_offline = body.reader_offline
     box.door_news(door)
     return Answer("success")
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from deploy.emulators.unifi.cards import Cards
 from deploy.emulators.unifi.doors import Door, DoorSpec, Emergency, stable_id
 from deploy.emulators.unifi.envelope import ApiError, Style
 from deploy.emulators.unifi.faults import Faults
@@ -25,8 +26,10 @@ ALL_SCOPES = frozenset(
     [f"{verb}:{thing}" for verb in ("view", "edit") for thing in ("user", "visitor", "policy", "credential", "space", "device", "webhook")]
     + ["view:system_log", "edit:api_server"]
 )
-AGENT_SCOPES = frozenset({"view:space", "edit:space", "view:visitor", "edit:visitor", "view:credential", "view:device", "view:system_log"})
-"""The least that a site agent's token needs."""
+AGENT_SCOPES = frozenset(
+    {"view:space", "edit:space", "view:visitor", "edit:visitor", "view:credential", "edit:credential", "view:device", "view:system_log"}
+)
+"""What a site agent's token needs; `edit:credential` for reading new cards alone."""
 
 UNLOCKS_KEPT = 500
 REQUESTS_KEPT = 2000
@@ -81,6 +84,7 @@ class Controller:
             raise ValueError(f"The controller knows no such scope: {', '.join(unknown)}.")
         self.emergency = Emergency(lockdown=False, evacuation=False)
         self.visitors = VisitorBook(rng, pin_length, staff_pins)
+        self.cards = Cards(rng)
         self.log = SystemLog(log_delay_s)
         self.notifications = Notifications(now, self._later)
         self.webhooks = Webhooks(now, rng)
@@ -151,6 +155,27 @@ class Controller:
         why = self._why_not(self._reader(door_id), visitor, at)
         return Admission(not why, why or "Access granted", visitor.id if visitor else "")
 
+    def read_card(self, door_id: str, number: str) -> Admission:
+        """What the reader at a door does with a card held to it: learns it where it waits for one, else judges it."""
+        door = self._reader(door_id)
+        if self.cards.held_to(door.reader_id, number):
+            return Admission(False, "The card was read for whoever waits for it")
+        return self._judge(door, "NFC", self.visitors.holder_of_card(self.cards.known.get(number, "")))
+
+    def reader_of(self, device_id: str) -> Door:
+        """The door whose reader this is. ApiError where there is none, or it is offline."""
+        door = next((one for one in self.doors.values() if one.reader_id == device_id and one.spec.bound), None)
+        if door is None:
+            raise ApiError("CODE_DEVICE_DEVICE_NOT_FOUND")
+        if door.offline or door.reader_offline:
+            raise ApiError("CODE_DEVICE_DEVICE_OFFLINE")
+        return door
+
+    def set_emergency(self, emergency: Emergency) -> None:
+        """By the API, or by somebody at the console."""
+        self.emergency = emergency
+        self.emergency_news()
+
     def press_button(self, door_id: str) -> None:
         """Somebody inside presses the exit button: a pulse by nobody who is known."""
         self._pulse(self._reader(door_id), self.style.button_word, "", "N/A", None, exits=True)
@@ -213,6 +238,8 @@ class Controller:
         door = self.door(door_id)
         if not door.spec.bound:
             raise ApiError(self.style.unbound_code, "This door has no reader.")
+        if door.reader_offline:
+            raise ApiError("CODE_DEVICE_DEVICE_OFFLINE", "The reader at this door is offline.")
         return door
 
     def _judge(self, door: Door, provider: str, visitor: Visitor | None) -> Admission:
@@ -268,15 +295,24 @@ class Controller:
             provider=provider,
             actor_id=actor_id,
             actor_name=actor_name,
-            actor_type="visitor" if provider in ("PIN_CODE", "QR") else "user",
+            actor_type="visitor" if provider in ("PIN_CODE", "QR", "NFC") else "user",
             targets=[*door.targets(), target("device_config", "door_entry_method", "exit" if exits else "entry")],
             row_id=self._row_id(),
         )
         self._told("door_openings", entry)
         # The printed sample masks the name, and shows the device as offline although it works.
         actor = {"id": actor_id, "name": f"{actor_name[:3]}***", "type": entry["_source"]["actor"]["type"]} if actor_id else None
-        done = {"authentication_type": provider, "authentication_value": "", "policy_id": "", "policy_name": "", "reader_id": "", "result": message}
-        self.webhooks.publish("access.door.unlock", entry["_source"]["event"]["type"], door.hook(actor, done | ({"extra": extra} if extra else {})))
+        done = {
+            "authentication_type": provider,
+            "authentication_value": "",
+            "policy_id": "",
+            "policy_name": "",
+            "reader_id": "",
+            "result": message,
+        }
+        self.webhooks.publish(
+            "access.door.unlock", entry["_source"]["event"]["type"], door.hook(actor, done | ({"extra": extra} if extra else {}))
+        )
 
     def _log_alarm(self, door: Door, event_type: str, message: str) -> None:
         entry = row(

@@ -60,6 +60,7 @@ class Door(msgspec.Struct):
     schedule_until: int = 0
     schedule_ended_early: bool = False
     offline: bool = False
+    reader_offline: bool = False
 
     @property
     def id(self) -> str:
@@ -72,6 +73,10 @@ class Door(msgspec.Struct):
     @property
     def hub_id(self) -> str:
         return stable_id("hub", self.id).replace("-", "")[:12]
+
+    @property
+    def reader_id(self) -> str:
+        return stable_id("reader", self.id).replace("-", "")[:12]
 
     @property
     def full_name(self) -> str:
@@ -180,21 +185,40 @@ class Door(msgspec.Struct):
 
     def hook(self, actor: dict[str, Any] | None, done: dict[str, Any]) -> dict[str, Any]:
         """What a webhook about this door says."""
-        location = {"id": self.id, "location_type": "door", "name": self.spec.name, "up_id": self.floor_id, "extras": {}, "device_ids": None}
-        device = {"id": self.hub_id, "name": f"Hub {self.spec.name}", "alias": "", "online": False, "device_type": "UAH", "location_id": self.id}
+        location = {
+            "id": self.id,
+            "location_type": "door",
+            "name": self.spec.name,
+            "up_id": self.floor_id,
+            "extras": {},
+            "device_ids": None,
+        }
+        device = {
+            "id": self.hub_id,
+            "name": f"Hub {self.spec.name}",
+            "alias": "",
+            "online": False,
+            "device_type": "UAH",
+            "location_id": self.id,
+        }
         return {"location": location, "device": device, "actor": actor, "object": done}
 
-    def devices(self) -> list[dict[str, Any]]:
+    def devices(self, tells: Literal["much", "little"]) -> list[dict[str, Any]]:
         """The hub and the reader of a bound door, as one inner array of the device list."""
-        online = not self.offline
-        common = {"is_adopted": True, "is_connected": online, "is_managed": True, "is_online": online, "location_id": self.id}
-        hub = {"id": self.hub_id, "name": f"Hub {self.spec.name}", "alias": "", "type": "UAH", "capabilities": ["is_hub"]}
-        reader = {
-            "id": stable_id("reader", self.id).replace("-", "")[:12],
-            "name": f"Reader {self.spec.name}",
-            "alias": "",
-            "type": "UA-G2-PRO",
-            "capabilities": ["is_reader", "pin_code", "qr_code"],
-            "connected_uah_id": self.hub_id,
-        }
-        return [hub | common, reader | common]
+        hub = {"id": self.hub_id, "name": f"Hub {self.spec.name}", "alias": "", "type": "UAH"}
+        reader = {"id": self.reader_id, "name": f"Reader {self.spec.name}", "alias": "", "type": "UA-G2-PRO"}
+        if tells == "little":
+            return [hub, reader]
+        return [
+            hub | _standing(not self.offline) | {"location_id": self.id, "capabilities": ["is_hub"], "firmware": "v4.9.3.0"},
+            reader
+            | _standing(not (self.offline or self.reader_offline))
+            | {
+                "location_id": self.id, "capabilities": ["is_reader", "pin_code", "nfc", "qr_code"], "connected_uah_id": self.hub_id,
+                "firmware": "v2.7.18.0",
+            },
+        ]  # fmt: skip
+
+
+def _standing(online: bool) -> dict[str, Any]:
+    return {"is_adopted": True, "is_connected": online, "is_managed": True, "is_online": online}

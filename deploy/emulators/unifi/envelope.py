@@ -22,6 +22,11 @@ DEFAULT_MESSAGES = {
     "CODE_DEVICE_DEVICE_OFFLINE": "The device is offline.",
     "CODE_DEVICE_WEBHOOK_ENDPOINT_DUPLICATED": "The webhook's address is registered already.",
     "CODE_DEVICE_API_NOT_SUPPORTED": "This device does not support the API.",
+    "CODE_DEVICE_DEVICE_VERSION_TOO_OLD": "The device's firmware is too old.",
+    "CODE_CREDS_NFC_HAS_BIND_USER": "The card belongs to another person.",
+    "CODE_CREDS_NFC_READ_SESSION_NOT_FOUND": "The session was not found.",
+    "CODE_CREDS_NFC_READ_POLL_TOKEN_EMPTY": "No card has been read yet.",
+    "CODE_CREDS_NFC_CARD_INVALID": "The card is not valid.",
 }
 
 _UNKNOWN_THING = {"CODE_NOT_EXISTS", "CODE_RESOURCE_NOT_FOUND"}
@@ -51,6 +56,14 @@ class Style(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The credential provider of an exit button; the list of providers is open-ended."""
     alarm_rows: bool = False
     """Whether the controller writes a row of its own for a door that was forced or held open."""
+    tells_codes: bool = True
+    """Whether a visitor's record says that there is a QR code."""
+    lacks: frozenset[Literal["emergency", "hold", "code", "card"]] = frozenset()
+    """What this firmware does not have yet."""
+    lacks_as: Literal["404", "CODE_DEVICE_API_NOT_SUPPORTED", "CODE_SYSTEM_ERROR"] = "404"
+    """How it says so: a page that is no envelope, a code of its own, or (seen for held doors) a failure of its own with HTTP 200."""
+    devices_tell: Literal["much", "little"] = "much"
+    """Older firmware tells id, name, alias and type of a device, and nothing else."""
 
 
 class ApiError(Exception):

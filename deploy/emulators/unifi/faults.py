@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from deploy.emulators.unifi.envelope import DEFAULT_MESSAGES
+
 SECONDS_MAX = 600.0
 COUNT_MAX = 100_000
 
@@ -16,14 +18,18 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
 
     status: answered `status` with an envelope, nothing done. html: a gateway's page with `status`, nothing done.
     slow: done only after `seconds`, then answered. lost: done at once, the answer held back for `seconds`, when nobody waits any more.
+    reboot: done at once, then the box goes down for `seconds` without an answer. code: answered 200 with the error `code` inside, nothing done.
     """
 
-    kind: Literal["status", "html", "slow", "lost"]
+    kind: Literal["status", "html", "slow", "lost", "reboot", "code"]
     count: int = 1
     status: int = 500
     seconds: float = 0.0
     method: str = ""
     path: str = ""
+    code: str = "CODE_SYSTEM_ERROR"
+    retry_after: str = ""
+    """With `status`: the header of that name, which no document promises."""
 
     def matches(self, method: str, path: str) -> bool:
         return (not self.method or self.method == method) and path.startswith(self.path)
@@ -34,6 +40,10 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
             return f"count must be 1 to {COUNT_MAX}."
         if not 0 <= self.seconds <= SECONDS_MAX:
             return f"seconds must be 0 to {SECONDS_MAX:.0f}."
+        if self.kind == "reboot" and not self.seconds:
+            return "a reboot takes a while."
+        if self.code not in DEFAULT_MESSAGES:
+            return "code must be one of the documented codes."
         if not 400 <= self.status <= 599 and not (self.kind == "html" and self.status == 200):
             return "status must be 400 to 599 (200 only with html)."
         return ""

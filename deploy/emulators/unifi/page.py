@@ -5,6 +5,7 @@ only keeps it fresh and sends the keypad.
 """
 
 import datetime as dt
+import json
 from html import escape
 
 from deploy.emulators.unifi.controller import Controller
@@ -14,11 +15,24 @@ POKES = (
     ("denied", "Unknown card"), ("button", "Exit button"), ("open", "Leaf opens"), ("close", "Leaf closes"), ("forced", "Force it open"),
     ("held", "Leave it open"),
 )  # fmt: skip
+#: what happens to a device at the chosen door, or to the whole box; each with the path of the desk and what is posted there
+WHOLE = (
+    ("/door", {"offline": True}, "Hub offline"), ("/door", {"offline": False}, "Hub online"), ("/door", {"reader_offline": True}, "Reader offline"),
+    ("/door", {"reader_offline": False}, "Reader online"), ("/emergency", {"mode": "lockdown"}, "Lock-down at the console"),
+    ("/emergency", {"mode": "evacuation"}, "Evacuation at the console"), ("/emergency", {"mode": "normal"}, "End the emergency"),
+    ("/faults", {"reboot": {"mode": "refuse", "seconds": 20}}, "Reboot (20 s)"), ("/faults", {"drop_notifications": True}, "Drop the stream"),
+    ("/faults", {"tokens_revoked": True}, "Withdraw the token"), ("/faults", {"certificate": "new"}, "New certificate"),
+    ("/faults", {"next": [{"kind": "status", "status": 429, "count": 5}]}, "429 for five calls"), ("/faults", {"clear": True}, "End all faults"),
+)  # fmt: skip
 
 
 def render(box: Controller) -> str:
     """The whole page."""
     pokes = "".join(f'<button type="button" data-poke="{what}">{escape(label)}</button>' for what, label in POKES)
+    whole = "".join(
+        f'<button type="button" data-tell="{path}" data-body="{escape(json.dumps(body))}">{escape(label)}</button>'
+        for path, body, label in WHOLE
+    )
     options = "".join(
         f'<option value="{escape(door.id)}">{escape(door.spec.floor)} · {escape(door.spec.name)}</option>'
         for door in box.doors.values()
@@ -31,15 +45,24 @@ def render(box: Controller) -> str:
 <header><h1>Door controller <small>emulated</small></h1><p id="link" role="status"></p></header>
 <section aria-labelledby="reader-title" class="card"><h2 id="reader-title">Stand at a reader</h2>
 <form id="reader"><label>Door <select name="door_id">{options}</select></label>
-<label>PIN <input name="pin" inputmode="numeric" autocomplete="off" maxlength="8" required></label>
+<label>With <select name="what"><option value="pin">PIN</option><option value="card">Card, by its number</option>
+<option value="visitor_id">QR, of this visitor’s id</option><option value="qr">QR, its text</option></select></label>
+<label>Number or text <input name="told" autocomplete="off" maxlength="200" required></label>
 <button>Enter</button><output id="verdict" aria-live="polite"></output></form>
-<p class="pokes" role="group" aria-label="What else happens at this door">{pokes}</p></section>
+<p class="pokes" role="group" aria-label="What else happens at this door">{pokes}</p>
+<h2>Break something</h2><p class="pokes" role="group" aria-label="What happens to the devices at this door, or to the controller">{whole}</p></section>
 <main id="board">{board(box)}</main><script src="/_emulator/page.js" defer></script></body></html>"""
 
 
 def board(box: Controller) -> str:
     """The part that changes; the script swaps it in as a whole."""
-    return _doors(box) + _unlocks(box) + _visitors(box) + _log(box)
+    return _mode(box) + _doors(box) + _unlocks(box) + _visitors(box) + _log(box)
+
+
+def _mode(box: Controller) -> str:
+    if not (box.emergency.lockdown or box.emergency.evacuation):
+        return ""
+    return f'<p class="mode" role="status">{"Evacuation: every door is open." if box.emergency.evacuation else "Lock-down: no door opens."}</p>'
 
 
 def _doors(box: Controller) -> str:
@@ -53,8 +76,7 @@ def _doors(box: Controller) -> str:
         notes = [f"leaf {data['door_position_status']}" if door.spec.sensor and door.spec.bound else "no sensor"]
         if door.rule_data(now)["type"]:
             notes.append(f"rule {door.rule_data(now)['type']}")
-        if door.offline:
-            notes.append("offline")
+        notes += [word for down, word in ((door.offline, "hub offline"), (door.reader_offline, "reader offline")) if down]
         rows.append(
             f'<li class="door {mood}"><strong>{escape(door.spec.name)}</strong><span>{escape(door.spec.floor)}</span>'
             f"<b>{word}</b><span>{escape(', '.join(notes))}</span><code>{escape(door.id)}</code></li>"
@@ -77,12 +99,13 @@ def _visitors(box: Controller) -> str:
             f"{v.first_name} {v.last_name}",
             v.status(now),
             f"{_clock(box, v.start_time, True)} – {_clock(box, v.end_time, True)}",
-            "yes" if v.pin_hash else "no",
+            ", ".join(word for has, word in ((v.pin_hash, "PIN"), (v.qr_text, "QR"), (v.cards, "card")) if has) or "nothing",
             v.remarks,
+            v.id,
         )
         for v in box.visitors.search(now, "", None)[:ROWS_SHOWN]
     ]
-    return _table("Visitors", ("Name", "Status", "Window", "PIN", "Remarks"), rows, "No visitor has been announced.")
+    return _table("Visitors", ("Name", "Status", "Window", "Has", "Remarks", "Id"), rows, "No visitor has been announced.")
 
 
 def _log(box: Controller) -> str:

@@ -48,6 +48,20 @@ class PinBody(msgspec.Struct):
     pin_code: str
 
 
+class SessionBody(msgspec.Struct):
+    """Body of a card session; a card of the vendor's own may be written anew."""
+
+    device_id: str
+    reset_ua_card: bool = False
+
+
+class CardBody(msgspec.Struct):
+    """Body of a card's assignment; `force_add` takes it from whoever has it."""
+
+    token: str
+    force_add: bool = False
+
+
 class LogBody(msgspec.Struct):
     """Body of a log search; times in unix seconds, both ends included."""
 
@@ -96,8 +110,7 @@ def get_emergency(box: Controller, request: Request) -> Answer:
 
 
 def put_emergency(box: Controller, request: Request) -> Answer:
-    box.emergency = request.decode(Emergency)
-    box.emergency_news()
+    box.set_emergency(request.decode(Emergency))
     return UNLOCK_DONE
 
 
@@ -106,7 +119,9 @@ def topology(box: Controller, request: Request) -> Answer:
 
 
 def list_devices(box: Controller, request: Request) -> Answer:
-    return Answer([door.devices() for door in box.doors.values() if door.spec.bound])
+    if request.text("refresh", "false") not in ("true", "false"):
+        raise ApiError("CODE_PARAMS_INVALID", "refresh is true or false.")
+    return Answer([door.devices(box.style.devices_tell) for door in box.doors.values() if door.spec.bound])
 
 
 def create_visitor(box: Controller, request: Request) -> Answer:
@@ -177,6 +192,35 @@ def download_qr(box: Controller, request: Request, visitor_id: str) -> Answer | 
     return Response(200, qr.png(visitor.qr_text), "image/png")
 
 
+def begin_card(box: Controller, request: Request) -> Answer:
+    body = request.decode(SessionBody)
+    box.reader_of(body.device_id)
+    return Answer({"session_id": box.cards.begin(body.device_id)})
+
+
+def read_card(box: Controller, request: Request, session_id: str) -> Answer:
+    session = box.cards.read(session_id)
+    return Answer({"token": session.token, "card_id": session.card_id})
+
+
+def end_card(box: Controller, request: Request, session_id: str) -> Answer:
+    box.cards.end(session_id)
+    return UNLOCK_DONE
+
+
+def assign_card(box: Controller, request: Request, visitor_id: str) -> Answer:
+    body = request.decode(CardBody)
+    if body.token not in box.cards.known.values():
+        raise ApiError("CODE_CREDS_NFC_CARD_INVALID")
+    box.visitors.assign_card(visitor_id, body.token, body.force_add)
+    return NO_DATA
+
+
+def unassign_card(box: Controller, request: Request, visitor_id: str) -> Answer:
+    box.visitors.unassign_card(visitor_id, request.decode(CardBody).token)
+    return NO_DATA
+
+
 def search_log(box: Controller, request: Request) -> Answer:
     body = request.decode(LogBody)
     if body.topic not in TOPICS:
@@ -206,7 +250,10 @@ def delete_webhook(box: Controller, request: Request, endpoint_id: str) -> Answe
 
 def _visitor_data(box: Controller, visitor: Visitor) -> dict[str, Any]:
     status = visitor.status(box.now())
-    return visitor.data(box.style.cancelled_word if status == "CANCELLED" else status, box.timezone.key)
+    data = visitor.data(box.style.cancelled_word if status == "CANCELLED" else status, box.timezone.key)
+    if not box.style.tells_codes:
+        del data["has_qr_code"]
+    return data
 
 
 _EXPANDABLE = {"resource": "resources", "schedule": "schedule", "nfc_card": "nfc_cards", "pin_code": "pin_code"}
@@ -242,6 +289,11 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("DELETE", "/visitors/:id/pin_codes", "edit:visitor", unassign_pin),
     ("PUT", "/visitors/:id/qr_codes", "edit:visitor", assign_qr),
     ("DELETE", "/visitors/:id/qr_codes", "edit:visitor", unassign_qr),
+    ("PUT", "/visitors/:id/nfc_cards", "edit:visitor", assign_card),
+    ("PUT", "/visitors/:id/nfc_cards/delete", "edit:visitor", unassign_card),
+    ("POST", "/credentials/nfc_cards/sessions", "edit:credential", begin_card),
+    ("GET", "/credentials/nfc_cards/sessions/:id", "view:credential", read_card),
+    ("DELETE", "/credentials/nfc_cards/sessions/:id", "edit:credential", end_card),
     ("POST", "/credentials/pin_codes", "view:credential", generate_pin),
     ("GET", "/credentials/qr_codes/download/:id", "view:credential", download_qr),
     ("POST", "/system/logs", "view:system_log", search_log),
@@ -251,7 +303,15 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("DELETE", "/webhooks/endpoints/:id", "edit:webhook", delete_webhook),
 )
 
+#: what firmwares learned later -> the calls of it
+_FEATURES = {"emergency": "/doors/settings/emergency", "hold": "/lock_rule", "code": "/qr_codes", "card": "/nfc_cards"}
+
 _COMPILED = [(method, re.compile(path.replace(":id", "([^/]+)")), scope, handler) for method, path, scope, handler in ROUTES]
+
+
+def feature_of(path: str) -> str:
+    """What a firmware must have learned for this call; empty for what all have."""
+    return next((feature for feature, part in _FEATURES.items() if part in path), "")
 
 
 def find_route(method: str, path: str) -> tuple[str, Handler, tuple[str, ...]]:

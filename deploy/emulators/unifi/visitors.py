@@ -79,6 +79,7 @@ class Visitor(msgspec.Struct):
     visited: bool = False
     pin_hash: str | None = None
     qr_text: str | None = None
+    cards: list[str] = []
 
     def status(self, now: float) -> str:
         if self.cancelled:
@@ -125,7 +126,7 @@ class Visitor(msgspec.Struct):
             "inviter_id": "",
             "inviter_name": "",
             "avatar": "",
-            "nfc_cards": [],
+            "nfc_cards": [{"id": f"{number:08X}", "token": token, "type": "ua_card"} for number, token in enumerate(self.cards, 1)],
             "license_plates": [],
             "has_qr_code": self.qr_text is not None,
             "pin_code": {"token": self.pin_hash} if self.pin_hash else None,
@@ -230,6 +231,25 @@ class VisitorBook:
     def holder_of_pin(self, pin: str) -> Visitor | None:
         wanted = self._hash(pin)
         return next((v for v in self.visitors.values() if v.pin_hash == wanted), None)
+
+    def assign_card(self, visitor_id: str, token: str, force: bool) -> None:
+        """A card has one holder; with `force` it goes over."""
+        visitor = self.get(visitor_id)
+        holder = self.holder_of_card(token)
+        if holder is not None and holder is not visitor and not force:
+            raise ApiError("CODE_CREDS_NFC_HAS_BIND_USER")
+        if holder is not None:
+            holder.cards = [one for one in holder.cards if one != token]
+        visitor.cards = [*visitor.cards, token]
+
+    def unassign_card(self, visitor_id: str, token: str) -> None:
+        visitor = self.get(visitor_id)
+        if token not in visitor.cards:
+            raise ApiError("CODE_CREDS_NFC_CARD_INVALID")
+        visitor.cards = [one for one in visitor.cards if one != token]
+
+    def holder_of_card(self, token: str) -> Visitor | None:
+        return next((v for v in self.visitors.values() if token in v.cards), None)
 
     def holder_of_qr(self, text: str) -> Visitor | None:
         return next((v for v in self.visitors.values() if v.qr_text == text), None)

@@ -67,7 +67,11 @@ class Webhooks:
         """Whether the signature has a blank behind its comma, as one printed sample does."""
 
     def create(self, body: EndpointBody) -> Endpoint:
-        if not all(getattr(body, name) for name in ("name", "endpoint", "events")) or msgspec.UNSET in (body.name, body.endpoint, body.events):
+        if not all(getattr(body, name) for name in ("name", "endpoint", "events")) or msgspec.UNSET in (
+            body.name,
+            body.endpoint,
+            body.events,
+        ):
             raise ApiError("CODE_PARAMS_INVALID", "name, endpoint and events are required.")
         if len(self.endpoints) >= ENDPOINTS_MAX:
             raise ApiError("CODE_OPERATION_FORBIDDEN", "There are as many endpoints as there may be.")

@@ -25,14 +25,14 @@ document.getElementById("reader").addEventListener("submit", async (event) => {
     const answer = await fetch("/_emulator/reader", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ door_id: form.door_id.value, pin: form.pin.value }),
+      body: JSON.stringify({ door_id: form.door_id.value, [form.what.value]: form.told.value }),
     });
     const told = await answer.json();
     verdict.textContent = told.data ? told.data.reason : told.msg;
   } catch {
     verdict.textContent = "The controller does not answer.";
   }
-  form.pin.value = "";
+  form.told.value = "";
 });
 
 document.querySelectorAll("[data-poke]").forEach((button) => button.addEventListener("click", async () => {
@@ -45,6 +45,17 @@ document.querySelectorAll("[data-poke]").forEach((button) => button.addEventList
     });
     const told = await answer.json();
     verdict.textContent = answer.ok ? `${button.textContent}: done.` : told.msg;
+  } catch {
+    verdict.textContent = "The controller does not answer.";
+  }
+}));
+
+document.querySelectorAll("[data-tell]").forEach((button) => button.addEventListener("click", async () => {
+  const body = JSON.parse(button.dataset.body);
+  if (button.dataset.tell === "/door") body.door_id = document.getElementById("reader").door_id.value;
+  try {
+    const answer = await fetch(`/_emulator${button.dataset.tell}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    verdict.textContent = answer.ok ? `${button.textContent}: done.` : (await answer.json()).msg;
   } catch {
     verdict.textContent = "The controller does not answer.";
   }
