@@ -15,17 +15,17 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, Router
+from litestar import Litestar
 from litestar.datastructures import State
 from prometheus_client import Counter
 
-from shared.keys import SigningKey
 from shared.ledger import repair
 from shared.ledger.availability import DayCache
 from shared.ledger.clock_trust import ClockTrust
 from shared.ledger.desk import Desk, Limits
 from shared.ledger.displaced import Placing
 from shared.ledger.frontdesk import Houses
+from shared.ledger.keychain import KeyChain
 from shared.ledger.marks import MarkKeeper
 from shared.ledger.rule_hits import RuleTally
 from shared.ledger.watch import Watch
@@ -39,12 +39,13 @@ from shared.runtime.mark import MarkFile
 from shared.runtime.metrics import Metrics
 from shared.runtime.problems import Problems
 from shared.runtime.ratelimit import RateLimiter, RateRule
+from shared.runtime.routing import Router
 from shared.runtime.scheduler import Ticker
 from shared.runtime.static import RUNTIME_STATIC, StaticFiles
 from shared.runtime.timesource import Given, Machine, TimeSource
 from shared.runtime.transport import Transport, Will
 from shared.runtime.web import EdgeSettings, WebEdge
-from shared.sealing import Sealer
+from shared.sealing import Sealer, SealKey
 
 from . import jobs
 from .config import Config
@@ -63,9 +64,11 @@ from .services.holds import Holds
 from .services.hub import Hub
 from .services.keys import Keys
 from .services.link import GOODBYE, Links
+from .services.machine_calls import MachineCalls
 from .services.notices import Notices
 from .services.outage_pins import OutagePins
 from .services.passes import Passes
+from .services.phone_doors import PhoneDoors
 from .services.reports import Reports
 from .services.rule_hits import RuleHits
 from .services.sites import Sites
@@ -80,11 +83,11 @@ from .services.work_desk import WorkDesk
 from .store import schema, settings
 from .store.board import Board
 from .store.segments import Segments
-from .telling import opened, telling, the_wording
+from .telling import callers, opened, telling, the_wording
 from .vendors.channels import HOOKS_PATH
-from .web import health, metrics
+from .web import health, machine_hooks, metrics
 from .web import hooks as vendor_hooks
-from .web.api import availability, blackouts, bookings, holds, places
+from .web.api import availability, blackouts, bookings, doors, holds, places
 from .web.api.description import describe
 from .web.auth import ApiGuard
 from .web.book import pages as customer_pages
@@ -202,13 +205,14 @@ def _services(
     witness: Witness | None = None,
 ) -> Hub:
     desk = Desk("hub", clock=clock.now, new_id=chance.new_id, chance=chance.random, limits=limits)
-    desk.sealer = Sealer(secret(config.data_dir, "outage-pins"))
+    desk.sealer, desk.opener = Sealer(secret(config.data_dir, "outage-pins")), SealKey(secret(config.data_dir, "handed-over"))
     meter = Metrics("hub")
     booked = by_label(meter.counter("bookings", "Bookings by how they came out.", ["outcome"]))
     refused = by_label(meter.counter("refusals", "Broken rules that refusals named.", ["rule"]))
+    called = by_label(meter.counter("machine_calls", "Calls about the bays' machines by what became of them.", ["outcome"]))
     changed = by_label(meter.counter("changes", "Changes of bookings by kind.", ["kind"]))
     names = {site.id: site.name for site in config.hub.sites}
-    keys = Keys(db, (SigningKey.from_seed(secret(config.data_dir, "passes")),))
+    keys = Keys(db, KeyChain(key_file(config.data_dir, "passes")), desk.opener, names)
     watch = Watch(db, desk)
     links = Links(db, desk, clock, keys, list(names), transports or _transports(config, desk), watch)
     houses = Houses(db, config.profile, desk)
@@ -244,6 +248,7 @@ def _services(
         keys=keys,
         api_keys=ApiKeys(db),
         links=links,
+        machine_calls=MachineCalls(db, desk, links, callers(config, clock.now), called),
         sites=sites,
         bookings=selling,
         changes=changes,
@@ -253,6 +258,7 @@ def _services(
         blocks=Blocks(selling),
         outage_pins=outage_pins,
         passes=Passes(desk, keys),
+        phone_doors=PhoneDoors(db, desk, houses, links, waiting),
         customer_links=own_links,
         metrics=meter,
         witnessing=witnessing,
@@ -300,9 +306,14 @@ def by_label(counter: Counter) -> Callable[[str], None]:
 
 def secret(data_dir: Path, name: str) -> bytes:
     """32 secret bytes of this hub, made once and kept in the data folder."""
+    return keyfile.load_or_create(key_file(data_dir, name))
+
+
+def key_file(data_dir: Path, name: str) -> Path:
+    """Where a key of this hub is kept."""
     folder = data_dir / "keys"
     folder.mkdir(mode=0o700, exist_ok=True)
-    return keyfile.load_or_create(folder / f"{name}.key")
+    return folder / f"{name}.key"
 
 
 def _transports(config: Config, desk: Desk) -> Transports:
@@ -345,10 +356,10 @@ def _web(hub: Hub) -> tuple[Litestar, WebEdge]:
     guard = ApiGuard(hub.api_keys, hub.clock.monotonic, rates.per_key, hub.attempts.refused_sign_in)
     api = Router(
         "/api/v1",
-        route_handlers=[*bookings.HANDLERS, *holds.HANDLERS, *availability.HANDLERS, *blackouts.HANDLERS, *places.HANDLERS],
+        route_handlers=[*bookings.HANDLERS, *doors.HANDLERS, *holds.HANDLERS, *availability.HANDLERS, *blackouts.HANDLERS, *places.HANDLERS],
         guards=[guard],
     )
-    routers = [api, customers.router, admins.router, *health.HANDLERS, *metrics.HANDLERS, *vendor_hooks.HANDLERS, static.handler()]
+    routers = [api, customers.router, admins.router, *health.HANDLERS, *metrics.HANDLERS, *vendor_hooks.HANDLERS, *machine_hooks.HANDLERS, static.handler()]
     litestar = Litestar(
         routers,
         request_class=StrictRequest,

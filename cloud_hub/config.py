@@ -27,6 +27,9 @@
     [digest]                             # what the staff are told by Slack
     zone = "America/Halifax"
 
+    [machines.ninjaone]                  # who calls about the bays' PCs
+    secret_file = "ninjaone.hook"
+
 Paths are relative to the file. Invariant: what `load` returns is complete and sound; everything else is a ConfigError with a sentence.
 """
 
@@ -125,7 +128,8 @@ class DigestSettings(Section, frozen=True, kw_only=True):
 
 
 class HubConfig(Section, frozen=True, kw_only=True):
-    """The whole file. `channels`: a table for each vendor, which the vendor's own file reads as strictly (`vendors/channels`). `mark_file`: on
+    """The whole file. `channels`: a table for each vendor, which the vendor's own file reads as strictly (`vendors/channels`); `machines`: one for each
+    vendor that calls about the bays' machines (`vendors/machine_callers`). `mark_file`: on
     another medium than the data (loss-1). `recovery_public`: the public half of the operator's
     recovery key (loss-5, loss-6)."""
 
@@ -142,6 +146,7 @@ class HubConfig(Section, frozen=True, kw_only=True):
     clock: Clock = Clock()
     mark_file: str = ""
     channels: dict[str, dict[str, Any]] = {}
+    machines: dict[str, dict[str, Any]] = {}
     digest: DigestSettings | None = None
     recovery_public: str = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.errors import Refused
+from shared.errors import Broken, Refused
 from shared.runtime import log
 from shared.runtime.scheduler import Ticker
 
@@ -66,6 +66,8 @@ async def take_wishes(hub: Hub, tray: Tray) -> int:
                 await _confirm_clock(hub, wish.clock_shown_at)
             if wish.lift is not None:
                 await hub.db.write(lambda tx, lift=wish.lift: halts.lift(tx, hub.desk, lift))
+            if wish.signing_key:
+                await _change_key(hub, wish.signing_key)
             if wish.void_outage_pins:
                 await _void(hub, wish.void_outage_pins)
             if wish.granted is not None or wish.vouched is not None:
@@ -73,6 +75,19 @@ async def take_wishes(hub: Hub, tray: Tray) -> int:
             done += 1
         take_away()
     return done
+
+
+async def _change_key(hub: Hub, how: str) -> None:
+    try:
+        await (hub.keys.withdraw_now(hub.desk.now()) if how == "withdraw" else _rotate(hub))
+    except Broken as error:
+        _log.error("tray.key_not_changed", why=error.detail)
+    hub.links.hello()
+
+
+async def _rotate(hub: Hub) -> None:
+    hub.keys.rotate()
+    await hub.keys.tick(hub.desk.now())
 
 
 async def _void(hub: Hub, site_id: str) -> None:

@@ -127,6 +127,23 @@ class HookAnswer(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class MachineCall(msgspec.Struct, frozen=True):
+    """Somebody who looks after machines calls about one. `key` is the same when the call is repeated (empty: it has none)."""
+
+    key: str
+    machine_id: str
+
+
+class MachineCaller(Protocol):
+    """What comes in about the bays' machines by webhook."""
+
+    vendor: str
+
+    def read(self, headers: Mapping[str, str], body: bytes) -> list[MachineCall]:
+        """One call's content; `headers` have names in small letters. Raises Refused: `hook_forged` for what is not the vendor's own, `bad_request`
+        for what makes no sense."""
+
+
 class Hooks(Protocol):
     """What comes in from a vendor by webhook. `answer` says "I have it"."""
 

@@ -18,7 +18,7 @@ from shared.runtime.config import ConfigError
 from shared.runtime.database import Database, InlineWriter
 
 from .config import Config
-from .ports import Channel, Hooks
+from .ports import Channel, Hooks, MachineCaller
 from .services.customer_links import CustomerLinks
 from .services.letters import Letters
 from .services.link import Links
@@ -29,6 +29,7 @@ from .services.texts import Texts
 from .services.trial_letters import Trials
 from .services.wording import Wording
 from .vendors import channels as registry
+from .vendors import machine_callers
 
 #: plans made at once; they are work of our own books
 PLANS_AT_ONCE = 50
@@ -41,16 +42,27 @@ the_wording = lru_cache(maxsize=1)(Wording)
 Opened = tuple[dict[str, Channel], dict[str, Hooks]]
 
 
-def opened(config: Config, now: Callable[[], float]) -> Opened:
-    """The channels by their name, and who reads what vendors report, by vendor. Raises ConfigError."""
+def around_of(config: Config, now: Callable[[], float]) -> registry.Around:
+    """What a vendor's file may have of this configuration."""
     base = config.file.parent
-    around = registry.Around(
+    return registry.Around(
         secret=lambda file, key: files.secret("", file, base, key=key),
         path=lambda file: Path(files.resolve(file, config.file)),
         now=now,
         public_url=config.hub.http.public_url,
         where=str(config.file),
     )
+
+
+def callers(config: Config, now: Callable[[], float]) -> dict[str, MachineCaller]:
+    """Who calls about the bays' machines, by vendor. Raises ConfigError."""
+    around = around_of(config, now)
+    return {vendor: machine_callers.open_caller(vendor, table, around) for vendor, table in config.hub.machines.items()}
+
+
+def opened(config: Config, now: Callable[[], float]) -> Opened:
+    """The channels by their name, and who reads what vendors report, by vendor. Raises ConfigError."""
+    around = around_of(config, now)
     found: dict[str, Channel] = {}
     hooks: dict[str, Hooks] = {}
     for vendor, table in config.hub.channels.items():

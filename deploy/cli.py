@@ -26,6 +26,7 @@ class Command:
 COMMANDS = (
     Command("demo", "start a hub, sites, a broker and emulated devices on this machine", "deploy.demo.main"),
     Command("demo-check", "walk a booking through the running demo, with a cut in the middle", "deploy.demo_check.main"),
+    Command("bay-agent", "make the one file for the bays' PCs", "deploy.bay_pack"),
     Command("rules", "list every rule of the protocol with its tests, and miss each guard once", "deploy.rules"),
     Command("bench", "measure this machine's ratios against the bars", "deploy.bench"),
 )

@@ -21,6 +21,7 @@ from shared.runtime import log
 from shared.runtime.config import ConfigError
 from site_agent import recovery
 from site_agent.config import Loaded, load
+from site_agent.services import key_command
 from site_agent.store.door_trail import TRAIL
 
 if TYPE_CHECKING:  # a command that serves nothing starts without the services
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--password-stdin", action="store_true", help="read the password from standard input instead of asking")
     backup_command.words(commands.add_parser("backup", help="copies of the books"), _backups)
     recovery.words(commands, _command)
+    key_command.words(commands, _command, _key_files)
     journal_command.words(commands.add_parser("journal", help="who did or saw what"), _books)
     journal_command.words(commands.add_parser("trail", help="what happened at the doors"), _books, TRAIL)
     kiosk = commands.add_parser("kiosk", help="screens for guests").add_subparsers(required=True, metavar="ACTION")
@@ -65,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     pair.add_argument("--name", default="Kiosk", help="what the screen is called in logs")
     pair.add_argument("--url", help="address under which the screen reaches the agent")
     _ninjaone_words(commands.add_parser("ninjaone", help="who looks after the bays' PCs").add_subparsers(required=True, metavar="ACTION"))
+    _bays_words(commands.add_parser("bays", help="the program on the bays' PCs").add_subparsers(required=True, metavar="ACTION"))
+    _doors_words(commands.add_parser("doors", help="the door controller").add_subparsers(required=True, metavar="ACTION"))
     drill = commands.add_parser("drill", help="rehearsals").add_subparsers(required=True, metavar="ACTION")
     outage = _command(
         drill, "outage", "unplug the facility from the booking centre for some minutes, and report what worked", _drill_outage
@@ -74,12 +78,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _doors_words(actions) -> None:
+    pin = actions.add_parser("pin", help="show the controller's certificate, and write its fingerprint into the settings once it is confirmed")
+    pin.add_argument("--config", required=True, type=Path, help="the site's TOML file")
+    pin.set_defaults(bare=_doors_pin)
+    _command(actions, "check", "connection, what the token may do, the doors, the PIN's length, the clock", _doors_check)
+
+
 def _ninjaone_words(actions) -> None:
     connect = _command(actions, "connect", "let a technician consent, once, that scripts are run in their name", _ninjaone_connect)
     connect.add_argument("--port", type=int, default=0, help="port of this machine that the browser comes back to (a free one)")
     connect.add_argument("--paste", action="store_true", help="the browser runs elsewhere: paste the address that it shows afterwards")
     connect.add_argument("--redirect", default="", help="address registered with a web app (then what the browser shows is pasted)")
+    calls = _command(actions, "webhook", "have NinjaOne call the booking centre when something is wrong with a PC", _ninjaone_webhook)
+    calls.add_argument("--hub-url", default="", help="the booking centre's address, such as https://book.example.com")
+    calls.add_argument("--secret-file", default="", help="what each call bears: the file that the booking centre has in [machines.ninjaone]")
+    calls.add_argument("--off", action="store_true", help="end it, for all facilities of this app")
     _command(actions, "status", "what works: address, consent, each bay's machine, each approved script", _ninjaone_status)
+
+
+def _bays_words(actions) -> None:
+    enrol = _command(actions, "enrol", "make the key of a bay's PC, and print it this once", _bays_enrol)
+    enrol.add_argument("resource", help="the bay's id, such as bedford.box-1")
+    _command(actions, "list", "which bays' PCs have a key", _bays_list)
+    _command(actions, "remove", "end the key of a bay's PC", _bays_remove).add_argument("resource")
 
 
 def _command(commands, name: str, about: str, do) -> argparse.ArgumentParser:
@@ -178,6 +200,12 @@ def _books(args: argparse.Namespace) -> Path:
     return load(args.config).data_dir / DATABASE
 
 
+def _key_files(loaded: Loaded) -> tuple[Path, Path]:
+    from site_agent.app import DATABASE, SIGNING_KEY
+
+    return loaded.data_dir / DATABASE, loaded.data_dir / SIGNING_KEY
+
+
 def _backups(args: argparse.Namespace) -> Backups:
     from site_agent.app import DATABASE
     from site_agent.services.backups import open_backups
@@ -198,6 +226,39 @@ def _kiosk_pair(loaded: Loaded, args: argparse.Namespace) -> int:
     return 0
 
 
+def _doors_pin(args: argparse.Namespace) -> int:
+    """Before the settings are whole: without a fingerprint they cannot be loaded."""
+    from site_agent.devices.unifi import command
+
+    try:
+        return 0 if asyncio.run(command.pin(args.config.absolute(), _say, input)) else 2
+    except EOFError:
+        raise ValueError("Nobody confirmed it, so nothing has changed.") from None
+
+
+def _doors_check(loaded: Loaded, args: argparse.Namespace) -> int:
+    from types import SimpleNamespace
+
+    from shared.runtime.clock import SystemClock
+    from site_agent.devices.door_ways import Around, open_doors
+    from site_agent.devices.unifi import command
+
+    settings = loaded.config.doors
+    if settings is None:
+        raise ConfigError(f"{loaded.file}: the settings name no door controller: there is no table [doors].")
+    named = [("The facility", door_id) for door_id in loaded.facility.door_ids]
+    named += [(bay.name, door_id) for bay in loaded.resources for door_id in bay.door_ids]
+
+    async def run() -> bool:
+        doors = open_doors(settings, Around(loaded.secret, loaded.path, SystemClock(), str(loaded.file)))
+        try:
+            return await command.check(doors, _say, SimpleNamespace(doors=tuple(named), pin_digits=settings.pin_digits))
+        finally:
+            await doors.stop()
+
+    return 0 if asyncio.run(run()) else 2
+
+
 def _ninjaone(loaded: Loaded):
     """NinjaOne as the settings name it, opened beside whatever agent runs. Raises ConfigError where they do not."""
     from shared.runtime.clock import SystemClock
@@ -207,7 +268,7 @@ def _ninjaone(loaded: Loaded):
     if table is None:
         raise ConfigError(f"{loaded.file}: the settings name no NinjaOne: there is no table [machines.way.ninjaone].")
     loaded.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return open_machines("ninjaone", table, Around(loaded.secret, loaded.data_dir, SystemClock(), str(loaded.file)))
+    return open_machines("ninjaone", table, Around(loaded.secret, loaded.data_dir, SystemClock(), str(loaded.file), loaded.resources))
 
 
 def _ninjaone_connect(loaded: Loaded, args: argparse.Namespace) -> int:
@@ -240,6 +301,28 @@ def _ninjaone_connect(loaded: Loaded, args: argparse.Namespace) -> int:
     return 0
 
 
+def _ninjaone_webhook(loaded: Loaded, args: argparse.Namespace) -> int:
+    from shared.errors import Failure
+    from site_agent.devices.ninjaone import command
+
+    if args.off == bool(args.hub_url):
+        raise ValueError("Give either --hub-url with --secret-file, or --off.")
+    secret = loaded.secret(str(Path(args.secret_file).absolute()), "--secret-file") if args.secret_file else ""
+    machines = _ninjaone(loaded)
+
+    async def run() -> None:
+        try:
+            await command.webhook(machines, _say, args.hub_url, secret)
+        finally:
+            await machines.stop()
+
+    try:
+        asyncio.run(run())
+    except Failure as error:
+        raise ValueError(error.detail) from None
+    return 0
+
+
 def _ninjaone_status(loaded: Loaded, args: argparse.Namespace) -> int:
     from zoneinfo import ZoneInfo
 
@@ -257,6 +340,31 @@ def _ninjaone_status(loaded: Loaded, args: argparse.Namespace) -> int:
             await machines.stop()
 
     return 0 if asyncio.run(run()) else 2
+
+
+def _bays_enrol(loaded: Loaded, args: argparse.Namespace) -> int:
+    from site_agent.devices.bay_agent import command
+
+    certificate = loaded.path(loaded.config.http.tls_cert) if loaded.config.http.tls_cert else None
+    # the key alone on standard output, so that it can be sent into a file
+    command.enrol(loaded.resources, loaded.data_dir, args.resource, certificate, _say, lambda text: print(text, file=sys.stderr))
+    if loaded.config.machines is None or "bay_agent" not in loaded.config.machines.way:
+        print(f"{loaded.file} has no table [machines.way.bay_agent] yet: add it, and start the agent again.", file=sys.stderr)
+    return 0
+
+
+def _bays_list(loaded: Loaded, args: argparse.Namespace) -> int:
+    from site_agent.devices.bay_agent import command
+
+    command.listed(loaded.resources, loaded.data_dir, _say)
+    return 0
+
+
+def _bays_remove(loaded: Loaded, args: argparse.Namespace) -> int:
+    from site_agent.devices.bay_agent import command
+
+    command.remove(loaded.data_dir, loaded.resources, args.resource, _say)
+    return 0
 
 
 def _say(text: str) -> None:

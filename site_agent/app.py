@@ -6,7 +6,7 @@ hub, no name server and no door controller (L6); nothing is built twice and noth
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from importlib import metadata
@@ -14,16 +14,19 @@ from typing import Any
 
 import msgspec
 
+from shared import rules
 from shared.keys import SigningKey
 from shared.ledger import records, repair
 from shared.ledger.clock_trust import ClockTrust
 from shared.ledger.desk import Desk, Limits
 from shared.ledger.displaced import Placing
 from shared.ledger.frontdesk import Houses
+from shared.ledger.keychain import Chain, KeyChain
 from shared.ledger.marks import MarkKeeper
 from shared.ledger.rule_hits import RuleTally
-from shared.ledger.worker import Worker
+from shared.ledger.worker import Doer, Worker
 from shared.messages import Topics
+from shared.pins import LENGTH_MIN
 from shared.runtime import database_disk as disk
 from shared.runtime import log
 from shared.runtime.clock import Chance, Clock, SystemClock
@@ -39,30 +42,45 @@ from shared.runtime.transport import Transport, Will
 from shared.runtime.web import WebEdge
 from site_agent import jobs
 from site_agent.config import Loaded
-from site_agent.ports import Doors, Machines
+from site_agent.ports import BayCalls, Doors, Machines
 from site_agent.services import documents
+from site_agent.services.alarms import of_books
+from site_agent.services.alarms_up import AlarmsUp
 from site_agent.services.backups import open_backups
+from site_agent.services.bay_jobs import BayJobs
+from site_agent.services.bay_signs import BaySigns
 from site_agent.services.booking import BookingDesk
 from site_agent.services.camera import Camera
 from site_agent.services.checkin import CheckIn
 from site_agent.services.clock import TimeDesk
 from site_agent.services.credentials import Credentials
 from site_agent.services.displaced import DisplacedDesk
-from site_agent.services.door_trail import DoorTrail, TrailRow, TrailSettings
+from site_agent.services.door_cards import DoorCards
+from site_agent.services.door_check import DoorCheck
+from site_agent.services.door_trail import Clips, DoorTrail, TrailRow, TrailSettings
 from site_agent.services.door_witness import DoorWitness
 from site_agent.services.doors import DoorDesk
+from site_agent.services.emergency import EmergencyDesk
+from site_agent.services.foresight import Foresight
 from site_agent.services.halts import Halts
 from site_agent.services.kit import Kit
 from site_agent.services.link import Link
 from site_agent.services.live import Live
+from site_agent.services.machine_work import JOB as BAY_JOB
 from site_agent.services.machine_work import KIND as MACHINE
+from site_agent.services.machine_work import lane_of
 from site_agent.services.machines import MachineDesk
 from site_agent.services.notices import NoticeDesk
 from site_agent.services.outage import Outage
 from site_agent.services.outage_pins import OutagePins
 from site_agent.services.people import People
+from site_agent.services.phone_doors import PhoneDoors
 from site_agent.services.plug import Plug
+from site_agent.services.presence import Presence
+from site_agent.services.quiet import Quiet
+from site_agent.services.reader_codes import ReaderCodes
 from site_agent.services.recovery import Recovery
+from site_agent.services.stock import Stock
 from site_agent.services.tally import Tally
 from site_agent.services.upkeep import Upkeep
 from site_agent.services.walkin import WalkIn
@@ -108,7 +126,9 @@ class SiteAgent:
         await kit.people.begin(kit.loaded.staff)
         await kit.outage.begin()
         self._wire()
+        await kit.phone_doors.start()
         await kit.link.start()
+        await kit.emergency.start()
         await kit.doors.start()
         await kit.door_trail.start()
         await kit.credentials.start()
@@ -134,8 +154,19 @@ class SiteAgent:
         """Who tells the staff pages that a panel changed."""
         self.kit.db.watch(self.kit.live.panels_changed)
         self.kit.door_trail.watch(self._tell_door)
-        for told in (self.kit.link, self.kit.doors, self.kit.credentials, self.kit.outage, self.kit.backups, self.kit.time, self.kit.machines):
+        self.kit.db.listen(self._machines_called)
+        self.kit.door_trail.on_emergency = self.kit.emergency.hint
+        self.kit.door_trail.meant_open = self.kit.emergency.opens
+        self.kit.doors.barred = self.kit.emergency.barred
+        self.kit.emergency.watch(self.kit.live.panels_changed)
+        for told in (self.kit.link, self.kit.doors, self.kit.credentials, self.kit.door_check, self.kit.outage, self.kit.backups, self.kit.time, self.kit.machines):
             told.watch(self.kit.live.panels_changed)
+        for told in (self.kit.stock, self.kit.presence):
+            told.watch(self.kit.live.panels_changed)
+
+    def _machines_called(self, events: list[tuple[str, str]]) -> None:
+        for machine_id in dict.fromkeys(key for topic, key in events if topic == "machine_told"):
+            self.kit.machines.called(machine_id)
 
     def _tell_door(self, row: TrailRow) -> None:
         """At once and by itself: somebody at the desk is to see the door open, not a panel drawn anew."""
@@ -144,6 +175,8 @@ class SiteAgent:
     def on_stop(self) -> None:
         """The moment stopping begins: open streams end by themselves."""
         self.kit.live.close()
+        if self.kit.bay_calls is not None:
+            self.kit.bay_calls.hang_up()
 
     async def stop(self) -> None:
         self.ticker.stop()
@@ -153,8 +186,11 @@ class SiteAgent:
         if self.kit.worker is not None:
             await self.kit.worker.stop()
         await self.kit.machines.stop()
+        await self.kit.phone_doors.stop()
+        await self.kit.door_check.stop()
         await self.kit.credentials.stop()
         await self.kit.door_trail.stop()
+        await self.kit.emergency.stop()
         await self.kit.doors.stop()
         await self.kit.outage.stop()
         await self.kit.link.stop()
@@ -174,7 +210,7 @@ def build(
     db: Database | InlineWriter | None = None,
     transport: Transport | None = None,
     doors: Doors | None = None,
-    machines: Machines | None = None,
+    machines: Mapping[str, Machines] | None = None,
     limits: Limits | None = None,
     source: TimeSource | None = None,
 ) -> SiteAgent:
@@ -187,19 +223,20 @@ def build(
     box_id = prepare(loaded.data_dir / DATABASE, chance.new_id)
     db = db or Database(loaded.data_dir / DATABASE, wal_pages=WAL_PAGES)
     term, grant = identity(loaded.data_dir / DATABASE)
+    limits = limits or Limits(pin_digits=loaded.config.doors.pin_digits if loaded.config.doors else LENGTH_MIN)
     desk = Desk("site", clock=clock.now, new_id=chance.new_id, chance=chance.random, box_id=box_id, term=term, limits=limits)
     desk.grant = grant
-    key = SigningKey.from_seed(load_or_create(loaded.data_dir / SIGNING_KEY))
+    key = KeyChain(loaded.data_dir / SIGNING_KEY)
     transport = transport or _transport(loaded, box_id)
     doors = doors or _doors(loaded, clock)
-    kit = _kit(loaded, clock, db, desk, key, transport, doors, source, machines or _machines(loaded, clock), chance)
+    kit = _kit(loaded, clock, db, desk, key, transport, doors, source, _machines(loaded, clock) if machines is None else machines, chance)
     kit.mark.read()
     return SiteAgent(kit, desk, Ticker())
 
 
 def _kit(
-    loaded: Loaded, clock: Clock, db: Database | InlineWriter, desk: Desk, key: SigningKey, transport: Transport | None, doors: Doors | None,
-    source: TimeSource | None = None, machines: Machines | None = None, chance: Chance | None = None,
+    loaded: Loaded, clock: Clock, db: Database | InlineWriter, desk: Desk, key: SigningKey | Chain, transport: Transport | None, doors: Doors | None,
+    source: TimeSource | None = None, machines: Mapping[str, Machines] | None = None, chance: Chance | None = None,
 ) -> Kit:
     site_id, tls = loaded.config.site.id, bool(loaded.config.http.tls_cert)
     houses = Houses(db, loaded.profile, desk)
@@ -226,21 +263,44 @@ def _kit(
     metrics.gauge("breaches", "Broken invariants of the books that nobody has looked at yet.").set_function(lambda: float(halts.breaches()))
     _clock_metrics(metrics, link, time_desk, mark)
     trail = DoorTrail(db, desk, houses, site_id, doors, door_desk, _trail_settings(loaded))
+    credentials = Credentials(db, desk, houses, site_id, doors)
+    door_check = DoorCheck(db, desk, houses, site_id, doors, credentials)
+    metrics.gauge("door_drift", "Differences that the last comparison with the door controller found.").set_function(lambda: float(door_check.counts()[0]))
+    metrics.gauge("door_drift_found", "Differences that comparisons with the door controller ever found.").set_function(lambda: float(door_check.counts()[1]))
     metrics.gauge("door_alerts", "Alerts of the doors that nobody has answered yet.").set_function(lambda: float(trail.waiting()))
+    metrics.gauge("door_devices_amiss", "Hubs and readers of the doors that are offline, or cannot be seen.").set_function(lambda: float(len(door_desk.amiss())))
     metrics.gauge("door_events_live", "1 while the door controller's events are heard as they happen.").set_function(lambda: float(trail.live()))
-    machine_desk = _machine_desk(loaded, db, desk, houses, machines, chance or Chance())
+    emergency = EmergencyDesk(db, desk, houses, site_id, doors, clock.monotonic)
+    machine_desk = _machine_desk(loaded, db, desk, houses, machines or {}, chance or Chance())
+    settings = loaded.config.machines
+    stock = Stock(db, desk, houses, site_id, BaySigns(desk, machine_desk, settings.breaking if settings is not None else ()))
     return Kit(
         loaded=loaded, clock=clock, db=db, metrics=metrics, tls=tls, backups=backups,
         csrf=Csrf(load_or_create(loaded.data_dir / CSRF_KEY), tls=tls, sign_in_cookies=("session", "kiosk")),
-        bookings=bookings, camera=Camera(_codes_in, clock.monotonic), checkin=checkin, credentials=Credentials(db, desk, houses, site_id, doors),
+        bookings=bookings, bay_calls=_bay_calls(machines or {}, desk), camera=Camera(_codes_in, clock.monotonic), checkin=checkin, credentials=credentials,
+        door_cards=DoorCards(db, desk, site_id, doors), emergency=emergency,
         displaced=DisplacedDesk(db, desk, houses, site_id, link), placing=Placing(db, desk, houses, lambda _: link.up()),
-        doors=door_desk, door_trail=trail, link=link, live=Live(db, desk, houses, site_id), machines=machine_desk,
-        worker=_worker(machine_desk, db, desk, clock, chance or Chance()), people=People(db, desk, loaded.data_dir),
+        doors=door_desk, door_check=door_check, door_trail=trail, link=link, live=Live(db, desk, houses, site_id), machines=machine_desk,
+        bay_jobs=BayJobs(db, desk, houses, site_id, machine_desk, settings.jobs if settings is not None else None),
+        quiet=Quiet(db, desk, houses, site_id, machine_desk),
+        worker=_worker(loaded, machine_desk, db, desk, clock, chance or Chance()), people=People(db, desk, loaded.data_dir),
+        phone_doors=PhoneDoors(db, desk, site_id, link, checkin),
+        reader_codes=ReaderCodes(db, desk, site_id, doors if loaded.config.doors is not None and loaded.config.doors.reader_qr else None),
+        alarms_up=AlarmsUp(db, desk, site_id, door_desk.name_of, lambda: [*emergency.alarms(), *of_books(db), *stock.alarms()]),
         recovery=Recovery(db, desk, houses, site_id, loaded.data_dir, witness), witness=witness, halts=halts,
-        notices=NoticeDesk(db, desk, site_id), rule_tally=hits,
+        notices=NoticeDesk(db, desk, site_id), rule_tally=hits, stock=stock,
+        presence=Presence(db, desk, houses, site_id, door_desk, trail, machine_desk.activity), foresight=Foresight(db, desk, houses, site_id),
         outage=Outage(db, desk, site_id, link, plug, tally, clock.monotonic, loaded.data_dir),
         outage_pins=OutagePins(db, desk, houses, site_id, link, doors), walkin=WalkIn(db, desk, houses, site_id, link), time=time_desk, mark=mark,
     )  # fmt: skip
+
+
+def _bay_calls(ways: Mapping[str, Machines], desk: Desk) -> BayCalls | None:
+    """The way by which the bays' PCs call us, where there is one."""
+    found = next((one for one in ways.values() if isinstance(one, BayCalls)), None)
+    if found is not None:
+        found.attach(lambda: desk.term)
+    return found
 
 
 def _codes_in(grey: bytes, width: int, height: int) -> list[str]:
@@ -254,7 +314,8 @@ def _trail_settings(loaded: Loaded) -> TrailSettings:
     found = loaded.config.doors
     if found is None:
         return TrailSettings()
-    return TrailSettings(held_open_s=found.held_open_s, keep_days=found.trail_keep_days, leaf_alarms=found.leaf_alarms)
+    clips = Clips(found.protect_url, {one.door_id: one.camera_id for one in found.camera})
+    return TrailSettings(held_open_s=found.held_open_s, keep_days=found.trail_keep_days, leaf_alarms=found.leaf_alarms, clips=clips)
 
 
 def _books_metrics(metrics: Metrics, db: Database | InlineWriter) -> None:
@@ -328,29 +389,29 @@ def _doors(loaded: Loaded, clock: Clock) -> Doors | None:
     return open_doors(settings, Around(loaded.secret, loaded.path, clock, str(loaded.file)))
 
 
-def _machines(loaded: Loaded, clock: Clock) -> Machines | None:
-    """Who looks after the bays' machines, where the config names somebody."""
+def _machines(loaded: Loaded, clock: Clock) -> dict[str, Machines]:
+    """The ways to the bays' machines, where the config names any."""
     settings = loaded.config.machines
     if settings is None:
+        return {}
+    from site_agent.devices.machine_ways import Around, open_ways
+
+    return open_ways(settings.way, Around(loaded.secret, loaded.data_dir, clock, str(loaded.file), loaded.resources, lambda bay: rules.called(bay, loaded.facility)))
+
+
+def _machine_desk(
+    loaded: Loaded, db: Database | InlineWriter, desk: Desk, houses: Houses, ways: Mapping[str, Machines], chance: Chance
+) -> MachineDesk:  # fmt: skip
+    return MachineDesk(db, desk, houses, loaded.config.site.id, ways, loaded.config.machines, chance.random.random)
+
+
+def _worker(loaded: Loaded, machine_desk: MachineDesk, db: Database | InlineWriter, desk: Desk, clock: Clock, chance: Chance) -> Worker | None:
+    """Who does the work rows: each bay's one after the other."""
+    if not machine_desk.configured:
         return None
-    from site_agent.devices.machine_ways import Around, open_machines
-
-    (kind, table), *_ = settings.way.items()
-    return open_machines(kind, table, Around(loaded.secret, loaded.data_dir, clock, str(loaded.file)))
-
-
-def _machine_desk(loaded: Loaded, db: Database | InlineWriter, desk: Desk, houses: Houses, machines: Machines | None, chance: Chance) -> MachineDesk:
-    settings = loaded.config.machines
-    lane = next(iter(settings.way)) if settings is not None else "machines"
-    return MachineDesk(db, desk, houses, loaded.config.site.id, machines, settings, chance.random.random, lane)
-
-
-def _worker(machine_desk: MachineDesk, db: Database | InlineWriter, desk: Desk, clock: Clock, chance: Chance) -> Worker | None:
-    """Who does the work rows: one command at a time, since a vendor who is asked for much at once takes less."""
-    doer = machine_desk.work
-    if doer is None:
-        return None
-    return Worker(db, clock, chance.random.random, lanes={doer.lane: 1}, doers={MACHINE: doer}, doubt=lambda: desk.clock_doubt())
+    lanes = {lane_of(bay.id): 1 for bay in loaded.resources}
+    doers: dict[str, Doer] = {MACHINE: machine_desk.work, BAY_JOB: machine_desk.work}
+    return Worker(db, clock, chance.random.random, lanes=lanes, doers=doers, doubt=lambda: desk.clock_doubt())
 
 
 def version() -> str:

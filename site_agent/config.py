@@ -15,6 +15,7 @@ import msgspec
 
 from shared import profiles, recovery, territory
 from shared.model import RESOURCE_PATTERN, SITE_PATTERN, Facility, Resource
+from shared.pins import LENGTH_MAX, LENGTH_MIN
 from shared.policy import Profile
 from shared.runtime import backup, config
 from shared.runtime.backup import BackupSettings
@@ -34,7 +35,11 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SiteSettings(Strict):
-    """The facility itself. `word` is what a bay is called on its screens ("Box"); `door_ids` open for every booking here."""
+    """The facility itself. `word` is what a bay is called on its screens ("Box"); `door_ids` open for every booking here.
+
+    `door_by_phone`: guests may open the doors on their booking's page, within their window. With `near_m` only where their telephone says that it is
+    so near to `latitude`, `longitude` (degrees): that is asked for when they press, and not kept.
+    """
 
     id: Annotated[str, msgspec.Meta(pattern=SITE_PATTERN)]
     name: Text
@@ -45,6 +50,10 @@ class SiteSettings(Strict):
     support_phone: str = ""
     support_hours: str = ""
     door_ids: tuple[str, ...] = ()
+    door_by_phone: bool = True
+    near_m: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
+    latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, msgspec.Meta(ge=-180, le=180)] | None = None
 
 
 class ResourceSettings(Strict):
@@ -89,12 +98,22 @@ class MqttSettings(Strict):
     server_name: str = ""
 
 
+class CameraSettings(Strict):
+    """The camera that looks at a door, as UniFi Protect calls it."""
+
+    door_id: Text
+    camera_id: Text
+
+
 class DoorSettings(Strict):
     """The door controller: its address, the file with our token, and the certificate it must show.
 
     `webhook_secret_file`: the secret by which it signs what it calls at /hooks/doors, if that was set up at its console.
     `held_open_s`: how long a leaf may stand open before staff are alarmed. `leaf_alarms` off: where people go out by a handle that the controller
     does not know of, a leaf that opens while locked, or stands open, is no alarm. `trail_keep_days`: how long the access trail is kept.
+    `reader_qr`: the doors' readers take QR codes, so the guest's page shows the controller's own beside the PIN.
+    `pin_digits`: how long a PIN is, as the controller is set.
+    `protect_url`: the address at which a recording is seen, with `{camera}` and `{at_ms}` (unix milliseconds) in it, for the doors that `camera` names.
     """
 
     kind: Text
@@ -106,7 +125,11 @@ class DoorSettings(Strict):
     webhook_secret_file: str = ""
     held_open_s: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 120
     leaf_alarms: bool = True
+    reader_qr: bool = False
     trail_keep_days: Annotated[int, msgspec.Meta(ge=1, le=3660)] = 400
+    pin_digits: Annotated[int, msgspec.Meta(ge=LENGTH_MIN, le=LENGTH_MAX)] = LENGTH_MIN
+    protect_url: Annotated[str, msgspec.Meta(max_length=400)] = ""
+    camera: Annotated[tuple[CameraSettings, ...], msgspec.Meta(max_length=100)] = ()
 
 
 class ScriptSettings(Strict):
@@ -128,14 +151,60 @@ class ServiceSettings(Strict):
     service: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
-class MachineSettings(Strict):
-    """The bays' PCs: who looks after them (`way`: kind -> its own table, read by `devices.machine_ways`), how often they are looked at, and what
-    staff may have done there. Nothing that is not listed here is ever run."""
+LocalClock = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):(00|15|30|45)$")]
+BayText = Annotated[str, msgspec.Meta(max_length=300)]
 
-    way: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1, max_length=1)]
+
+class JobSettings(Strict):
+    """What the bays need by themselves (`[machines.jobs]`); each is done only where a way to the bay does it, and can be switched off.
+
+    `prepare`, `lights`, `welcome`: `prepare_before_min` before a guest; the PC is woken then, too. `cleanup`: after a guest, within
+    `cleanup_within_min`. `time_left`: a message so long before the end. `idle_shutdown`: after `idle_min` without anybody, or after closing, where nobody
+    is expected within `idle_free_min` and the PC can be woken. `nightly_restart`: once a night between two local times, when the bay is free for
+    `nightly_min`. In texts {until}, {minutes} and {bay} stand for the end, the minutes left and the bay.
+    """
+
+    prepare: bool = True
+    prepare_before_min: Annotated[int, msgspec.Meta(ge=1, le=60)] = 10
+    lights: bool = True
+    welcome: bool = True
+    welcome_text: BayText = "Welcome to {bay}. It is yours until {until}. Have a good game!"
+    cleanup: bool = True
+    cleanup_within_min: Annotated[int, msgspec.Meta(ge=5, le=720)] = 60
+    time_left: bool = True
+    time_left_min: Annotated[int, msgspec.Meta(ge=3, le=30)] = 10
+    time_left_text: BayText = "{minutes} minutes are left: {bay} is yours until {until}."
+    free_text: BayText = "The next half hour is free: extend at the kiosk or on your phone."
+    idle_shutdown: bool = True
+    idle_min: Annotated[int, msgspec.Meta(ge=15, le=1440)] = 60
+    idle_free_min: Annotated[int, msgspec.Meta(ge=30, le=1440)] = 60
+    nightly_restart: bool = True
+    nightly_from: LocalClock = "04:00"
+    nightly_until: LocalClock = "06:00"
+    nightly_min: Annotated[int, msgspec.Meta(ge=5, le=120)] = 15
+
+    def __post_init__(self) -> None:
+        if self.nightly_from >= self.nightly_until:
+            raise ValueError(f"nightly_from {self.nightly_from} is not before nightly_until {self.nightly_until}.")
+        for name in ("welcome_text", "time_left_text", "free_text"):
+            left = getattr(self, name)
+            for word in ("{until}", "{minutes}", "{bay}"):
+                left = left.replace(word, "")
+            if "{" in left or "}" in left:
+                raise ValueError(f"{name} may hold {{until}}, {{minutes}} and {{bay}}, and no other word in braces.")
+
+
+class MachineSettings(Strict):
+    """The bays' PCs: the ways to them (`way`: kind -> its own table, read by `devices.machine_ways`; the first is asked first), how often they are
+    looked at, and what staff may have done there. Nothing that is not listed here is ever run. `breaking`: a trouble with one of these words means
+    that nobody can play there, so that the bay leaves sale; any other is only told."""
+
+    way: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1, max_length=3)]
+    breaking: Annotated[tuple[Annotated[str, msgspec.Meta(min_length=3, max_length=100)], ...], msgspec.Meta(max_length=50)] = ("does not run on its PC",)
     poll_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 60
     script: Annotated[tuple[ScriptSettings, ...], msgspec.Meta(max_length=50)] = ()
     service: Annotated[tuple[ServiceSettings, ...], msgspec.Meta(max_length=50)] = ()
+    jobs: JobSettings = JobSettings()
 
 
 class ClockSettings(Strict):
@@ -232,9 +301,23 @@ def _check(file: Path, found: SiteConfig) -> None:
         raise ConfigError(f"{file}: the setting 'recovery_public' is wrong: give what `cloud-hub recovery-key create` printed behind \"# public:\".")
     if found.backup and (why := backup.wrong(found.backup)):
         raise ConfigError(f"{file}: the setting {why}.")
+    if found.site.near_m and (found.site.latitude is None or found.site.longitude is None):
+        raise ConfigError(f"{file}: the setting 'site.near_m' needs 'site.latitude' and 'site.longitude': near to where?")
     _check_machines(file, found)
+    if found.doors:
+        _check_cameras(file, found.doors)
     if found.doors and bool(found.doors.fingerprint) == bool(found.doors.certificate_file):
         raise ConfigError(f"{file}: the door controller needs 'doors.fingerprint' or 'doors.certificate_file': one of the two.")
+
+
+def _check_cameras(file: Path, found: DoorSettings) -> None:
+    url, ids = found.protect_url, [one.door_id for one in found.camera]
+    if url and not (url.startswith(("https://", "http://")) and "{camera}" in url and "{at_ms}" in url and url.isprintable() and " " not in url):
+        raise ConfigError(f"{file}: the setting 'doors.protect_url' is wrong: give an address with {{camera}} and {{at_ms}} in it.")
+    if bool(url) != bool(ids):
+        raise ConfigError(f"{file}: the settings 'doors.protect_url' and '[[doors.camera]]' go together.")
+    if twice := next((door for door in ids if ids.count(door) > 1), ""):
+        raise ConfigError(f"{file}: the setting 'doors.camera' is wrong: the door {twice!r} is given twice.")
 
 
 def _check_machines(file: Path, found: SiteConfig) -> None:
@@ -250,10 +333,11 @@ def _check_machines(file: Path, found: SiteConfig) -> None:
 
 def facility_of(found: SiteConfig) -> Facility:
     """The facility's document as the config states it (version 1; `documents` counts on)."""
-    site = found.site
+    site, by_phone = found.site, found.site.door_by_phone and found.doors is not None
     return Facility(
         id=site.id, name=site.name, zone=site.zone, currency=site.currency, word=site.word, address=site.address,
         support_phone=site.support_phone, support_hours=site.support_hours, door_ids=site.door_ids,
+        door_by_phone=by_phone, near_m=site.near_m if by_phone else 0, latitude=site.latitude or 0.0, longitude=site.longitude or 0.0,
     )  # fmt: skip
 
 

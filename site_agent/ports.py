@@ -4,8 +4,8 @@ For: services, which are handed an implementation by `app`. Not for: deciding an
 Invariant: every failure is a `shared.errors.Failure` whose text is a sentence for staff, and whose `permanent` says whether to try again.
 """
 
-from collections.abc import AsyncIterator, Container
-from typing import Literal, NewType, Protocol
+from collections.abc import AsyncIterator, Callable, Container
+from typing import Literal, NewType, Protocol, runtime_checkable
 
 import msgspec
 
@@ -14,7 +14,9 @@ from shared.errors import Broken, Unavailable
 GrantRef = NewType("GrantRef", str)
 """The door controller's own name for a credential it keeps for us."""
 
-RefusalCode = Literal["certificate_changed", "token_refused", "door_unknown", "grant_unknown", "pin_taken", "pin_length", "refused"]
+RefusalCode = Literal[
+    "certificate_changed", "token_refused", "door_unknown", "grant_unknown", "pin_taken", "pin_length", "card_taken", "not_supported", "refused"
+]  # fmt: skip
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -65,9 +67,9 @@ class DoorCredential(msgspec.Struct, frozen=True):
 
 
 class Granted(msgspec.Struct, frozen=True):
-    """A credential as the controller keeps it; times in unix seconds. PINs cannot be read back, only whether there is one.
+    """A credential as the controller keeps it; times in unix seconds, 0 where it does not say. PINs cannot be read back, only whether there is one.
 
-    `resource_id` as it was granted; empty where that was no sale.
+    `resource_id` as it was granted; empty where that was no sale. `any_door`: whether it opens a door at all. None: not said.
     """
 
     ref: GrantRef
@@ -75,12 +77,72 @@ class Granted(msgspec.Struct, frozen=True):
     opens_at: int
     closes_at: int
     status: Literal["upcoming", "open", "ended", "cancelled", "unknown"]
-    has_pin: bool
+    has_pin: bool | None
     resource_id: str = ""
+    any_door: bool | None = None
 
 
-EventKind = Literal["unlocked", "denied", "forced", "held", "opened", "closed"]
-"""`unlocked`: somebody was let in. `opened`, `closed`: the leaf moved. `forced`, `held`: the controller itself says so."""
+EmergencyMode = Literal["normal", "lockdown", "evacuation"]
+"""lockdown: every door locked, valid credentials refused. evacuation: every door unlocked."""
+
+HoldRule = Literal["unlocked", "locked", "unlocked_for", "normal", "end_schedule"]
+"""unlocked, locked: until it is let go; a door held locked refuses valid credentials. unlocked_for: for some minutes. normal: lets a hold go.
+end_schedule: ends a running unlock schedule of the controller's before its time."""
+
+HOLD_MINUTES_MAX = 1440
+
+
+class DoorHold(msgspec.Struct, frozen=True):
+    """How a door is held. `schedule`: by an unlock schedule of the controller's, `schedule_ended`: one that was ended early. `until_at` in unix
+    seconds, 0 without an end."""
+
+    door_id: str
+    rule: Literal["none", "unlocked", "locked", "unlocked_for", "schedule", "schedule_ended", "unknown"]
+    until_at: int = 0
+
+
+class DoorPlace(msgspec.Struct, frozen=True):
+    """Where a door is: the building or group, and the floor, as the controller names them."""
+
+    door_id: str
+    name: str
+    floor: str
+    group: str
+    controlled: bool
+
+
+class DoorDevice(msgspec.Struct, frozen=True):
+    """A device of the controller. `kind` for people; `model` and `firmware` as it says, empty where it does not; `online` None: not said. `reads`:
+    what its reader takes (`pin`, `nfc`, `qr`, `face`), none for what is no reader. `door_id` may be empty."""
+
+    device_id: str
+    name: str
+    kind: Literal["hub", "reader", "device"]
+    model: str
+    door_id: str
+    online: bool | None
+    firmware: str = ""
+    reads: tuple[str, ...] = ()
+
+
+class DoorCheck(msgspec.Struct, frozen=True):
+    """One thing that was looked at. `good` None: it cannot be found out without changing something. `text` is a sentence."""
+
+    what: str
+    good: bool | None
+    text: str
+
+
+class DoorCard(msgspec.Struct, frozen=True):
+    """A card that a reader has read: `card_id` by which it is given, `label` what is printed on it, or a part of its number."""
+
+    card_id: str
+    label: str
+
+
+EventKind = Literal["unlocked", "denied", "forced", "held", "opened", "closed", "emergency"]
+"""`unlocked`: somebody was let in. `opened`, `closed`: the leaf moved. `forced`, `held`: the controller itself says so. `emergency`: the controller
+tells of its mode (`how`, an EmergencyMode; no door)."""
 
 
 class DoorEvent(msgspec.Struct, frozen=True):
@@ -132,6 +194,13 @@ class PinTaken(DoorsRefused):
         super().__init__(detail, code="pin_taken")
 
 
+class CardTaken(DoorsRefused):
+    """The card is another credential's, or a person's at the controller: it is taken from nobody."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, code="card_taken")
+
+
 class Doors(Protocol):
     """The door controller of one facility. Every call may raise DoorsUnavailable or DoorsRefused, and nothing else."""
 
@@ -168,8 +237,73 @@ class Doors(Protocol):
     async def granted(self, *, ended: bool = False) -> list[Granted]:
         """Our credentials that open or will open something; with `ended` also those whose window is over."""
 
+    async def kept(self, booking_id: str = "") -> list[Granted]:
+        """Everything of ours (of one booking, where it is named), whatever became of it, in as few requests as the controller allows: what its lists
+        do not say is not said here either, nor need `resource_id` be."""
+
+    async def kept_one(self, ref: GrantRef) -> Granted | None:
+        """One of ours with everything that is said of it; None where it is gone."""
+
     async def log(self, since_at: int, until_at: int) -> list[DoorEvent]:
         """Door events from `since_at` to `until_at` (unix seconds), oldest first."""
+
+    def events(self, after_ms: int, known: Container[str] = frozenset()) -> AsyncIterator[DoorEvent]:
+        """What happens at the doors, as it happens, for as long as one listens: nothing lost, nothing twice by `key`.
+
+        It begins with what the controller's log has since `after_ms` (unix milliseconds by the controller's clock, as `said_ms`; 0: the last
+        hour) and `known` does not. A controller that is away, refuses or falls silent is asked again with a back-off, and what was missed is
+        read from its log; so this raises nothing. Events that come late or out of order come as they come.
+        """
+
+    def called(self, signature: str, body: bytes) -> bool:
+        """Somebody called us in the controller's name: whether it was the controller, whose log is then looked at without waiting for its turn.
+        Never raises."""
+
+    def hearing(self) -> bool:
+        """Whether events come live just now; otherwise they come late, by the log. Never raises."""
+
+    # ---- the house as a whole
+    async def emergency_now(self) -> EmergencyMode:
+        """What the controller is in by its own word, whoever began it. Lock-down and evacuation together are told as evacuation."""
+
+    async def emergency(self, mode: EmergencyMode) -> None:
+        """Puts every door of the controller into this mode until another is asked for. Safe to repeat."""
+
+    async def hold(self, door_id: str, rule: HoldRule, minutes: int = 0) -> None:
+        """Holds a door, or lets it go; `minutes` (1 to `HOLD_MINUTES_MAX`) for `unlocked_for` alone. Safe to repeat, but it begins the minutes anew."""
+
+    async def held(self, door_id: str) -> DoorHold:
+        """How a door is held now."""
+
+    async def places(self) -> list[DoorPlace]:
+        """Where the doors are, by the controller's floors and groups."""
+
+    async def devices(self) -> list[DoorDevice]:
+        """The controller's hubs and readers, as they are just now."""
+
+    async def check(self, pin_digits: int = 6) -> list[DoorCheck]:
+        """What our token may do and what the controller can, found out without changing anything; and whether PINs of that length are taken. Unlike
+        the other calls it tells of a right that lacks and raises for a controller that is away alone."""
+
+    # ---- credentials beside the PIN
+    async def code_of(self, ref: GrantRef) -> str:
+        """The text of the QR code that the controller's own readers take for this credential, made there if it has none; empty where the
+        controller or its readers take none."""
+
+    async def card_begin(self, device_id: str) -> str:
+        """A reader begins to wait for a card that is to be known; the answer names the session."""
+
+    async def card_read(self, session_id: str) -> DoorCard | None:
+        """The card that was held to it; None while there was none."""
+
+    async def card_end(self, session_id: str) -> None:
+        """The reader waits no more. Safe to repeat."""
+
+    async def give_card(self, ref: GrantRef, card_id: str) -> None:
+        """The card opens what the credential opens, in its window. Safe to repeat. Raises CardTaken where it is somebody else's."""
+
+    async def take_card(self, ref: GrantRef, card_id: str) -> None:
+        """The card opens nothing of this credential any more. Safe to repeat."""
 
 
 # ---- machines: the PCs of the bays
@@ -180,6 +314,7 @@ class Machine(msgspec.Struct, frozen=True):
     """A bay's PC as whoever looks after it says. `online` None: not said. `heard_at`: when it was last heard of there (unix seconds, 0: never).
 
     `online` is late by minutes and proves nothing about the moment. `troubles` are sentences for staff, the worst first; none where it is good.
+    `of`: what the word is about: the PC itself, or only the power it gets, which proves nothing of how the PC is.
     """
 
     machine_id: str
@@ -188,20 +323,37 @@ class Machine(msgspec.Struct, frozen=True):
     heard_at: int
     health: Literal["good", "trouble", "unknown"]
     troubles: tuple[str, ...] = ()
+    of: Literal["pc", "power"] = "pc"
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """What the bay's PC knows of people, as it told at `at`: when somebody last touched it (0: it cannot tell), and whether a game goes on (None:
+    it cannot tell). Unix seconds."""
+
+    at: int
+    last_input_at: int
+    playing: bool | None
+
+
+CommandKind = Literal["restart", "service", "script", "message", "shutdown", "wake", "lights", "prepare", "cleanup"]
 
 
 class MachineCommand(msgspec.Struct, frozen=True):
-    """Something to be done once. restart: the whole PC; service: a service of it, named by `what`, anew; script: an approved one, `what` is its id.
+    """Something to be done once. restart: the whole PC; service: a service of it, named by `what`, anew; script: an approved one, `what` is its id
+    at the vendor's; message: the text in `parameters` on the bay's screen; shutdown, wake: the PC off, and on again; lights: `what` is on or off;
+    prepare, cleanup: what the bay needs before a guest and after one.
 
     `mark` is ours, unique, without spaces; `parameters` one line; `run_as` the credential that it runs under. `reason` goes into the vendor's log.
+    `name`: what our settings call a script or a service, for ways that know it by that.
     """
 
-    kind: Literal["restart", "service", "script"]
+    kind: CommandKind
     mark: str
     what: str = ""
     parameters: str = ""
     run_as: str = ""
     reason: str = ""
+    name: str = ""
 
 
 class Bookmark(msgspec.Struct, frozen=True):
@@ -242,7 +394,22 @@ class MachinesRefused(Broken):
 
 
 class Machines(Protocol):
-    """Whoever looks after the bays' PCs. Every call may raise MachinesUnavailable or MachinesRefused, and nothing else."""
+    """One way to the bays' PCs, or to what is around them. Every call that waits may raise MachinesUnavailable or MachinesRefused, and nothing
+    else; the others ask nothing and never raise. `near`: it is on the facility's own network, and so may be looked at often."""
+
+    near: bool
+
+    def reaches(self, resource_id: str, machine_id: str) -> str:
+        """The id of this bay's machine in this way, empty where it has none here. `machine_id` is the bay's of the configuration."""
+
+    def does(self, machine: str) -> frozenset[CommandKind]:
+        """The kinds of commands that it is there for, whether or not it answers now; empty for a machine that is none of its own."""
+
+    def able(self, machine: str) -> frozenset[CommandKind]:
+        """Those that it would carry out now, as far as is known: empty while it does not answer, or the machine is said to be off."""
+
+    def activity(self, machine: str) -> Activity | None:
+        """What is known of people at this machine; None where this way knows nothing, or nothing new."""
 
     async def start(self) -> None:
         """Nothing is asked yet; one that is away does not fail this."""
@@ -271,17 +438,38 @@ class Machines(Protocol):
     def alarms(self) -> list[str]:
         """What a person must do about our access, in sentences; nothing is asked."""
 
-    def events(self, after_ms: int, known: Container[str] = frozenset()) -> AsyncIterator[DoorEvent]:
-        """What happens at the doors, as it happens, for as long as one listens: nothing lost, nothing twice by `key`.
 
-        It begins with what the controller's log has since `after_ms` (unix milliseconds by the controller's clock, as `said_ms`; 0: the last
-        hour) and `known` does not. A controller that is away, refuses or falls silent is asked again with a back-off, and what was missed is
-        read from its log; so this raises nothing. Events that come late or out of order come as they come.
-        """
+# ---- what the bays' own program says to us
+class BayCall(msgspec.Struct, frozen=True):
+    """What somebody says who says that they are a bay's PC: `path` of the request, the words of its headers as they came, the whole body.
+    `address`: where it came from, for the log."""
 
-    def called(self, signature: str, body: bytes) -> bool:
-        """Somebody called us in the controller's name: whether it was the controller, whose log is then looked at without waiting for its turn.
-        Never raises."""
+    path: str
+    bay: str
+    at: str
+    nonce: str
+    signature: str
+    body: bytes
+    address: str = ""
 
-    def hearing(self) -> bool:
-        """Whether events come live just now; otherwise they come late, by the log. Never raises."""
+
+class BayAnswer(msgspec.Struct, frozen=True):
+    """What is answered: an HTTP status, a JSON body, headers (which sign it for whoever showed a key)."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@runtime_checkable
+class BayCalls(Protocol):
+    """A way to the machines by which they call us."""
+
+    def attach(self, term: Callable[[], int]) -> None:
+        """`term()` is this box's (loss-5), told with every answer, so that a replaced box gives no more commands."""
+
+    async def called(self, call: BayCall) -> BayAnswer:
+        """Hears a call, and may keep it waiting as long as it asked for; raises nothing."""
+
+    def hang_up(self) -> None:
+        """Ends every wait at once: the site agent stops."""

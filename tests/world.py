@@ -158,7 +158,8 @@ class SimWriter(InlineWriter):
 
 #: jobs that look at files, at devices or at vendors, of which the world has none
 LEFT_OUT = frozenset({
-    "tray", "outage", "recovery", "backups", "mark", "doors", "door-credentials", "door-witness", "outage-pins-watched", "sessions", "work",
+    "tray", "outage", "recovery", "key-errands", "backups", "mark", "doors", "door-credentials", "door-check", "door-witness", "outage-pins-watched", "sessions",
+    "work", "presence", "presence-old", "stock", "stock-old",
     "notifications", "notifications.forget",
 })  # fmt: skip
 

@@ -16,7 +16,7 @@ from ..store import schema
 from ..store.settings import get as setting
 
 #: what signs passes and customers' links; without them those already handed out stop working
-KEYS = ("keys/passes.key", "keys/customer-links.key", "keys/outage-pins.key")
+KEYS = ("keys/passes.key", "keys/passes.next.key", "keys/customer-links.key", "keys/outage-pins.key", "keys/handed-over.key")
 
 
 def open_backups(config: Config, now: Callable[[], float], books: str, sure: Callable[[], bool] = lambda: False) -> Backups:

@@ -66,6 +66,13 @@ class Undecided(msgspec.Struct, frozen=True):
     id: str
 
 
+#: what a site's alarm is, by the first word of its kind: as it stands, when it is over, and for whoever never heard of it
+_SITE_ALARM = ("{} needs somebody", "{} needs nobody any more", "{} needed somebody")
+_SITE_ALARMS = {
+    "emergency": ("{} is in an emergency", "The emergency at {} is over", "{} was in an emergency"),
+    "door": ("An alert of a door at {} waits for somebody", "The alert of a door at {} was answered", "An alert of a door at {} waited for somebody"),
+}
+
 Judge = Callable[["Look"], Iterator[Condition | Undecided]]
 
 
@@ -269,6 +276,18 @@ def forged_calls(look: Look) -> Iterator[Condition]:
             id="forged_call", text="Calls that pose as a vendor's are being refused", over="Calls that pose as a vendor's have ceased", urgent=True,
             was="Calls that posed as a vendor's were refused", why=f"{n} within {WINDOW_S // 60} minutes.",
         )  # fmt: skip
+
+
+def site_alarms(look: Look) -> Iterator[Condition]:
+    """What people at a facility must see to, in the site's own words (D5, D6)."""
+    for s in look.states:
+        name, zone = look.facilities[s.site_id]
+        for one in look.alarms(s.site_id):
+            text, over, was = _SITE_ALARMS.get(one.kind.partition("_")[0], _SITE_ALARM)
+            yield Condition(
+                id=f"site_alarm|{s.site_id}|{one.id}", site_id=s.site_id, zone=zone, since_at=one.since_at, urgent=one.urgent,
+                text=text.format(name), over=over.format(name), was=was.format(name), why=one_line(one.text),
+            )  # fmt: skip
 
 
 def outage_pins(look: Look) -> Iterator[Condition]:

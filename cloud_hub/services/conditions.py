@@ -15,14 +15,14 @@ import msgspec
 
 from shared import rules
 from shared.errors import Failure
-from shared.ledger import records
+from shared.ledger import records, site_alarms
 from shared.ledger.backups import BackupPanel, Backups
 from shared.ledger.clock_trust import ClockTrust
 from shared.ledger.desk import Desk
 from shared.ledger.displaced import Queued
 from shared.ledger.displaced import queue as conflict_queue
 from shared.ledger.marks import MarkKeeper, MarkState
-from shared.model import site_of
+from shared.model import SiteAlarm, site_of
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from shared.runtime.database_disk import Disk
@@ -54,6 +54,7 @@ OF_HEALTH: Kinds = {
 #: kind -> its judge, in the order in which people should look
 ALL: Kinds = {
     **OF_HEALTH,
+    "site_alarm": judges.site_alarms,
     "forged_call": judges.forged_calls,
     "outage_pin": judges.outage_pins,
     "stopped": judges.stopped,
@@ -161,6 +162,10 @@ class Look:
             return [one for one in found if judges.is_open(one.booking, records.attendance(tx, one.booking.id))]
 
         return self.of.db.read(lambda tx: [(one, _called(tx, one.booking.resource_id)) for one in read(tx)])
+
+    def alarms(self, site_id: str) -> list[SiteAlarm]:
+        """What the site says that people must see to there."""
+        return self.of.db.read(lambda tx: site_alarms.current(tx, site_id))
 
     def called(self, resource_id: str) -> str:
         """The bay as people of its facility call it."""

@@ -33,10 +33,12 @@ from .displaced import Displacements
 from .holds import Holds
 from .keys import Keys
 from .link import Links
+from .machine_calls import MachineCalls
 from .notices import Notices
 from .notifying import Notifying
 from .outage_pins import OutagePins
 from .passes import Passes
+from .phone_doors import PhoneDoors
 from .reports import Reports
 from .rule_hits import RuleHits
 from .sites import Sites
@@ -58,6 +60,7 @@ class Hub:
     keys: Keys
     api_keys: ApiKeys
     links: Links
+    machine_calls: MachineCalls
     sites: Sites
     bookings: Bookings
     changes: Changes
@@ -67,6 +70,7 @@ class Hub:
     blocks: Blocks
     outage_pins: OutagePins
     passes: Passes
+    phone_doors: PhoneDoors
     customer_links: CustomerLinks
     metrics: Metrics
     witnessing: Witnessing

@@ -85,6 +85,7 @@ class Links:
             pump = self._pumps[site_id] = Pump(
                 db=self._db, desk=self._desk, clock=self._clock, site_id=site_id, transport=transport,
                 keys=lambda s=site_id: self._keys.announced(s), known_keys=lambda s=site_id: self._keys.known(s),
+                seal=lambda s=site_id: self._keys.seal(s),
                 on_hello=lambda hello, s=site_id: self._heard(s, hello),
             )  # fmt: skip
             pump.attach()

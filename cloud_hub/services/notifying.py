@@ -199,7 +199,7 @@ class Notifying:
         found: dict[str, list[str]] = {}
         for b in kept.standing_between(tx, first, past, reach):
             moment = notifications.timed(event, b)
-            if moment is None or b.site_id in shut:
+            if moment is None or b.site_id in shut or (event in notifications.OFFERS and not _is_there(tx, b)):
                 continue
             if since_of[b.site_id] < moment.due_at <= now < moment.until_at:
                 found.setdefault(f"{b.order_id}|{b.start}", []).append(b.id)
@@ -223,6 +223,12 @@ class Notifying:
     def said(self, order_id: str) -> list[kept.AppMessage]:
         """What was said about an order where its customer reads it, the newest first."""
         return self._db.read(lambda tx: kept.app_messages(tx, order_id))
+
+
+def _is_there(tx: Tx, b: Booking) -> bool:
+    a = records.attendance(tx, b.id)
+    return a is not None and a.state == "checked_in"
+
 
 def set_back(tx: Tx, site_ids: Iterable[str], now: int) -> None:
     """In the transaction of their fence (loss-1): nobody knows what these facilities' guests have been told of what was due before."""

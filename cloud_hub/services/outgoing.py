@@ -13,13 +13,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from shared import notifications
-from shared.ledger import displaced, records, secured, work
+from shared import notifications, overtime, rules, slots
+from shared.ledger import claims, displaced, records, secured, work
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
 from shared.ledger.work import Work
 from shared.ledger.worker import Drop, Wait
-from shared.model import Booking, Customer
+from shared.model import Booking, Customer, Interval
 from shared.notifications import ChannelName, Event
 from shared.outcomes import Misconfigured, Never, Outcome, Taken, Unknown
 from shared.runtime.database import Tx
@@ -35,6 +35,8 @@ AGAIN_S = 3
 PLACE_S = 60
 #: so long a guest who lost the bay is not told yet where the rule may find another one at any moment
 RULE_S = 15
+#: guests are asked to stay for so much longer
+OFFERED_SLOTS = 2
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,10 +101,25 @@ class Standing:
                 return Drop("no_longer", "The guest is there already, or the visit is over.")
             placed = [b for b in valid if not b.displaced or seats[b.id]]
             return placed or Wait(now + PLACE_S, "It has no bay just now, and its guest was told so.")
+        if told.event in notifications.OFFERS:
+            valid = [b for b in valid if seen[b.id] == "checked_in" and self._may_stay(tx, b, seats[b.id] or b.resource_id)]
+            return valid or Drop("not_free", "Its guest has gone or is not asked, or the time after it is not free.")
         if told.event in notifications.COURTESY:
             valid = [b for b in valid if seen[b.id] in ("checked_in", "completed")]
             return valid or Drop("no_visit", "Nobody is known to have come.")
         return valid
+
+    def _may_stay(self, tx: Tx, b: Booking, seat: str) -> bool:
+        """B21: whether this guest is asked to stay longer, and may: the house's share, nobody after them for half an hour, open, not too long."""
+        house = self._houses.of(tx, b.site_id)
+        policy, longer = house.profile.policy, Interval(b.start, b.end + OFFERED_SLOTS)
+        if not overtime.is_offered(b.id, policy.overtime) or slots.minutes_of(longer) > policy.max_min or seat not in house.resources:
+            return False
+        taken = claims.holders(tx, seat, Interval(b.end, longer.end + b.buffer))
+        return (
+            all(ref == b.id for _, _, ref in taken)
+            and rules.within_hours(house.resources[seat], longer, house.facility, policy.hours) is None
+        )
 
     def _by_rule(self, tx: Tx, b: Booking) -> bool:
         """Whether there is a place that its facility lets be taken without asking anybody: then its guest is told that one."""
@@ -153,7 +170,9 @@ class Plans:
             for target in targets:
                 self._put(tx, row, msgspec.structs.replace(told, channel=name, target=target), now)
         if told.event in LOST and set(names) <= {"app"} and not {"sms", "mail"}.isdisjoint(self._channels):
-            return Never("not_told", "Nobody was told that the place was lost: no number or address of the guest works. Please call the guest.")
+            return Never(
+                "not_told", "Nobody was told that the place was lost: no number or address of the guest works. Please call the guest."
+            )
         return list(names) or Drop("no_channel", "There is no address, or the customer wants nothing by any channel.")
 
     def _able(self, tx: Tx, customer: Customer, order_id: str) -> tuple[ChannelName, ...]:

@@ -31,13 +31,14 @@ class Vouched(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class Wish(KeyWish, frozen=True):
     """Everything a command may leave: the change of an API key, or a person's word that the time shown to them (unix seconds) is right, or
-    that a stop of sales ends, or the id of a site whose outage PINs are void."""
+    that a stop of sales ends, the id of a site whose outage PINs are void, or that the signing key is changed (`rotate`, `withdraw`)."""
 
     clock_shown_at: int = 0
     lift: Lift | None = None
     granted: Granted | None = None
     vouched: Vouched | None = None
     void_outage_pins: str = ""
+    signing_key: str = ""
 
 
 class Tray:

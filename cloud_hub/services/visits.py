@@ -14,9 +14,10 @@ import msgspec
 from shared import passes, pricing, quotes, slots
 from shared.bookings import shown
 from shared.errors import Refused, refuse
-from shared.ledger import claims, displaced, frontdesk, lines, records, secured
+from shared.ledger import claims, displaced, door_codes, frontdesk, lines, records, secured
 from shared.ledger.frontdesk import House, Part
 from shared.model import Attendance, Booking, Customer, Frozen, Interval, Order, Price
+from shared.runtime import qr
 from shared.runtime.database import Tx
 from shared.terms import Change, Refund
 
@@ -25,6 +26,7 @@ from .booking import WAITING
 from .hub import Hub
 from .offers import OfferDesk, Offers, Search
 from .passes import Pass
+from .phone_doors import DoorOffer
 
 EXTEND_STEPS = 4
 #: why a change that was asked for never came to be
@@ -160,6 +162,15 @@ class Visits:
             return self._hub.passes.of(visit.booking), self._hub.passes.image(visit.booking)
         except Refused:
             return None, ""
+
+    def reader_code(self, visit: Visit) -> str:
+        """The picture for the door's own reader, where the facility's readers take one (D3); empty where there is none to be shown."""
+        text = self._db.read(lambda tx: door_codes.of(tx, self._desk, visit.booking))
+        return qr.svg(text) if text else ""
+
+    def door(self, page: OrderPage, visit: Visit) -> DoorOffer:
+        """Whether the door can be opened from the page now, and what came of the last press."""
+        return self._hub.phone_doors.offer(page.house, visit.booking, visit.attendance)
 
     @staticmethod
     def doors(b: Booking) -> tuple[int, int]:

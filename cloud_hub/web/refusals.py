@@ -47,7 +47,9 @@ ABOUT: dict[str, str] = {
     "quote_expired": "The quote is older than 15 minutes.",
     "outside_hours": "The facility is not open during the whole time (R6).",
     "rules_violated": "One or more rules are broken; `violations` names each.",
-    "too_many_tries": "Too many wrong keys from this address.",
+    "too_many_tries": "Too many wrong keys from this address, or too many presses for one door.",
+    "door_not_by_phone": "The facility's doors do not open by telephone, or this booking opens none.",
+    "pass_early": "The access window has not begun.",
 }
 #: the catalogue of the API's description
 CATALOGUE = {code: ProblemKind(STATUS[code], about) for code, about in ABOUT.items()}

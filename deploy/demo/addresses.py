@@ -66,6 +66,7 @@ class Facilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sms_number: str
     mail_sender: str
     machines_port: int
+    bays_port: int
     message_ports: Ports
     facilities: tuple[FacilityPlan, ...]
 
@@ -83,6 +84,8 @@ class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
     doors_token: str
     #: whose devices its machines are at the emulated NinjaOne
     organization_id: int
+    #: where the switch of each bay listens, in the order of the bays
+    switch_ports: tuple[int, ...]
 
     @property
     def id(self) -> str:
@@ -112,6 +115,8 @@ class MachinesPlan(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     port: int
     secret: str
+    #: what its calls to the hub bear
+    hook_secret: str
 
     @property
     def url(self) -> str:
@@ -121,6 +126,19 @@ class MachinesPlan(msgspec.Struct, frozen=True, kw_only=True):
     def page_url(self) -> str:
         """Every bay's PC, to watch and to trouble."""
         return f"{self.url}/_emulator/"
+
+
+class BaysPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The emulated bays of this run, those of all facilities. `folder` holds their settings, their PCs' keys and disks; `wake_port` is UDP."""
+
+    folder: Path
+    port: int
+    wake_port: int
+
+    @property
+    def page_url(self) -> str:
+        """Every bay's PC, plug and lights, to watch and to trouble."""
+        return f"http://{HOST}:{self.port}/_emulator/"
 
 
 class MessagesPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,6 +182,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hub_broker_password: str
     messages: MessagesPlan
     machines: MachinesPlan
+    bays: BaysPlan
     sites: tuple[SitePlan, ...]
 
     @property
@@ -214,13 +233,17 @@ def plan(folder: Path, described: Facilities, *, usual_ports: bool = True) -> Pl
             facility=one, folder=folder / f"site-{one.id}", box_folder=folder / f"unifi-{one.id}", port=port(one.port),
             unifi_port=port(one.unifi_port), staff_password=secrets.token_urlsafe(9), broker_password=secrets.token_urlsafe(18),
             doors_token=secrets.token_urlsafe(18), organization_id=number,
+            switch_ports=tuple(port(described.bays_port + number * 100 + box) for box in range(1, one.boxes + 1)),
         )  # fmt: skip
         for number, one in enumerate(described.facilities, 1)
     )
     return Plan(
         folder=folder, described=described, hub_port=port(described.hub_port), broker_port=port(described.broker_port),
         hub_broker_password=secrets.token_urlsafe(18), messages=_messages(folder / "messages", described.message_ports, port), sites=sites,
-        machines=MachinesPlan(folder=folder / "ninjaone", port=port(described.machines_port), secret=secrets.token_urlsafe(24)),
+        machines=MachinesPlan(
+            folder=folder / "ninjaone", port=port(described.machines_port), secret=secrets.token_urlsafe(24), hook_secret=secrets.token_urlsafe(24)
+        ),
+        bays=BaysPlan(folder=folder / "bays", port=port(described.bays_port), wake_port=port(described.bays_port + 1)),
     )  # fmt: skip
 
 
@@ -286,17 +309,19 @@ def _write_hub(plan: Plan) -> None:
     sites = "\n".join(f"[[sites]]\nid = {quoted(site.id)}\nname = {quoted(site.name)}\n" for site in plan.sites)
     messages = plan.messages
     text = _filled(
-        "hub.toml", hub_id=described.hub_id, profile=described.profile, port=plan.hub_port, url=plan.hub_url, broker_port=plan.broker_port,
+        "hub.toml", hub_id=described.hub_id, port=plan.hub_port, url=plan.hub_url, broker_port=plan.broker_port,
         account_sid=messages.account_sid, sms_sender=SERVICE, twilio_url=messages.twilio_url, mail_sender=described.mail_sender,
         event_public_key=public_event_key(messages.event_key), sendgrid_url=messages.sendgrid_url,
         push_contact=f"mailto:{described.mail_sender}", zone=described.zone,
     )  # fmt: skip
+    private(plan.hub_folder / "profile.toml", _filled("profile.toml", profile=described.profile))
     private(plan.hub_folder / "hub.toml", text.replace("$sites", sites))
     private(plan.hub_folder / "broker.password", plan.hub_broker_password)
     private(plan.hub_folder / "twilio.token", messages.auth_token)
     private(plan.hub_folder / "sendgrid.key", messages.api_key)
     private(plan.hub_folder / "vapid.key", messages.vapid_key)
     private(plan.hub_folder / "slack.hook", messages.slack_hook_url)
+    private(plan.hub_folder / "ninjaone.hook", plan.machines.hook_secret)
 
 
 def _write_messages(plan: Plan) -> None:
@@ -313,6 +338,11 @@ def _write_messages(plan: Plan) -> None:
 def machine_id(site: SitePlan, number: int) -> int:
     """What the emulated NinjaOne calls the PC of a box."""
     return site.organization_id * 100 + number
+
+
+def mac(site: SitePlan, number: int) -> str:
+    """The network card of a box's PC: an address that its owner made up, and so nobody's."""
+    return f"02:00:00:00:{site.organization_id:02x}:{number:02x}"
 
 
 def _write_machines(plan: Plan) -> None:
@@ -343,15 +373,22 @@ def _write_site(plan: Plan, site: SitePlan, staff_hash: str) -> None:
         f'machine_id = "{machine_id(site, number)}"\n'
         for number, resource_id in enumerate(site.resource_ids, 1)
     )
+    around = "\n".join(
+        f'[[machines.way.lan.bay]]\nid = {quoted(resource_id)}\nmac = {quoted(mac(site, number))}\nplug = "http://{HOST}:{port}"\n'
+        f'lights = "http://{HOST}:{port}"\nlights_channel = 1\nidle_w = 20\npower_cycle = true\n'
+        for number, (resource_id, port) in enumerate(zip(site.resource_ids, site.switch_ports, strict=True), 1)
+    )
     text = _filled(
-        "site.toml", hub_id=described.hub_id, profile=described.profile, id=site.id, name=site.name, zone=described.zone,
+        "site.toml", hub_id=described.hub_id, id=site.id, name=site.name, zone=described.zone,
         currency=described.currency, word=described.word, address=facility.address, support_phone=described.support_phone,
         support_hours=described.support_hours, door_ids=[DoorSpec(door, site.id).id for door in facility.doors], port=site.port,
-        broker_port=plan.broker_port, unifi_port=site.unifi_port, machines_url=plan.machines.url, organization_id=site.organization_id,
+        broker_port=plan.broker_port, unifi_port=site.unifi_port, wake_address=f"{HOST}:{plan.bays.wake_port}",
+        machines_url=plan.machines.url, organization_id=site.organization_id,
         # the emulator keeps its certificate in its folder, so that it is known before it runs
         fingerprint=self_signed(site.box_folder, "unifi-access", ("localhost", HOST, HOST)).fingerprint,
     )  # fmt: skip
-    private(site.folder / "site.toml", text.replace("$resources", resources))
+    private(site.folder / "profile.toml", _filled("profile.toml", profile=described.profile))
+    private(site.folder / "site.toml", text.replace("$resources", resources).replace("$bays", around))
     private(site.folder / "broker.password", site.broker_password)
     private(site.folder / "doors.token", site.doors_token)
     private(site.folder / "ninjaone.secret", plan.machines.secret)

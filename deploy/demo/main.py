@@ -20,7 +20,7 @@ import httpx
 import msgspec
 
 from deploy.broker import Broker, BrokerError, find_broker
-from deploy.demo import addresses, consents, filling
+from deploy.demo import addresses, bays, consents, filling
 from deploy.demo.addresses import DemoError, MessagesPlan, Plan, SitePlan
 from deploy.demo.clients import Hub, Inbox, Kiosk, Staff
 from deploy.demo.control import Control, Screen, Serving
@@ -158,6 +158,7 @@ class Demo:
         hasher = Passwords()
         hashes = {site.id: await hasher.hash(site.staff_password) for site in plan.sites}
         addresses.write(plan, hashes)
+        bays.write(plan)
         return plan
 
     async def _start(self, plan: Plan) -> None:
@@ -167,6 +168,7 @@ class Demo:
             await self._children.start(_box(site, logs))
         await self._children.start(_message_vendors(plan.messages, logs))
         await self._children.start(_machines(plan, logs))
+        await self._children.start(_bays(plan, logs))
         await self._children.start(
             Child("the hub", ("-m", "cloud_hub", "run", "--config", str(plan.hub_folder / "hub.toml")), logs / "hub.log")
         )
@@ -196,7 +198,7 @@ class Demo:
                 await kiosks[site.id].pair(codes[site.id])
             await _all_linked(hub, staff, plan)
             # each site's technician consents while the day is filled in: both wait for other processes most of the time
-            consented = asyncio.gather(*(consents.consent(site) for site in plan.sites))
+            consented = asyncio.ensure_future(consents.connect(plan))
             try:
                 filled = filling.Filled() if kept_books else await filling.fill(plan, hub, staff, kiosks)
                 await consented
@@ -231,7 +233,7 @@ class Demo:
             "api_key": api_key,
             "broker": {"host": addresses.HOST, "port": plan.broker_port},
             "emulators": {f"unifi-{site.id}": site.box_url for site in plan.sites} 
-            | {"messages": plan.messages.page_url, "machines": plan.machines.page_url},
+            | {"messages": plan.messages.page_url, "machines": plan.machines.page_url, "bays": plan.bays.page_url},
         }
         addresses.private(plan.told, msgspec.json.format(msgspec.json.encode(told)).decode() + "\n")
 
@@ -291,6 +293,12 @@ def _machines(plan: Plan, logs: Path) -> Child:
     return Child("the emulated NinjaOne", command, logs / "ninjaone.log")
 
 
+def _bays(plan: Plan, logs: Path) -> Child:
+    folder = plan.bays.folder
+    command = ("-m", "deploy.emulators.bays", "--config", str(folder / "bays.toml"), "--folder", str(folder))
+    return Child("the emulated bays", command, logs / "bays.log")
+
+
 def _empty(folder: Path) -> None:
     """Removes what an earlier demo made there. Raises DemoError for a folder that holds something else."""
     if not folder.exists():
@@ -338,7 +346,8 @@ def _print(
             (f"{site.name}, doors", f"{site.box_url}   (emulated, with a certificate of its own)"),
         ]
     rows += [("", ""), ("What customers receive", f"{plan.messages.page_url}   (SMS and mail, emulated; answer STOP there)")]
-    rows += [("The bays' PCs", f"{plan.machines.page_url}   (NinjaOne, emulated; pull a plug there)")]
+    rows += [("The bays' PCs", f"{plan.machines.page_url}   (NinjaOne, emulated)")]
+    rows += [("The bays", f"{plan.bays.page_url}   (PCs with the real bay agent, plugs and lights, emulated; pull a plug there)")]
     rows += [("", ""), ("Broker", f"{broker.host}:{broker.port}   ({broker.kind})"), ("Data and logs", str(plan.folder))]
     width = max(len(name) for name, _ in rows)
     print(f"\nClubOS Booking serves after {served_s:.1f} s and is filled after {ready_s:.1f} s: {filled}.\n")

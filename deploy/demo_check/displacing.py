@@ -23,11 +23,11 @@ async def guests_of_a_blocked_bay_move_and_are_told(walk: Walk) -> str:
     place = walk.largest
     sale, before = await _booked(walk, place, "blocked bay", await far(place, "instant", "hub"))
     block_id = await _blocked(place, sale.at)
-    new = await _replaced(walk, sale)
+    new = await replaced(walk, sale)
     must(new["resource_id"] != sale.at.resource_id, "The guest of a blocked bay has the same bay again")
     for same in ("start", "end", "pin", "price"):
         must(new[same] == before[same], f"A booking that the house moved has another {same}: {new[same]} instead of {before[same]}")
-    took_s = await _told(walk, sale, new["resource"])
+    took_s = await told_of_the_move(walk, sale, new["resource"])
     walk.sold("placed by rule", Sale(place, new["id"], _time(new), sale.guest))
     must((await place.staff.ask("DELETE", f"/api/blocks/{block_id}")).ok, "The bay could not be put back on sale")
     return f"the guest of {told(place, sale.at)} has {new['resource']} at the same time, and was told so after {took_s:.1f} s"
@@ -54,9 +54,9 @@ async def a_guest_without_a_bay_chooses_by_link(walk: Walk) -> str:
         must(form is not None, f"The page of ways out offers none; it said: {page.words[:300]}")
         page = await browser.send(form, {})
         must(page.status == 200, f"A way out could not be chosen; the page said: {page.words[:300]}")
-    new = await _replaced(walk, sale)
+    new = await replaced(walk, sale)
     walk.sold("chosen by link", Sale(place, new["id"], _time(new), sale.guest))
-    await _told(walk, sale, new["resource"])
+    await told_of_the_move(walk, sale, new["resource"])
     must((await place.staff.ask("DELETE", f"/api/blocks/{block_id}")).ok, "The bay could not be put back on sale")
     return f"the guest of {told(place, sale.at)} was queued for staff, and chose {told(place, _time(new))} by the link in the SMS"
 
@@ -93,7 +93,7 @@ async def _blocked(place: Place, at: Time) -> str:
     return block_id
 
 
-async def _replaced(walk: Walk, sale: Sale) -> dict[str, Any]:
+async def replaced(walk: Walk, sale: Sale) -> dict[str, Any]:
     """Waits until another booking stands in its place; that one."""
     found: list[dict[str, Any]] = []
 
@@ -108,7 +108,7 @@ async def _replaced(walk: Walk, sale: Sale) -> dict[str, Any]:
     return found[0]
 
 
-async def _told(walk: Walk, sale: Sale, bay: str) -> float:
+async def told_of_the_move(walk: Walk, sale: Sale, bay: str) -> float:
     """Waits for the SMS that names the new bay; the seconds it took."""
     assert sale.guest is not None, "a guest who is told"
     number = number_of(sale.guest)

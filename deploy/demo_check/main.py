@@ -67,6 +67,7 @@ async def _meet(told: dict[str, Any], control: dict[str, Any], stack: contextlib
     hub = await stack.enter_async_context(Hub(told["hub"], told["api_key"]))
     desk = await stack.enter_async_context(Client(control["url"], headers={"authorization": f"Bearer {control['token']}"}))
     inbox = await stack.enter_async_context(Inbox(told["emulators"]["messages"]))
+    bays = await stack.enter_async_context(Client(told["emulators"]["bays"].removesuffix("/_emulator/")))
     places = []
     try:
         await inbox.state()
@@ -82,7 +83,7 @@ async def _meet(told: dict[str, Any], control: dict[str, Any], stack: contextlib
     except httpx.TransportError as error:
         print(f"The demo does not answer ({error}). Is it still running?", file=sys.stderr)
         return None
-    return Walk(hub, places, inbox, desk, lambda line: print(line, flush=True))
+    return Walk(hub, places, inbox, bays, desk, lambda line: print(line, flush=True))
 
 
 async def _mend(walk: Walk) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from deploy.demo.clients import new_id, slot
 from deploy.demo_check import books
+from deploy.demo_check.bays import a_bay_without_power_leaves_sale
 from deploy.demo_check.displacing import a_guest_without_a_bay_chooses_by_link, guests_of_a_blocked_bay_move_and_are_told
 from deploy.demo_check.doors import (
     a_booking_of_the_cut_opens_the_door,
@@ -340,6 +341,7 @@ STEPS: tuple[Step, ...] = (
     a_forged_call_is_refused,
     guests_of_a_blocked_bay_move_and_are_told,
     a_guest_without_a_bay_chooses_by_link,
+    a_bay_without_power_leaves_sale,
     the_broker_dies,
     both_sides_sell_their_own,
     a_booking_of_the_cut_opens_the_door,

@@ -58,8 +58,8 @@ class Sale(msgspec.Struct, frozen=True):
 class Walk:
     """What the steps share: the way to everybody, and what has been booked so far."""
 
-    def __init__(self, hub: Hub, places: list[Place], inbox: Inbox, control: Client, say: Callable[[str], None]) -> None:
-        self.hub, self.places, self.inbox, self.control, self.say = hub, places, inbox, control, say
+    def __init__(self, hub: Hub, places: list[Place], inbox: Inbox, bays: Client, control: Client, say: Callable[[str], None]) -> None:
+        self.hub, self.places, self.inbox, self.bays, self.control, self.say = hub, places, inbox, bays, control, say
         self.made: dict[str, Sale] = {}
         self._guests = secrets.randbelow(len(CHECK_PHONES))
 

@@ -13,22 +13,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from shared.model import Resource
 from shared.runtime import config as files
 from shared.runtime.clock import Clock
 from shared.runtime.config import ConfigError
 from site_agent.ports import Machines
 
-MACHINES: dict[str, str] = {"ninjaone": "ninjaone.machines"}
+MACHINES: dict[str, str] = {"ninjaone": "ninjaone.machines", "bay_agent": "bay_agent.machines", "lan": "lan.machines"}
 
 
 class Around(NamedTuple):
     """What a way needs of the site. `secret(file, key)`: the secret in the file that the setting `key` + "_file" names ("" for no file; raises
-    ConfigError); `folder`: where it may keep what must outlive a restart; `where`: the configuration's file, for its errors."""
+    ConfigError); `folder`: where it may keep what must outlive a restart; `where`: the configuration's file, for its errors; `bays`: the
+    facility's resources as the configuration has them; `called(bay)`: what
+    people call one."""
 
     secret: Callable[[str, str], str]
     folder: Path
     clock: Clock
     where: str = "config"
+    bays: tuple[Resource, ...] = ()
+    called: Callable[[Resource], str] = lambda bay: bay.name
+
+
+def open_ways(way: Mapping[str, Mapping[str, Any]], around: Around) -> dict[str, Machines]:
+    """All ways of the configuration in its order, which is that of preference. Raises ConfigError."""
+    return {kind: open_machines(kind, table, around) for kind, table in way.items()}
 
 
 def open_machines(kind: str, table: Mapping[str, Any], around: Around) -> Machines:

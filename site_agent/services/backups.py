@@ -12,7 +12,7 @@ from site_agent.store import schema
 
 __all__ = ["BackupPanel", "open_backups"]
 #: the key that signs passes; the others lie in the books or are made anew without harm
-KEYS = ("signing.key",)
+KEYS = ("signing.key", "signing.next.key")
 
 
 def open_backups(loaded: Loaded, now: Callable[[], float], books: str, sure: Callable[[], bool] = lambda: False) -> Backups:

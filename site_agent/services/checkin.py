@@ -32,6 +32,8 @@ _log = log.get("site_agent.checkin")
 KIOSK_TRIES_MAX, PIN_TRIES_MAX, TRIES_WINDOW_S = 8, 5, 300
 #: between the judgement and the door lies a commit: outside the window by less than this, the window has just closed
 COMMIT_S = 30
+#: who asks when a guest presses the button on the booking's page, and what the trail says of it
+PHONE, BY_PHONE = "phone", " from the telephone"
 #: what a camera or a scanner reads off something else than a booking: a menu, a parcel, the door reader's own code
 FOREIGN = Refusal(
     "pass_invalid",
@@ -127,6 +129,18 @@ class CheckIn:
             raise refuse("pin_unknown", "No booking here has this PIN. Please look at your confirmation and try again.")
         return passes.facts_of(b, "", self._desk.now())
 
+    async def by_phone(self, booking_id: str, asker: Asker) -> CheckedIn:
+        """The guest pressed "open the door" on the booking's page. The booking is known by its id, as behind its link; everything else is judged as of
+        its pass. Refuses `booking_not_found`, and what `by_pass` refuses of the booking."""
+
+        def facts_of(tx: Tx) -> passes.PassFacts:
+            b = records.booking(tx, booking_id)
+            if b is None:
+                raise refuse("booking_not_found", "This booking is not known here yet.")
+            return passes.facts_of(b, "", self._desk.now())
+
+        return await self._come_in(facts_of, asker)
+
     async def by_staff(self, booking_id: str, asker: Asker, *, open_doors: bool = True) -> CheckedIn:
         """Staff vouch for the guest: the window is theirs to judge, what the books say is not. Refuses as `attendance.attend` does."""
 
@@ -135,7 +149,8 @@ class CheckIn:
             if b is None:
                 raise refuse("booking_not_found", "This booking is not known.")
             before = records.attendance(tx, b.id)
-            attendance.attend(tx, self._desk, b.id, "checked_in", by=asker.id)
+            again_after_all = bool(before and before.state == "completed")
+            attendance.attend(tx, self._desk, b.id, "checked_in", by=asker.id, how=f"checked in by {asker.name or asker.id}", said=again_after_all)
             return self._came(tx, b, before.seat if before and before.seat else b.resource_id, bool(before and before.state == "checked_in"), asker)
 
         return await self._open(await self._db.write(run), asker, open_doors=open_doors, vouched=True)
@@ -144,7 +159,7 @@ class CheckIn:
         """Staff's other words on a visit: `completed`, `no_show`, or back to nothing after a mistake."""
 
         def run(tx: Tx) -> BookingView:
-            attendance.attend(tx, self._desk, booking_id, state, by=asker.id)
+            attendance.attend(tx, self._desk, booking_id, state, by=asker.id, how=f"said by {asker.name or asker.id}", said=True)
             records.journal(tx, self._desk.now(), self._site_id, asker.id, f"attendance {state or 'taken back'}", booking_id)
             b = records.booking(tx, booking_id)
             return views.booking(tx, self._desk, self._houses.of(tx, self._site_id), b, full=True)
@@ -167,7 +182,7 @@ class CheckIn:
                 raise Refused(self._told(verdict, house))
             if verdict.as_copy:
                 copy = attendance.admit(tx, self._desk, passes.copy_of(facts))
-            attendance.attend(tx, self._desk, copy.id, "checked_in", by=asker.id)
+            attendance.attend(tx, self._desk, copy.id, "checked_in", by=asker.id, how=f"checked in{BY_PHONE if asker.kind == PHONE else ' at the kiosk'}")
             return self._came(tx, copy, verdict.resource_id, verdict.again, asker)
 
         try:
@@ -238,7 +253,8 @@ class CheckIn:
         actor = Actor(asker.id, asker.name or asker.id)
         kept_shut = open_doors and not vouched and not await self._within(came)
         open_doors = open_doors and not kept_shut
-        tasks = self._doors.ask(came.door_ids, actor, came.booking.id, "re-entry" if came.again else "check-in") if open_doors else {}
+        what = f"{'re-entry' if came.again else 'check-in'}{BY_PHONE if asker.kind == PHONE else ''}"
+        tasks = self._doors.ask(came.door_ids, actor, came.booking.id, what) if open_doors else {}
         opened = await self._doors.answered(tasks)
         house = self._db.read(lambda tx: self._houses.of(tx, self._site_id))
         view = self._db.read(
@@ -261,6 +277,8 @@ def _said(opened: Opened, support: str) -> tuple[str, str]:
     if opened.any:
         return "opened", "The door is open now."
     call = f"If it stays shut, use your PIN at the door's reader or call {support}." if support else "If it stays shut, use your PIN there."
+    if opened.barred:
+        return "failed", f"You are checked in, but {opened.barred[:1].lower()}{opened.barred[1:]} Please {f'call {support}' if support else 'ask the staff'}."
     if opened.silent:
         return "asked", f"The door has been asked to open and has not answered yet. {call}"
     return "failed", f"You are checked in, but the door could not be reached. {call}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from urllib.parse import quote
 
 import msgspec
 
@@ -43,17 +44,31 @@ PAGE_MAX = 200
 WORD_MAX = 300
 
 
+class Clips(msgspec.Struct, frozen=True):
+    """Where a moment's recording is seen: `url` with `{camera}` and `{at_ms}` (unix milliseconds), and the camera of each door (D8)."""
+
+    url: str = ""
+    cameras: dict[str, str] = {}
+
+    def at(self, door_id: str, at: int) -> str:
+        """The address for this moment (unix seconds) at a door; empty where no camera looks at it."""
+        camera = self.cameras.get(door_id, "")
+        return self.url.replace("{camera}", quote(camera, safe="")).replace("{at_ms}", str(at * 1000)) if self.url and camera else ""
+
+
 class TrailSettings(msgspec.Struct, frozen=True):
     """`held_open_s`: how long a leaf may stand open. `keep_days`: how long rows are kept. `leaf_alarms`: whether a leaf that opens while locked,
-    or stands open, is an alarm; not where people go out by a handle that the controller does not know of."""
+    or stands open, is an alarm; not where people go out by a handle that the controller does not know of. `clips`: where recordings are seen."""
 
     held_open_s: int = 120
     keep_days: int = 400
     leaf_alarms: bool = True
+    clips: Clips = Clips()
 
 
 class TrailRow(msgspec.Struct, frozen=True):
-    """A row for staff. `at` ISO 8601, `clock` by the facility's wall clock; `alert` is its kind while somebody must look at it, else empty."""
+    """A row for staff. `at` ISO 8601, `clock` by the facility's wall clock; `alert` is its kind while somebody must look at it, else empty.
+    `clip`: where the recording of that moment can be seen, empty where no camera looks at the door."""
 
     n: int
     at: str
@@ -64,6 +79,7 @@ class TrailRow(msgspec.Struct, frozen=True):
     sentence: str
     booking_id: str
     alert: str
+    clip: str = ""
 
 
 class DoorNamed(msgspec.Struct, frozen=True):
@@ -118,6 +134,10 @@ class DoorTrail:
         #: a leaf that opened while its lock was locked -> when, as long as nobody is known to have been let in
         self._suspect: dict[str, int] = {}
         self._stood_at = 0
+        #: called when the controller tells that its mode is another
+        self.on_emergency: Callable[[], None] = lambda: None
+        #: whether every door is meant to stand open just now, so that none is an alarm for it
+        self.meant_open: Callable[[], bool] = lambda: False
         db.listen(self._changed)
 
     def watch(self, watcher: Callable[[TrailRow], None]) -> None:
@@ -141,7 +161,10 @@ class DoorTrail:
                 after_ms = self._db.read(lambda tx: door_trail.last_said_ms(tx, self._site_id))
                 async with aclosing(doors.events(after_ms, _Known(self))) as found:
                     async for event in found:
-                        await self._waiting.put(event)
+                        if event.kind == "emergency":
+                            self.on_emergency()  # no event of a door: whoever keeps the mode asks for it
+                        else:
+                            await self._waiting.put(event)
             except Exception as error:  # an adapter that breaks must not end the trail
                 if not self._db.failing:
                     _log.error("door_trail.listening_broke", error=error)
@@ -258,7 +281,7 @@ class DoorTrail:
             return
         now = self._desk.now()
         forced = {door_id: at for door_id, at in dict(self._suspect).items() if now - at >= FORCED_WAIT_S}
-        held = self._db.read(lambda tx: self._held(tx, now)) if self.live() else []
+        held = self._db.read(lambda tx: self._held(tx, now)) if self.live() and not self.meant_open() else []
         if forced or held:
             await self._db.write(lambda tx: self._judge(tx, now, forced, held))
         for door_id in forced:
@@ -371,6 +394,7 @@ class DoorTrail:
         return TrailRow(
             row.n, views.iso(row.at), door_words.clock(house.facility.zone, row.at), row.kind, row.door_id, door_words.door_name(name),
             door_words.sentence(tx, house, row, name), row.booking_id, found.kind if found is not None and not found.seen_at else "",
+            self._settings.clips.at(row.door_id, row.at),
         )  # fmt: skip
 
     def _changed(self, events: list[tuple[str, str]]) -> None:

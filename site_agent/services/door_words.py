@@ -16,8 +16,9 @@ from site_agent.services import views
 from site_agent.store import door_trail
 from site_agent.store.door_trail import Row
 
-_MEANS = {"pin": "by PIN", "qr": "by QR code", "nfc": "by card", "remote": "at a distance", "button": "by the exit button", "face": "by face"}
+MEANS = {"pin": "by PIN", "qr": "by QR code", "nfc": "by card", "remote": "at a distance", "button": "by the exit button", "face": "by face"}
 _TRIED = {"pin": "a PIN", "qr": "a QR code", "nfc": "a card", "face": "a face"}
+EMERGENCIES = {"lockdown": "lock-down", "evacuation": "evacuation", "unlock_all": "opening of all doors"}
 #: a row's booking, where it was opened by a spare PIN that nobody was known to have
 SPARE = "spare PIN"
 
@@ -52,6 +53,8 @@ def guest(tx: Tx, house: House, booking_id: str) -> str:
 def sentence(tx: Tx, house: House, row: Row, door: str) -> str:
     """The row in one sentence; `door` as the controller or the config names it."""
     door, when = door_name(door), clock(house.facility.zone, row.at)
+    if row.kind == "emergency":
+        return _emergency(row, when)
     if row.kind == "asked":
         return _asked(tx, house, row, door, when)
     if row.kind == "unlocked":
@@ -65,6 +68,24 @@ def sentence(tx: Tx, house: House, row: Row, door: str) -> str:
     if row.how == "found":
         return f"{door} was found {'open' if row.kind == 'opened' else 'closed'} at {when}, when the controller was heard again."
     return f"Somebody opened the leaf of {_within(door)} at {when}." if row.kind == "opened" else f"{door} fell shut at {when}."
+
+
+def _emergency(row: Row, when: str) -> str:
+    name, (step, _, more) = EMERGENCIES.get(row.how, row.how), row.detail.partition("|")
+    who, begins, article = row.name or row.who, f"{name[:1].upper()}{name[1:]}", article_of(name)
+    told = {
+        "called": f"{who} called {article} {name} at {when}: {more}.",
+        "on": f"{begins} was in force at {when}.",
+        "over": f"The {name} ended at {when}: {f'ended by {more}' if more else 'its time was over'}.",
+        "void": f"The {name} that {who} called was over at {when} and had never been in force.",
+        "outside": f"The door controller went into {article} {name} at {when}; nobody called that here.",
+        "outside over": f"The door controller's own {name} was over at {when}.",
+    }
+    return told.get(step, f"{begins}, at {when}.")
+
+
+def article_of(name: str) -> str:
+    return "an" if name[:1] in "aeiou" else "a"
 
 
 def _asked(tx: Tx, house: House, row: Row, door: str, when: str) -> str:
@@ -83,7 +104,7 @@ def _why(tx: Tx, house: House, row: Row) -> str:
         whom = whom or guest(tx, house, asked.booking_id if asked else "")
         why, who = (asked.how, asked.name or asked.who) if asked else (row.detail, row.name or row.who)
         return f"on {why} for {whom}" if whom else f"by staff {who}: {why}"
-    means = _MEANS.get(row.how, f"by {row.how}" if row.how else "in a way that the controller does not tell")
+    means = MEANS.get(row.how, f"by {row.how}" if row.how else "in a way that the controller does not tell")
     if whom:
         return f"{means} for {whom}"
     if row.how == "button":

@@ -18,7 +18,7 @@ from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
-from site_agent.ports import Actor, Doors, DoorsRefused, DoorState, DoorsUnavailable, Unlocked
+from site_agent.ports import Actor, DoorDevice, DoorPlace, Doors, DoorsRefused, DoorState, DoorsUnavailable, Unlocked
 from site_agent.services.people import Asker
 from site_agent.store import door_trail
 from site_agent.store.door_trail import Row
@@ -37,11 +37,16 @@ OLD_S = 30
 STOP_WAIT_S = 2.0
 #: unlocks whose events may still come
 ASKED_KEPT = 256
+#: how often hubs and readers are looked at, beside a look at the doors
+DEVICES_EVERY_S = 60
+#: a token that may not see them must be changed by a person
+DEVICES_REFUSED_S = 3600
 WRITE_AGAIN_S = 1.0
 
 
 class DoorView(msgspec.Struct, frozen=True):
-    """A door with what the controller says of it; `seen_at` unix seconds of that word, 0 if it was never heard."""
+    """A door with what the controller says of it; `seen_at` unix seconds of that word, 0 if it was never heard. `where`: the floor, where the
+    controller has several."""
 
     id: str
     name: str
@@ -49,23 +54,42 @@ class DoorView(msgspec.Struct, frozen=True):
     leaf: str
     controlled: bool
     seen_at: int
+    where: str = ""
+
+
+class DeviceView(msgspec.Struct, frozen=True):
+    """A hub or a reader of the doors. `door` as people call it, empty where it belongs to none; `online` None: the controller does not say."""
+
+    id: str
+    name: str
+    kind: str
+    model: str
+    door: str
+    online: bool | None
+    firmware: str
+    reads: tuple[str, ...]
 
 
 class Panel(msgspec.Struct, frozen=True):
-    """All doors of the facility. `trouble` is the sentence for staff while the controller is away; `configured` false: there is none."""
+    """All doors of the facility. `trouble` is the sentence for staff while the controller is away; `configured` false: there is none. `told`: what
+    is amiss with the devices, a sentence each."""
 
     configured: bool
     trouble: str
     doors: tuple[DoorView, ...]
+    devices: tuple[DeviceView, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """What came of asking doors to open: `opened` answered yes, `silent` have not answered yet, `failed` said no or were not reached."""
+    """What came of asking doors to open: `opened` answered yes, `silent` have not answered yet, `failed` said no or were not reached. `barred`: why
+    none was asked at all, in a sentence."""
 
     asked: tuple[str, ...]
     opened: tuple[str, ...]
     silent: tuple[str, ...]
     failed: tuple[str, ...]
+    barred: str = ""
 
     @property
     def any(self) -> bool:
@@ -84,10 +108,16 @@ class DoorDesk:
         self._asked: OrderedDict[str, Row] = OrderedDict()
         self._starting: asyncio.Future[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._asking_devices: asyncio.Task[None] | None = None
         self._unlocking: set[asyncio.Task[Unlocked]] = set()
         self._writing: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._watchers: list[Callable[[], None]] = []
+        self._devices: list[DoorDevice] = []
+        self._places: dict[str, DoorPlace] = {}
+        self._devices_at, self._devices_trouble = 0, ""
+        #: why no door is opened for guests just now; empty where they are
+        self.barred: Callable[[], str] = lambda: ""
 
     @property
     def configured(self) -> bool:
@@ -113,9 +143,10 @@ class DoorDesk:
             return
         self._stopping = True
         await asyncio.gather(self._starting, return_exceptions=True)
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        asking = [task for task in (self._asking, self._asking_devices) if task is not None]
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
         await self._doors.stop()
         # The adapter has ended its pulses; what they came to is still written down, but nothing is waited for without end.
         for under_way in (self._unlocking, self._writing):
@@ -133,14 +164,26 @@ class DoorDesk:
             return {}
         return {door_id: self._start(door_id, actor, self._desk.new_id(), booking_id, what) for door_id in door_ids}
 
-    def _start(self, door_id: str, actor: Actor, request_id: str, booking_id: str, what: str) -> asyncio.Task[Unlocked]:
+    def _start(
+        self, door_id: str, actor: Actor, request_id: str, booking_id: str, what: str, *, by_hand: bool = False
+    ) -> asyncio.Task[Unlocked]:
         assert self._doors is not None
         # Known before the controller is asked: its event may be here before its answer.
-        asked = Row(kind="asked", door_id=door_id, at=self._desk.now(), how=what, who=actor.id, name=actor.name, booking_id=booking_id, ref=request_id)
+        asked = Row(
+            kind="asked",
+            door_id=door_id,
+            at=self._desk.now(),
+            how=what,
+            who=actor.id,
+            name=actor.name,
+            booking_id=booking_id,
+            ref=request_id,
+        )
         self._asked[request_id] = asked
         while len(self._asked) > ASKED_KEPT:
             self._asked.popitem(last=False)
-        task = asyncio.get_running_loop().create_task(self._doors.unlock(door_id, actor, request_id))
+        kept_shut = "" if by_hand else self.barred()
+        task = asyncio.get_running_loop().create_task(_stay(kept_shut) if kept_shut else self._doors.unlock(door_id, actor, request_id))
         self._unlocking.add(task)
         task.add_done_callback(lambda done: self._ended(done, asked, actor))
         return task
@@ -202,7 +245,7 @@ class DoorDesk:
         opened = tuple(door for door, task in tasks.items() if task.done() and not task.cancelled() and task.exception() is None)
         silent = tuple(door for door, task in tasks.items() if not task.done())
         failed = tuple(door for door in tasks if door not in opened and door not in silent)
-        return Opened(tuple(tasks), opened, silent, failed)
+        return Opened(tuple(tasks), opened, silent, failed, self.barred() if failed and not opened else "")
 
     async def unlock_by(self, door_id: str, request_id: str, asker: Asker, reason: str) -> Unlocked:
         """Staff open a door. The same `request_id` is one pulse. Refuses `no_doors`, `not_found`, `door_unavailable`, `door_refused`."""
@@ -214,7 +257,7 @@ class DoorDesk:
         # On record before the pulse: should the agent end before the controller answers, it still says who asked.
         asked = f"asked to unlock {door_id}"
         await self._db.write(lambda tx: records.journal(tx, self._desk.now(), self._site_id, asker.id, asked, door_id, why))
-        task = self._start(door_id, actor, request_id, "", why)
+        task = self._start(door_id, actor, request_id, "", why, by_hand=True)
         try:
             return await asyncio.shield(task)
         except DoorsUnavailable as error:
@@ -234,7 +277,8 @@ class DoorDesk:
         if self._doors is None:
             return Panel(False, "", ())
         self.refresh()
-        return Panel(True, self._trouble, tuple(self._view(door_id, number) for number, door_id in enumerate(self._known_ids(), 1)))
+        doors = tuple(self._view(door_id, number) for number, door_id in enumerate(self._known_ids(), 1))
+        return Panel(True, self._trouble, doors, tuple(self._device(one) for one in self._devices), self.amiss())
 
     def _view(self, door_id: str, number: int) -> DoorView:
         """What the controller said last; an old word is no news, nor is any while it is away, so lock and leaf are unknown then."""
@@ -242,7 +286,32 @@ class DoorDesk:
         if seen is None:
             return DoorView(door_id, f"Door {number}", "unknown", "unknown", True, 0)
         lock, leaf = ("unknown", "unknown") if self._trouble or self._old() else (seen.lock, seen.leaf)
-        return DoorView(door_id, seen.name, lock, leaf, seen.controlled, self._heard_at)
+        return DoorView(door_id, seen.name, lock, leaf, seen.controlled, self._heard_at, self._floor(door_id))
+
+    def _floor(self, door_id: str) -> str:
+        several = len({place.floor for place in self._places.values()}) > 1
+        return self._places[door_id].floor if several and door_id in self._places else ""
+
+    def _device(self, one: DoorDevice) -> DeviceView:
+        door = self.name_of(one.door_id) if one.door_id in self._seen else ""
+        return DeviceView(one.device_id, one.name, one.kind, one.model, door, one.online, one.firmware, one.reads)
+
+    def amiss(self) -> tuple[str, ...]:
+        """What people must see to with hubs and readers, a sentence each. Of a controller that is away nothing is known about them."""
+        if self._trouble:
+            return ()
+        told = [self._devices_trouble] if self._devices_trouble else []
+        for one in map(self._device, self._devices):
+            if one.online is False:
+                at = f" at {_within(one.door)}" if one.door else ""
+                means = {
+                    "hub": "That door opens neither from here nor at its reader."
+                    if one.door
+                    else "Its doors open neither from here nor at their readers.",
+                    "reader": "No PIN, code or card is read there; check-in at the kiosk still opens the door.",
+                }
+                told.append(f"The {one.kind} “{one.name}”{at} is offline. {means.get(one.kind, '')}".rstrip())
+        return tuple(told)
 
     def _old(self) -> bool:
         return self._desk.now() - self._heard_at > OLD_S
@@ -294,7 +363,35 @@ class DoorDesk:
         self._asked_at = self._desk.now()
         if before != (self._seen, self._trouble) or (was_old and not self._trouble):
             self._tell()
+        if not (self._trouble or self._stopping) and self._asked_at - self._devices_at >= DEVICES_EVERY_S:
+            self._devices_at = self._desk.now()
+            self._asking_devices = asyncio.get_running_loop().create_task(self._look_at_devices(self._doors))
+
+    async def _look_at_devices(self, doors: Doors) -> None:
+        """Not at every look, and beside it: it takes the controller longer than its doors do."""
+        before = self.amiss()
+        try:
+            self._devices, self._devices_trouble = await doors.devices(), ""
+            if not self._places:
+                self._places = {place.door_id: place for place in await doors.places()}
+        except DoorsUnavailable:
+            return  # the doors themselves tell soon enough whether it is away
+        except Failure as error:
+            self._devices_at += DEVICES_REFUSED_S
+            self._devices, self._devices_trouble = [], f"How the readers and hubs are cannot be seen. {error.detail}"
+        if before != self.amiss():
+            self._tell()
 
     def _tell(self) -> None:
         for watcher in self._watchers:
             watcher()
+
+
+async def _stay(why: str) -> Unlocked:
+    """An unlock that is not asked for; it stands in journal and trail like one that failed."""
+    raise DoorsRefused(why)
+
+
+def _within(name: str) -> str:
+    """A door's name within a sentence."""
+    return f"the {name[:1].lower()}{name[1:]}{'' if 'door' in name.casefold() else ' door'}"

@@ -14,15 +14,22 @@ from shared.runtime.csrf import Csrf
 from shared.runtime.database import Database, InlineWriter
 from shared.runtime.metrics import Metrics
 from site_agent.config import Loaded
+from site_agent.ports import BayCalls
+from site_agent.services.alarms_up import AlarmsUp
+from site_agent.services.bay_jobs import BayJobs
 from site_agent.services.booking import BookingDesk
 from site_agent.services.camera import Camera
 from site_agent.services.checkin import CheckIn
 from site_agent.services.clock import TimeDesk
 from site_agent.services.credentials import Credentials
 from site_agent.services.displaced import DisplacedDesk
+from site_agent.services.door_cards import DoorCards
+from site_agent.services.door_check import DoorCheck
 from site_agent.services.door_trail import DoorTrail
 from site_agent.services.door_witness import DoorWitness
 from site_agent.services.doors import DoorDesk
+from site_agent.services.emergency import EmergencyDesk
+from site_agent.services.foresight import Foresight
 from site_agent.services.halts import Halts
 from site_agent.services.link import Link
 from site_agent.services.live import Live
@@ -31,7 +38,12 @@ from site_agent.services.notices import NoticeDesk
 from site_agent.services.outage import Outage
 from site_agent.services.outage_pins import OutagePins
 from site_agent.services.people import People
+from site_agent.services.phone_doors import PhoneDoors
+from site_agent.services.presence import Presence
+from site_agent.services.quiet import Quiet
+from site_agent.services.reader_codes import ReaderCodes
 from site_agent.services.recovery import Recovery
+from site_agent.services.stock import Stock
 from site_agent.services.walkin import WalkIn
 
 
@@ -51,21 +63,34 @@ class Kit(msgspec.Struct, kw_only=True):
     checkin: CheckIn
     credentials: Credentials
     displaced: DisplacedDesk
+    door_check: DoorCheck
+    door_cards: DoorCards
     door_trail: DoorTrail
     placing: Placing
     doors: DoorDesk
+    emergency: EmergencyDesk
+    foresight: Foresight
     halts: Halts
     recovery: Recovery
     witness: DoorWitness
     link: Link
     live: Live
     machines: MachineDesk
+    bay_jobs: BayJobs
+    quiet: Quiet
     notices: NoticeDesk
     outage: Outage
     outage_pins: OutagePins
     people: People
+    phone_doors: PhoneDoors
+    reader_codes: ReaderCodes
+    alarms_up: AlarmsUp
+    presence: Presence
     rule_tally: RuleTally
+    stock: Stock
     time: TimeDesk
     walkin: WalkIn
+    #: what the bays' own program calls; None where no way of the configuration is called
+    bay_calls: BayCalls | None = None
     #: does the work rows; None where nothing here makes any
     worker: Worker | None = None

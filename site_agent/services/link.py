@@ -6,22 +6,22 @@ comes from replies to our own nonces (stream-4), never from the broker's word.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import msgspec
 
 from shared.errors import refuse
-from shared.keys import BadKey, KeyRing, PublicKey, SigningKey, to_sign_with
+from shared.keys import KeyRing, SigningKey
 from shared.ledger import digests, streams
 from shared.ledger.desk import Desk
+from shared.ledger.keychain import Chain
 from shared.ledger.pump import Pump
 from shared.messages import Hello
 from shared.runtime import log
 from shared.runtime.clock import Clock
 from shared.runtime.database import Database, InlineWriter, Tx
 from shared.runtime.transport import Transport
-from site_agent.store import keys as key_rows
+from site_agent.services.keys import SiteKeys
 
 _log = log.get("site_agent.link")
 
@@ -57,18 +57,14 @@ class Link:
     """One site's side of the link."""
 
     def __init__(
-        self, db: Database | InlineWriter, desk: Desk, clock: Clock, site_id: str, signing_key: SigningKey, transport: Transport | None
+        self, db: Database | InlineWriter, desk: Desk, clock: Clock, site_id: str, signing: SigningKey | Chain, transport: Transport | None
     ):
         self._db, self._desk, self._clock, self._site_id = db, desk, clock, site_id
-        self._key = signing_key
-        self._own = signing_key.public("site", site_id)
+        self.keys = SiteKeys(db, desk, site_id, signing, lone=transport is None)
         self._transport = transport
         self._pump: Pump | None = None
-        self.ring = KeyRing((self._own,))
-        self._acknowledged = False
         self._was_up = False
         self._since_at = 0
-        self._keeping: asyncio.Task[None] | None = None
         self._watchers: list[Callable[[], None]] = []
         #: told of every answer of the hub to our nonce, with the difference of the clocks that it showed
         self.on_answer: Callable[[Hello, float], None] = lambda hello, skew_s: None
@@ -76,17 +72,14 @@ class Link:
 
     async def start(self) -> None:
         """Reads the keys; begins to connect where there is a broker to connect to."""
-        await self._db.write(lambda tx: key_rows.put_key(tx, self._own))
-        for key in self._db.read(key_rows.all_keys):
-            self._believe(key)
-        self._acknowledged = self._db.read(lambda tx: key_rows.is_known_to_peer(tx, self._own.id))
+        await self.keys.start()
         stream = self._db.read(lambda tx: streams.read(tx, self._site_id))
         self._since_at = stream.heard_at if stream and stream.heard_at else self._desk.now()
         if self._transport is None:
             return
         self._pump = Pump(
-            db=self._db, desk=self._desk, clock=self._clock, site_id=self._site_id, transport=self._transport, keys=self._keys_told,
-            known_keys=lambda: tuple(key.id for key in self.ring.keys if key.side == "hub"), on_hello=self._heard,
+            db=self._db, desk=self._desk, clock=self._clock, site_id=self._site_id, transport=self._transport, keys=self.keys.told,
+            known_keys=self.keys.known, on_hello=self._heard,
         )  # fmt: skip
         self._pump.attach()
         await self._transport.start()
@@ -143,13 +136,22 @@ class Link:
         """clock-1: whether the difference is more than the way of the messages explains."""
         return self._pump is not None and abs(self._pump.skew_s) > self._desk.limits.skew_show_s
 
+    def hub_clock(self) -> float:
+        """What the hub's clock shows now, as its answers tell (unix seconds): by it the age of what the hub says is known whatever ours shows."""
+        return self._desk.clock() + (self._pump.skew_s if self._pump is not None else 0.0)
+
+    @property
+    def ring(self) -> KeyRing:
+        """The keys that passes and quotes are believed by."""
+        return self.keys.ring
+
     def key(self) -> SigningKey:
         """The key for our own passes: this site always knows it, whoever else does."""
-        return self._key
+        return self.keys.to_sign()
 
     def key_for_the_hub(self) -> SigningKey | None:
-        """The key for quotes that the hub must honour too: none until it has acknowledged ours."""
-        return to_sign_with([self._key], {self._own.id} if self._acknowledged else ())
+        """The key for quotes that the hub must honour too: none until it has acknowledged one."""
+        return self.keys.acknowledged()
 
     def state(self) -> LinkState:
         up = self.look()
@@ -170,44 +172,6 @@ class Link:
             books=books, doubtful=tuple(doubtful),
         )  # fmt: skip
 
-    # ---- keys
-    def _keys_told(self) -> tuple[dict[str, str], ...]:
-        return ({"id": self._own.id, "raw_b64": self._own.raw_b64, "side": "site", "site_id": self._site_id},)
-
     def _heard(self, hello: Hello) -> None:
         self.on_answer(hello, self._pump.skew_s if self._pump else 0.0)
-        self._learn(hello)
-
-    def _learn(self, hello: Hello) -> None:
-        """The hub's keys are kept, and those of the boxes that were here before (loss-4); that it knows ours is kept too (pass-1). A key that is
-        malformed or claimed wrongly is logged, not taken."""
-        fresh = []
-        for told in hello.keys:
-            if self.ring.find(told.get("id", "")) is not None:
-                continue
-            ours = told.get("side") == "site"
-            key = PublicKey(
-                id=told.get("id", ""), raw_b64=told.get("raw_b64", ""), side="site" if ours else "hub", site_id=self._site_id if ours else ""
-            )  # fmt: skip
-            if self._believe(key):
-                fresh.append(key)
-        acknowledged = self._own.id in hello.known_keys and not self._acknowledged
-        if fresh or acknowledged:
-            self._acknowledged = self._acknowledged or acknowledged
-            self._keep(fresh, [self._own.id] if acknowledged else [])
-
-    def _keep(self, fresh: list[PublicKey], acknowledged: list[str]) -> None:
-        def run(tx: Tx) -> None:
-            for key in fresh:
-                key_rows.put_key(tx, key)
-            key_rows.known_to_peer(tx, acknowledged)
-
-        self._keeping = asyncio.get_running_loop().create_task(self._db.write(run))
-
-    def _believe(self, key: PublicKey) -> bool:
-        try:
-            self.ring = self.ring.add(key)
-        except BadKey as error:
-            _log.warning("link.bad_key", key=key.id[:16], why=str(error))
-            return False
-        return True
+        self.keys.heard(hello)

@@ -104,7 +104,8 @@ class Live:
                 yield b"event: refetch\ndata: {}\n\n"
             while not self._closed:
                 try:
-                    event = await asyncio.wait_for(queue.get(), PING_S)
+                    async with asyncio.timeout(PING_S):  # not wait_for, which before Python 3.12 may swallow a cancel
+                        event = await queue.get()
                 except TimeoutError:
                     event = b": ping\n\n"
                 if clock() - allowed_at >= PING_S:  # on a busy day no ping is ever due

@@ -62,19 +62,33 @@ class OutagePins:
         outage_pins.tidy(tx, self._desk, self._site_id)
         if not self._link.up():
             return 0
-        wanted = self._lacking(tx)[: outage_pins.MADE_MAX]
+        self._tell(tx)
+        room = self._desk.limits.outage_pins_max - self._standing(tx)
+        wanted = self._lacking(tx)[: max(0, min(outage_pins.MADE_MAX, room))]
         return len(outage_pins.make(tx, self._desk, self._site_id, wanted))
 
+    def _tell(self, tx: Tx) -> None:
+        """What the controller took while the hub could not be told of it."""
+        for spare in outage_pins.untold(tx, self._site_id):
+            row = door_work.work(tx, spare.id)
+            if row is not None and row.ref and row.wanted == "grant" and row.next_at == 0:
+                outage_pins.leased(tx, self._desk, spare.id)
+
+    def _standing(self, tx: Tx) -> int:
+        stock = outage_pins.stock(tx, self._site_id)
+        return stock.made + stock.leased
+
     def _lacking(self, tx: Tx) -> list[tuple[str, int]]:
-        """`(resource_id, first slot)` of the open hours from the line on that have no credential, the nearest first."""
+        """`(resource_id, first slot)` of the open hours from the line on, up to `outage_ahead_s` from now, in which the hub could sell and that have
+        no credential, the nearest first."""
         house, found = self._houses.of(tx, self._site_id), []
-        ahead = self._desk.limits.outage_ahead_s // 900
+        until = self._desk.now_slot() + self._desk.limits.outage_ahead_s // 900
         for resource_id, line in lines.lines_of(tx, self._site_id).items():
             bay = house.resources.get(resource_id)
             if bay is None or not bay.active or not (house.facility.door_ids or bay.door_ids):
                 continue
             begin = max(line, self._desk.now_slot()) // outage_pins.WINDOW * outage_pins.WINDOW
-            hours = self._open_hours(house, resource_id, Interval(begin, begin + ahead))
+            hours = self._open_hours(house, resource_id, Interval(begin, until)) if begin < until else []
             found += [(resource_id, first) for first in outage_pins.lacking(tx, self._desk, resource_id, hours)]
         return sorted(found, key=lambda one: (one[1], one[0]))
 

@@ -33,6 +33,7 @@ RIGHTS: dict[str, str] = {
     "unlock": "open doors",
     "override": "sell over the line",
     "screens": "pair and remove kiosks",
+    "emergency": "lock all doors down, or open them all",
     "machines": "restart a bay's machine",
     "drill": "unplug the facility for a drill",
     "void_pins": "void the spare door PINs",

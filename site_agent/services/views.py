@@ -17,7 +17,7 @@ from shared.keys import SigningKey
 from shared.ledger import lines, records
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House
-from shared.model import Block, Booking, Hold, Price
+from shared.model import Attendance, Block, Booking, Hold, Price
 from shared.runtime.database import Tx
 
 
@@ -25,7 +25,8 @@ class BookingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """One booking. `start`, `end` ISO 8601 in UTC, `clock` by the facility's wall clock; `status` as people see it; `pass` for the QR code.
 
     `owner` is `site`, `hub` by the line as this side knows it; `seat` is the bay it was reseated on; `placed`: the house gave it this place
-    instead of one that it could not keep.
+    instead of one that it could not keep. `how` it is known that the guest came, or did not; time used after the end in `overtime_min`, what it
+    costs with tax in `overtime_cents`, why staff do not charge it in `waived`.
     """
 
     id: str
@@ -54,6 +55,10 @@ class BookingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     changes: int = 0
     answer_by: str = ""
     reason: str = ""
+    how: str = ""
+    overtime_min: int = 0
+    overtime_cents: int = 0
+    waived: str = ""
     version: int = 1
 
 
@@ -126,12 +131,17 @@ def booking(
     customer, order = records.customer(tx, b.customer_id), records.order(tx, b.order_id)
     good = b.status == "confirmed" and not b.withdrawn and desk.now() < passes.shown_until(b.end)
     return msgspec.structs.replace(
-        plain, name=b.shown_name, guests=order.guests if order else 0, phone=customer.phone if customer and opens else "",
+        plain if attendance is None else _visited(plain, attendance), name=b.shown_name,
+        guests=order.guests if order else 0, phone=customer.phone if customer and opens else "",
         override=b.override, placed=b.placed, owner=owner(tx, b), channel=b.channel, price=b.price, pin=b.door_pin if opens else "",
         pass_text=sign(b, key, desk.now()) if key and good and opens else "",
         replaces=b.replaces, replaced_by=b.replaced_by, changes=b.changes,
         answer_by=iso(b.answer_by) if b.answer_by and b.status == "requested" else "", reason=b.reason,
     )  # fmt: skip
+
+
+def _visited(view: BookingView, a: Attendance) -> BookingView:
+    return msgspec.structs.replace(view, how=a.how, overtime_min=a.overtime_min, overtime_cents=a.overtime_cents, waived=a.waived)
 
 
 def owner(tx: Tx, b: Booking) -> str:

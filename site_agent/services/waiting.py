@@ -35,7 +35,8 @@ class Waiting:
                 if left_s <= 0:
                     break
                 try:
-                    await asyncio.wait_for(woken.wait(), left_s)
+                    async with asyncio.timeout(left_s):  # not wait_for, which before Python 3.12 may swallow a cancel
+                        await woken.wait()
                 except TimeoutError:
                     return look()
                 woken.clear()

@@ -15,7 +15,7 @@ from shared.ledger import journal, records
 from shared.ledger.journal import Anchors, Chained, Noted
 from shared.runtime.database import Tx
 
-Kind = Literal["asked", "unlocked", "denied", "forced", "held", "opened", "closed"]
+Kind = Literal["asked", "unlocked", "denied", "forced", "held", "opened", "closed", "emergency"]
 AlertKind = Literal["forced", "held", "denied"]
 #: how the journal names what it says of the trail, and why it says it: how far it stands, or what was let go
 TOLD, STANDS, LET_GO = "door trail", "stands", "let go"
@@ -68,6 +68,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     name of a credential; `name` is staff's or the console's, never a guest's. `ref` is the request of an unlock, `key` the event's.
 
     `how`: of what was asked, the reason ("check-in"); of what happened, the means (`pin`, `remote`, …). `detail`: how it ended, or what was said.
+    An `emergency` is of no door: `how` is its mode, `ref` its id, `detail` how far it came, and behind a bar why, or who ended it.
     """
 
     kind: Kind
@@ -171,7 +172,7 @@ def last_of(tx: Tx, site_id: str, door_id: str, kinds: tuple[Kind, ...]) -> Row 
 
 def doors(tx: Tx, site_id: str) -> list[str]:
     """Every door that the trail has rows of."""
-    return [found[0] for found in tx.all("SELECT DISTINCT door_id FROM door_trail WHERE site_id = :s ORDER BY door_id", {"s": site_id})]
+    return [found[0] for found in tx.all("SELECT DISTINCT door_id FROM door_trail WHERE site_id = :s AND door_id <> '' ORDER BY door_id", {"s": site_id})]
 
 
 def let_in_between(tx: Tx, site_id: str, door_id: str, from_at: int, until_at: int) -> bool:

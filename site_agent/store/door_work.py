@@ -1,6 +1,7 @@
 """What the door controller should hold and what it does: one row per booking, with tries and the reason where it is stuck (D4, N5's manner).
 
-`stamp` is a digest of the credential wanted, `done_stamp` of the one the controller took; `next_at` 0 means that nothing is owed.
+`stamp` is a digest of the credential wanted, `done_stamp` of the one the controller took; `next_at` 0 means that nothing is owed. What is on the
+controller beside a booking's own has a row of its own, whose key begins with `STRAY`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ import msgspec
 from shared.ledger import records
 from shared.model import Booking
 from shared.runtime.database import Tx
+
+SPARE, STRAY = "spare-", "stray-"
+#: instead of a stamp, of what is on the controller without its PIN, which another credential there has
+PIN_TAKEN = "pin taken"
+#: whose credential opens or ends within this may stand at the door already
+SOON_S = 8 * 3600
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,13 +63,38 @@ def drop(tx: Tx, booking_id: str) -> None:
     tx.run("DELETE FROM door_work WHERE booking_id = :b", {"b": booking_id})
 
 
-def due(tx: Tx, now: int, limit: int = 20) -> list[Work]:
-    """What is owed now: revocations before grants, the nearest end first."""
-    rows = tx.all(
-        f"SELECT {_COLUMNS} FROM door_work WHERE next_at > 0 AND next_at <= :now ORDER BY wanted DESC, ends_at LIMIT :n",
-        {"now": now, "n": limit},
+#: what is owed, the most urgent first: a cancel, a guest of the next hours, a spare that opens, other guests, other spares, what is long over
+_URGENCY = (
+    "CASE WHEN wanted = 'revoke' AND ends_at <= :now THEN 5"
+    f" WHEN wanted = 'revoke' THEN CASE WHEN booking_id LIKE '{SPARE}%' OR booking_id LIKE '{STRAY}%' THEN 2 ELSE 0 END"
+    f" WHEN booking_id LIKE '{SPARE}%' THEN 4 WHEN ends_at <= :now + {SOON_S} THEN 1 ELSE 3 END"
+)
+#: up to here it is somebody's who may stand at the door, and waits for no pace
+URGENT = 1
+
+
+def due(tx: Tx, now: int, urgency_max: int = 9) -> tuple[Work, int] | None:
+    """What is owed now before all else, with its urgency (0 the most), of those up to `urgency_max`; None where nothing is."""
+    row = tx.one(
+        f"SELECT {_COLUMNS}, {_URGENCY} AS urgency FROM door_work WHERE next_at > 0 AND next_at <= :now AND {_URGENCY} <= :most"
+        " ORDER BY urgency, ends_at, booking_id LIMIT 1",
+        {"now": now, "most": urgency_max},
     )
-    return [_work(row) for row in rows]
+    return (_work(row[:-1]), row[-1]) if row else None
+
+
+def wake(tx: Tx, now: int) -> int:
+    """Everything that waits to be tried again is due now. Returns how many."""
+    return tx.run("UPDATE door_work SET next_at = :now WHERE next_at > :now AND error <> ''", {"now": now})
+
+
+def retry_pins(tx: Tx, now: int) -> int:
+    """What is on the controller without its PIN, because another's was the same, is due now. Returns how many."""
+    return tx.run("UPDATE door_work SET next_at = :now WHERE wanted = 'grant' AND done_stamp = :taken", {"now": now, "taken": PIN_TAKEN})
+
+
+def all_works(tx: Tx) -> list[Work]:
+    return [_work(row) for row in tx.all(f"SELECT {_COLUMNS} FROM door_work")]
 
 
 def next_due_at(tx: Tx) -> int:
@@ -80,12 +112,6 @@ def counts(tx: Tx) -> tuple[int, int]:
     """`(owed, on the controller)`."""
     row = tx.one("SELECT COALESCE(SUM(next_at > 0), 0), COALESCE(SUM(ref <> ''), 0) FROM door_work")
     return (row[0], row[1])
-
-
-def over(tx: Tx, before_at: int, limit: int = 200) -> list[str]:
-    """Bookings whose credential is over and still in the list."""
-    rows = tx.all("SELECT booking_id FROM door_work WHERE ends_at < :b LIMIT :n", {"b": before_at, "n": limit})
-    return [row[0] for row in rows]
 
 
 def bookings_in_reach(tx: Tx, site_id: str, from_slot: int, until_slot: int) -> list[Booking]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shared.ledger import schema
 from shared.runtime.database import connect, migrate
-from site_agent.store import door_trail, machines
+from site_agent.store import door_cards, door_checks, door_trail, emergencies, machines, presence, stock
 
 TABLES = """
 CREATE TABLE identity (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -61,7 +61,40 @@ def m004_machines(db) -> None:
         db.execute(statement)
 
 
-STEPS = (m001_site, m002_drills, m003_door_trail, m004_machines)
+def m005_machines_by_ways(db) -> None:
+    """Machines that several ways lead to."""
+    for statement in machines.BY_WAYS:
+        db.execute(statement)
+
+
+def m006_door_checks(db) -> None:
+    """What came of comparing the door controller with the books."""
+    for statement in door_checks.SCHEMA:
+        db.execute(statement)
+
+
+def m007_presence_and_health(db) -> None:
+    """What was seen of visits, and what is remembered of the bays' health."""
+    for statement in presence.SCHEMA + stock.SCHEMA:
+        db.execute(statement)
+
+
+def m008_emergencies_and_cards(db) -> None:
+    """Emergencies that people called, and cards that guests were lent (D5, D11)."""
+    for statement in (*emergencies.SCHEMA, *door_cards.SCHEMA):
+        db.execute(statement)
+
+
+STEPS = (
+    m001_site,
+    m002_drills,
+    m003_door_trail,
+    m004_machines,
+    m005_machines_by_ways,
+    m006_door_checks,
+    m007_presence_and_health,
+    m008_emergencies_and_cards,
+)
 
 
 def prepare(path: Path, new_id: Callable[[], str]) -> str:

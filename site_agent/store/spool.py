@@ -18,9 +18,10 @@ FILES_MAX = 200
 
 class Errand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`staff`: an account (user, name, role, secret_hash = argon2). `pairing`: a code (name of the screen, secret_hash, ends_at).
-    `drill`: an outage drill (minutes; not begun after ends_at). `vouch`, `stated`: a person's word after a repair (name; role: the reason)."""
+    `drill`: an outage drill (minutes; not begun after ends_at). `vouch`, `stated`: a person's word after a repair (name; role: the reason).
+    `keys`: the signing key is changed (role: `rotate` or `withdraw`)."""
 
-    kind: Literal["staff", "pairing", "drill", "vouch", "stated"]
+    kind: Literal["staff", "pairing", "drill", "vouch", "stated", "keys"]
     name: str
     secret_hash: str = ""
     user: str = ""

@@ -141,10 +141,17 @@ class HelpBody(Body):
     same `command_id` is one command however often it is sent."""
 
     command_id: Id
-    kind: Literal["restart", "service", "script"]
+    kind: Literal["restart", "service", "script", "wake", "shutdown", "lights", "prepare", "cleanup"]
     reason: Annotated[str, Meta(min_length=1, max_length=300, pattern=_LINE)]
     name: Annotated[str, Meta(max_length=32)] = ""
     sure: bool = False
+
+
+class BayMessageBody(Body):
+    """A text for a bay's screen. The same `command_id` is one message however often it is sent."""
+
+    command_id: Id
+    text: Annotated[str, Meta(min_length=1, max_length=300, pattern=_LINE)]
 
 
 class SignInBody(Body):

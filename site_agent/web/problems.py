@@ -68,6 +68,8 @@ ABOUT: dict[str, str] = {
     "too_many_tries": "Too many wrong tries; Retry-After says how long to wait.",
     "no_doors": "No door controller is configured.",
     "door_unavailable": "The door controller cannot be reached, or has not answered.",
+    "confirm": "It has consequences, which the sentence tells; send it again with `sure`.",
+    "card_not_read": "The reader waits for no card any more.",
     "no_machines": "Nobody is configured who looks after the bays' machines.",
     "command_running": "The bay's machine has something to do already.",
     "bay_in_use": "Somebody plays in the bay, or has booked it for now; say that it is to be done all the same.",

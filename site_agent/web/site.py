@@ -19,7 +19,7 @@ from shared.runtime.problems import Problems
 from shared.runtime.ratelimit import RateLimiter, RateRule
 from shared.runtime.web import EdgeSettings, WebEdge
 from site_agent.services.kit import Kit
-from site_agent.web import api, health, hooks, kiosk, scan, staff
+from site_agent.web import api, bay_agent, bays, health, hooks, kiosk, scan, staff
 from site_agent.web.auth import SESSION, who
 from site_agent.web.pages import Pages
 from site_agent.web.problems import catalogue, translate
@@ -29,6 +29,7 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 RATE_RULES = (
     RateRule("sign-in", 30, 60.0, prefixes=("/api/sign-in", "/staff/sign-in", "/api/kiosks/pair", "/kiosk/pair")),
     scan.RATE_RULE,
+    bay_agent.RATE_RULE,
     RateRule("change", 600, 60.0, prefixes=("/api/", "/kiosk", "/staff", "/hooks"), methods=frozenset({"POST", "DELETE"})),
     RateRule("look", 3000, 60.0, prefixes=("/api/", "/kiosk", "/staff")),
 )
@@ -67,7 +68,8 @@ def make(kit: Kit, version: str, lifespan: Lifespan) -> WebEdge:
         },
     )  # fmt: skip
     app = LeanLitestar(
-        [front, api.router(), kiosk.router(), staff.router(), hooks.doors, health.live, health.ready, health.metrics, pages.static.handler()],
+        [front, api.router(), bays.router(), kiosk.router(), staff.router(),
+         hooks.doors, bay_agent.bay_agent, health.live, health.ready, health.metrics, pages.static.handler()],
         request_class=StrictRequest, exception_handlers=problems.handlers(), openapi_config=description.config, logging_config=None,
         lifespan=[lifespan],
     )  # fmt: skip

@@ -84,7 +84,7 @@ async def test_the_description_names_the_header_that_makes_a_retry_safe(tmp_path
         paths = (await w.client.get("/api/openapi.json")).json()["paths"]
         reading = {path for path, item in paths.items() for one in item.get("post", {}).get("parameters", ()) if one["name"] == "Idempotency-Key"}
         assert reading == {f"/api/v1/{name}" for name in ("bookings", "holds", "blackouts")} | {
-            f"/api/v1/bookings/{{booking_id}}/{name}" for name in ("cancel", "withdraw", "reschedule", "extend")
+            f"/api/v1/bookings/{{booking_id}}/{name}" for name in ("cancel", "withdraw", "reschedule", "extend", "open")
         }
 
 

@@ -8,7 +8,8 @@ from tests.api.hostile import EXAMPLES, Served, attack, begun, glance, served, s
 SELDOM = {
     *(f"POST /api/bookings/{{booking_id}}/{what}" for what in ("extend", "reschedule", "reseat", "check-in", "attendance")), "POST /api/check-in",
     "POST /api/conflicts/{booking_id}/place", "POST /api/kiosks/pair", "POST /api/sign-in", "POST /api/sign-out", "POST /api/halts/lift", "POST /api/clock/confirm",
-    "POST /api/scan", "POST /api/doors/alerts/answer",
+    "POST /api/scan", "POST /api/doors/alerts/answer", "POST /api/doors/emergency/end",
+    *(f"POST /api/doors/cards{what}" for what in ("", "/read", "/back")),
 }  # fmt: skip
 #: it would end the session that everything else is asked with
 NO_SIGN_OUT = ("--exclude-path", "/api/sign-out")

@@ -99,14 +99,15 @@ class HubWorld:
 
     def __init__(
         self, folder: Path, rates: Rates, *, mqtt: Mqtt | None = None, site_transport: Transport | None = None, db=None, password="", witness=None,
-        digest: DigestSettings | None = None, public_url: str = "",
+        digest: DigestSettings | None = None, public_url: str = "", machines: dict | None = None,
     ):  # fmt: skip
         self.clock = ManualClock(float(NOON))
         self.network = MemoryNetwork(Random(1), asyncio.get_running_loop().call_later)
         self.db = db or books(*ledger_schema.STEPS, *schema.STEPS)
         sites = (Site(id=SITE, name="Bedford (enrolled)"),)
         hub = HubConfig(
-            hub_id="hub-test", data_dir=str(folder), sites=sites, rates=rates, mqtt=mqtt, digest=digest, http=Http(public_url=public_url)
+            hub_id="hub-test", data_dir=str(folder), sites=sites, rates=rates, mqtt=mqtt, digest=digest, http=Http(public_url=public_url),
+            machines=machines or {},
         )  # fmt: skip
         self.config = Config(hub=hub, data_dir=folder, profile=profile("business"), mqtt_password=password)
         transports = None if mqtt else lambda s: self.network.attach(f"hub-{s}")

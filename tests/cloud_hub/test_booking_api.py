@@ -229,3 +229,15 @@ async def test_what_the_site_sold_is_read_at_the_hub_with_its_attendance(w):
     w.site.db.write_now(lambda tx: attendance.attend(tx, w.site.desk, "booking-0001", "checked_in", by="kiosk"))
     await w.quiet()
     assert (await w.get("/bookings/booking-0001")).json()["shown"] == "checked_in"
+
+
+async def test_time_used_after_the_end_is_read_at_the_hub_and_whether_it_is_waived(w):
+    await w.post("/bookings", w.wish(2, NEAR))
+    assert (await w.get("/bookings/booking-0001")).json()["overtime"] is None
+    w.site.db.write_now(lambda tx: attendance.attend(tx, w.site.desk, "booking-0001", "checked_in", by="kiosk"))
+    w.site.db.write_now(lambda tx: attendance.over(tx, w.site.desk, "booking-0001", 19, 3990))
+    await w.quiet()
+    assert (await w.get("/bookings/booking-0001")).json()["overtime"] == {"minutes": 19, "cents": 3990, "waived": None}
+    w.site.db.write_now(lambda tx: attendance.waive(tx, w.site.desk, "booking-0001", "The door stuck"))
+    await w.quiet()
+    assert (await w.get("/bookings/booking-0001")).json()["overtime"]["waived"] == "The door stuck"

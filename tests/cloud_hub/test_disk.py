@@ -18,7 +18,7 @@ CONFIG = 'hub_id = "hub-1"\ndata_dir = "{}"\n[[sites]]\nid = "bedford"\nname = "
 
 @pytest.fixture
 def disk(tmp_path):
-    with small_disk(tmp_path / "disk") as found:
+    with small_disk(tmp_path / "disk", "1400k") as found:  # the empty books alone take half a megabyte, and their log as much
         yield found
 
 

@@ -1,4 +1,5 @@
-"""The examples of the hub's docs page work as printed; withdrawing needs a request that still waits, and is not tried here."""
+"""The examples of the hub's docs page work as printed; withdrawing needs a request that still waits, opening a door a
+facility with doors and the hour of the booking, and neither is tried here."""
 
 import html
 import re
@@ -31,7 +32,7 @@ async def test_every_example_works_as_printed(w):
     assert made.status_code == 201, made.text
     customer_id = made.json()["customer_id"]
     first = ("post-api-v1-holds", "post-api-v1-holds-hold_id-extend", "post-api-v1-blackouts")
-    last = [name for name in examples if name.endswith(("-cancel", "-withdraw", "-reschedule", "-bookings-booking_id-extend"))]
+    last = [name for name in examples if name.endswith(("-cancel", "-withdraw", "-reschedule", "-bookings-booking_id-extend", "-open"))]
     for name in [*first, *(name for name in examples if name not in (*first, *last))]:
         answer = await send(w, examples[name], customer_id)
         assert answer.status_code < 300, f"{name}: {answer.status_code} {answer.text}"

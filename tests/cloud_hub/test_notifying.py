@@ -28,8 +28,10 @@ from shared.ledger import notices, records, repair, streams, work
 from shared.model import Attendance, Notice
 from shared.notifications import Preferences
 from shared.outcomes import Later, Never, Outcome, Taken, Unknown
+from shared.policy import Overtime
 from shared.runtime.web import LARGE_MAX
 from tests.cloud_hub.hub_world import LINE_AFTER, NOON, SITE, HubWorld, opened
+from tests.cloud_hub.lost_world import states
 
 #: 22:00 in Halifax, ten hours after NOON: the hub sells it itself
 FAR = LINE_AFTER + 8
@@ -812,6 +814,41 @@ async def test_thanks_and_questions_come_after_a_visit_only_and_in_usual_hours(t
         order_id = t.booking().order_id
         link = f"{PUBLIC}/b/{order_id}/{t.w.hub.customer_links.token(order_id)}/survey"
         assert link in t.mail.letters[-1].text and t.mail.letters[-1].url == link
+
+
+def asks(t, share_percent: int) -> None:
+    """The house asks so many of its guests whether they stay longer."""
+    states(t.w, overtime=Overtime(offer_share_percent=share_percent))
+
+
+async def test_who_is_in_a_bay_that_is_free_afterwards_is_asked_to_stay_longer(tmp_path, monkeypatch):
+    async with told_by(tmp_path, monkeypatch, public_url=PUBLIC) as t:
+        asks(t, 100)
+        await t.book()
+        await t.book(2, FAR, booking_id="booking-0002", who=2)  # nobody comes
+        await t.book(3, FAR, booking_id="booking-0003", who=3)
+        await t.book(3, FAR + 4, booking_id="booking-0004", who=4)  # plays after them
+        for booking_id in ("booking-0001", "booking-0003"):
+            await t.w.db.write(lambda tx, booking_id=booking_id: came(tx, booking_id))
+        await t.until_at(at(FAR + 4) - 11 * 60)
+        assert "extend" not in t.events(t.sms)
+        await t.until_at(at(FAR + 4) - 9 * 60)
+        [letter] = [one for one, of in zip(t.sms.letters, t.events(t.sms), strict=True) if of == "extend"]
+        assert "; the half hour after is free. Stay longer?" in letter.text and f" {PUBLIC}/b/" in letter.text
+        assert sorted(row.code for row in t.rows("extend") if row.kind == "plan") == ["", "not_free"]
+
+
+async def test_nobody_is_asked_to_stay_where_the_house_asks_nobody_or_the_guest_wants_no_offers(t):
+    asks(t, 0)
+    await t.book()
+    await t.w.db.write(lambda tx: came(tx, "booking-0001"))
+    await t.until_at(at(FAR + 4) - 9 * 60)
+    asks(t, 100)
+    await t.book(2, FAR + 8, booking_id="booking-0002")
+    await t.w.db.write(lambda tx: came(tx, "booking-0002"))
+    await t.prefer(courtesies=False)
+    await t.until_at(at(FAR + 12) - 9 * 60)
+    assert "extend" not in t.events(t.sms) and sorted(row.code for row in t.rows("extend")) == ["no_channel", "not_free"]
 
 
 async def test_nobody_is_asked_how_it_was_where_there_is_no_page_to_answer_on(t):

@@ -11,7 +11,7 @@ from cloud_hub.store import notifications as kept
 from cloud_hub.web.book import words
 from cloud_hub.web.book.calendar_file import escape, fold
 from shared.ledger import attendance, blocks, records
-from shared.model import Block, Facility, Resource
+from shared.model import Attendance, Block, Facility, Resource
 from shared.policy import CancelStep
 from shared.profiles import profile
 from shared.slots import parse_local
@@ -72,6 +72,22 @@ async def test_nothing_keeps_indexes_or_refers_to_the_page(v):
     assert page.headers["cache-control"] == "no-store" and page.headers["referrer-policy"] == "no-referrer"
     cancel = await v.get(root(page) + "/cancel")
     assert cancel.headers["referrer-policy"] == "same-origin", "a form under no-referrer would send no origin to check"
+
+
+@pytest.mark.parametrize(
+    ("noted", "said"),
+    [
+        ({"overtime_cents": 3990}, "You stayed 19 minutes after the end: $39.90 with tax is noted for it, and was not taken yet."),
+        ({"overtime_cents": 3990, "waived": "The door stuck"}, "You stayed 19 minutes after the end. That is not charged."),
+        ({}, "You stayed 19 minutes after the end."),
+    ],
+)
+async def test_who_stayed_longer_reads_what_is_noted_for_it(w, v, noted, said):
+    page = await v.booked(FAR, date=DAY)
+    visit = Attendance(booking_id=live(w)[0].id, site_id=SITE, state="completed", overtime_min=19, **noted)
+    w.db.write_now(lambda tx: records.put_attendance(tx, visit))
+    again = (await v.get(root(page))).words
+    assert said in again and "The door stuck" not in again, "what staff wrote is theirs"
 
 
 async def test_the_pass_is_shown_until_half_an_hour_after_the_end(w, v):

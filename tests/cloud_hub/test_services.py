@@ -66,13 +66,13 @@ def told(key, **more) -> dict[str, str]:
 
 @pytest.fixture
 def keys():
-    return Keys(books(*ledger_schema.STEPS, *schema.STEPS), (HUB_KEY,))
+    return Keys(books(*ledger_schema.STEPS, *schema.STEPS), HUB_KEY)
 
 
 async def test_a_sites_key_is_learned_and_kept(keys):
     await keys.heard(SITE, hello([told(SITE_KEY)]), NOON)
     assert keys.known(SITE) == (SITE_KEY.id,) and keys.ring.find(SITE_KEY.id).site_id == SITE
-    after_restart = Keys(keys._db, (HUB_KEY,))
+    after_restart = Keys(keys._db, HUB_KEY)
     after_restart.load()
     assert after_restart.known(SITE) == (SITE_KEY.id,)
 
@@ -83,7 +83,7 @@ async def test_a_pass_is_signed_only_with_a_key_that_its_site_has_acknowledged(k
     assert keys.to_sign(SITE) is None
     await keys.heard(SITE, hello(known=[HUB_KEY.id]), NOON)
     assert keys.to_sign(SITE).id == HUB_KEY.id and keys.to_sign("dartmouth") is None
-    after_restart = Keys(keys._db, (HUB_KEY,))
+    after_restart = Keys(keys._db, HUB_KEY)
     after_restart.load()
     assert after_restart.to_sign(SITE).id == HUB_KEY.id
 

@@ -40,7 +40,7 @@ async def test_it_serves_is_told_of_and_its_check_passes_twice(demo: Demo) -> No
     assert set(told) == {"hub", "sites", "api_key", "broker", "emulators"}
     assert all(set(site) == {"id", "name", "url", "staff", "kiosk_token"} for site in told["sites"])
     assert all(set(site["staff"]) == {"user", "password"} for site in told["sites"])
-    assert set(told["broker"]) == {"host", "port"} and set(told["emulators"]) == {"unifi-bedford", "unifi-dartmouth", "messages", "machines"}
+    assert set(told["broker"]) == {"host", "port"} and set(told["emulators"]) == {"unifi-bedford", "unifi-dartmouth", "messages", "machines", "bays"}
     assert all(urlsplit(url).hostname == "127.0.0.1" for url in told["emulators"].values())
     for secret in (told["api_key"], *(site["staff"]["password"] for site in told["sites"])):
         assert secret in demo.said, "sign-ins are printed"

@@ -15,6 +15,7 @@ from deploy.emulators import unifi_access
 from deploy.emulators.tls import fingerprint_of, self_signed
 from deploy.emulators.unifi.controller import AGENT_SCOPES
 from deploy.emulators.unifi.doors import DoorSpec
+from deploy.emulators.unifi.envelope import Style
 from deploy.emulators.unifi_access import UnifiAccessEmulator, door_from_word
 from tests.deploy.unifi_desk import API, FRONT, SHED, SIDE, VISITOR, Desk
 
@@ -263,3 +264,72 @@ async def until(condition, deadline_s: float = 5.0) -> None:
     async with asyncio.timeout(deadline_s):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+# What was learned later: cards, firmwares, the console's own emergency
+
+
+async def test_a_card_is_read_by_a_reader_that_waits_and_then_opens_its_visitors_door(desk):
+    visitor = (await desk.ask("POST", "/visitors", VISITOR))["data"]["id"]
+    reader = next(one["id"] for one in (await desk.ask("GET", "/devices"))["data"][0] if "nfc" in one["capabilities"])
+    sessions, card = "/credentials/nfc_cards/sessions", {"door_id": FRONT.id, "card": "0451"}
+    await desk.ask("POST", sessions, {"device_id": "nobody"}, code="CODE_DEVICE_DEVICE_NOT_FOUND")
+    session = (await desk.ask("POST", sessions, {"device_id": reader}))["data"]["session_id"]
+    await desk.ask("GET", f"{sessions}/{session}", code="CODE_CREDS_NFC_READ_POLL_TOKEN_EMPTY")
+    assert (await desk.tell("/reader", card))["data"]["admitted"] is False
+    token = (await desk.ask("GET", f"{sessions}/{session}"))["data"]["token"]
+    await desk.ask("DELETE", f"{sessions}/{session}")
+    await desk.ask("GET", f"{sessions}/{session}", code="CODE_CREDS_NFC_READ_SESSION_NOT_FOUND")
+    await desk.ask("PUT", f"/visitors/{visitor}/nfc_cards", {"token": "made up"}, code="CODE_CREDS_NFC_CARD_INVALID")
+    await desk.ask("PUT", f"/visitors/{visitor}/nfc_cards", {"token": token, "force_add": False})
+    assert (await desk.tell("/reader", card))["data"]["admitted"] is True
+    other = (await desk.ask("POST", "/visitors", VISITOR))["data"]["id"]
+    await desk.ask("PUT", f"/visitors/{other}/nfc_cards", {"token": token}, code="CODE_CREDS_NFC_HAS_BIND_USER")
+    await desk.ask("PUT", f"/visitors/{other}/nfc_cards", {"token": token, "force_add": True})
+    await desk.ask("PUT", f"/visitors/{other}/nfc_cards/delete", {"token": token})
+    await desk.ask("PUT", f"/visitors/{other}/nfc_cards/delete", {"token": token}, code="CODE_CREDS_NFC_CARD_INVALID")
+    assert (await desk.tell("/reader", card))["data"]["reason"] == "Unknown credential"
+    assert token not in str((await desk.http.get("/_emulator/state")).json())
+
+
+@pytest.mark.parametrize(("says", "status"), [("404", 404), ("CODE_DEVICE_API_NOT_SUPPORTED", 200), ("CODE_SYSTEM_ERROR", 200)])
+async def test_a_firmware_lacks_what_its_style_says_in_the_way_it_says(says, status):
+    desk = Desk(style=Style(lacks=frozenset({"hold", "emergency"}), lacks_as=says))
+    for path in (f"/doors/{FRONT.id}/lock_rule", "/doors/settings/emergency"):
+        answer = await desk.http.get(API + path)
+        assert answer.status_code == status and (says in answer.text)
+    await desk.ask("GET", "/doors")
+
+
+async def test_the_console_calls_an_emergency_and_everybody_who_listens_hears_it(desk):
+    listener = desk.box.notifications.join()
+    await desk.tell("/emergency", {"mode": "lockdown"})
+    assert (await desk.ask("GET", "/doors/settings/emergency"))["data"] == {"lockdown": True, "evacuation": False}
+    assert json.loads(listener.queue.get_nowait())["data"] == {"lockdown": True, "evacuation": False}
+    assert "Lock-down: no door opens." in (await desk.http.get("/_emulator/")).text
+    await desk.tell("/emergency", {"mode": "normal"})
+    assert (await desk.ask("GET", "/doors/settings/emergency"))["data"] == {"lockdown": False, "evacuation": False}
+
+
+async def test_a_reader_that_is_offline_takes_nothing_while_its_hub_still_opens(desk):
+    await desk.tell("/door", {"door_id": FRONT.id, "reader_offline": True})
+    assert (await desk.tell("/reader", {"door_id": FRONT.id, "pin": "1"}, status=200))["code"] == "CODE_DEVICE_DEVICE_OFFLINE"
+    assert [one["is_online"] for one in (await desk.ask("GET", "/devices?refresh=true"))["data"][0]] == [True, False]
+    await desk.ask("PUT", f"/doors/{FRONT.id}/unlock")
+
+
+async def test_an_error_inside_a_200_and_a_wish_to_be_left_alone_are_scripted(desk):
+    await desk.tell("/faults", {"next": [{"kind": "code", "code": "CODE_DEVICE_DEVICE_BUSY"}]}, status=400)
+    script = [{"kind": "code", "code": "CODE_OPERATION_FORBIDDEN"}, {"kind": "status", "status": 429, "retry_after": "7"}]
+    await desk.tell("/faults", {"next": script})
+    await desk.ask("GET", "/doors", code="CODE_OPERATION_FORBIDDEN")
+    assert (await desk.http.get(f"{API}/doors")).headers["retry-after"] == "7"
+    await desk.tell("/faults", {"next": [{"kind": "reboot"}]}, status=400)
+
+
+async def test_a_visitors_own_code_is_shown_by_whoever_has_no_camera(desk):
+    visitor = (await desk.ask("POST", "/visitors", VISITOR))["data"]["id"]
+    shown = {"door_id": FRONT.id, "visitor_id": visitor}
+    assert (await desk.tell("/reader", shown))["data"]["admitted"] is False
+    await desk.ask("PUT", f"/visitors/{visitor}/qr_codes")
+    assert (await desk.tell("/reader", shown))["data"]["admitted"] is True

@@ -36,7 +36,7 @@ from shared.profiles import profile
 from shared.runtime.database import Tx
 from site_agent import app as site_app
 from site_agent.config import Loaded, load
-from site_agent.ports import Actor, DoorCredential, DoorEvent, GrantRef, Unlocked
+from site_agent.ports import Actor, DoorCredential, DoorEvent, Granted, GrantRef, Unlocked
 from site_agent.services.credentials import Credentials
 from site_agent.services.kit import Kit
 from site_agent.store import schema as site_schema
@@ -219,6 +219,16 @@ class SimDoors:
     async def granted(self, *, ended: bool = False) -> list:
         return []
 
+    async def kept(self, booking_id: str = "") -> list:
+        return [
+            Granted(GrantRef(ref), v.booking_id, v.opens_at, v.closes_at, "unknown", v.pin is not None, v.resource_id)
+            for ref, v in self.visitors.items()
+            if booking_id in ("", v.booking_id)
+        ]
+
+    async def kept_one(self, ref: GrantRef) -> Granted | None:
+        return next((one for one in await self.kept() if one.ref == ref), None)
+
     async def events(self, after_ms: int, known: Container[str] = frozenset()) -> AsyncIterator[DoorEvent]:
         """Nothing is told: what people do at its doors is asked of `typed`."""
         await asyncio.Event().wait()
@@ -230,6 +240,15 @@ class SimDoors:
     def clock_skew_s(self) -> float | None:
         """The controller tells no time here: whether a clock is believed must not hang on it."""
         return None
+
+    async def emergency_now(self) -> str:
+        return "normal"
+
+    async def devices(self) -> list:
+        return []
+
+    async def places(self) -> list:
+        return []
 
     async def start(self) -> None: ...
 

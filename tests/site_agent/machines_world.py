@@ -16,12 +16,15 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from deploy.emulators.ninjaone_rmm import NinjaOneEmulator
+from shared.errors import Failure
 from shared.ledger import work
+from site_agent import app as site_app
 from site_agent import jobs
 from site_agent.devices.ninjaone.machines import NinjaOneMachines
+from site_agent.ports import Activity, Bookmark, CommandOutcome, Machine, MachineCommand
 from tests.deploy import ninjaone_world
 from tests.deploy.ninjaone_world import BACK, CONSENTING, READER
-from tests.site_agent.site_world import CONFIG, NEVER_S, SITE, SiteWorld
+from tests.site_agent.site_world import CONFIG, NEVER_S, NOON, SITE, SiteWorld
 
 BOX = f"{SITE}.box-1"
 APPROVED = """
@@ -70,7 +73,7 @@ class MachineWorld(SiteWorld):
             await asyncio.sleep(0)
         await self.until(lambda: not any(state.doing for state in worker.states()))
         await self.until(lambda: all(task.done() for task in worker._looking.values()))
-        await self.until(lambda: desk._looking is None or desk._looking.done())
+        await self.until(lambda: all(one.resting for one in desk.ways.values()))
 
     async def panel(self) -> dict:
         return (await self.staff.get("/api/machines")).json()
@@ -103,7 +106,7 @@ class LookedAfter(MachineWorld):
 
     async def connect(self) -> None:
         """The installer's consent."""
-        machines = self.kit.machines._machines
+        machines = self.kit.machines.way("ninjaone")
         assert isinstance(machines, NinjaOneMachines)
         consent = machines.asking(BACK)
         query = dict(parse_qsl(urlsplit(consent.url).query))
@@ -113,13 +116,14 @@ class LookedAfter(MachineWorld):
 
 
 @contextlib.asynccontextmanager
-async def looked_after(folder: Path, *, consent: bool = True, **settings: object) -> AsyncIterator[LookedAfter]:
+async def looked_after(folder: Path, *, consent: bool = True, more: str = "", **settings: object) -> AsyncIterator[LookedAfter]:
+    """`more`: lines of the configuration, as for other ways; `settings` are the emulator's."""
     async with ninjaone_world.emulated(**settings) as ninja:
         way = f'[machines.way.ninjaone]\nurl = "{ninja.emulator.url}"\nclient_id = "{READER.client_id}"\nsecret_file = "ninja.secret"\n'
         way += f'consent_client_id = "{CONSENTING.client_id}"\norganization_id = 1\nread_timeout_s = 1.0\n'
         (folder / "ninja.secret").write_text(READER.secret)
         with mock.patch("tests.site_agent.site_world.ManualClock", lambda now: ninja.clock):
-            world = LookedAfter(folder, linked=False, config=WITH_IDS + way)
+            world = LookedAfter(folder, linked=False, config=WITH_IDS + way + more)
         world.ninja = ninja.emulator
         await world.open()
         try:
@@ -129,3 +133,103 @@ async def looked_after(folder: Path, *, consent: bool = True, **settings: object
             yield world
         finally:
             await world.close()
+
+
+class MachinesDouble:
+    """The Machines port: remembers what it was asked; `failure` is raised by the calls named in `failing` (all of them if empty). `kinds`: what it is
+    there for; it is able to do all of that while `here`. Its machines have the bays' ids of the configuration."""
+
+    near = False
+
+    def __init__(self, *kinds: str) -> None:
+        self.kinds, self.here = frozenset(kinds or ("restart", "service", "script")), True
+        self.people: Activity | None = None
+        self.quiet: list[tuple[str, int, str]] = []
+        self.given: list[tuple[str, MachineCommand]] = []
+        self.calls: list[str] = []
+        self.states = {"31": Machine("31", "BOX-1", True, NOON, "good"), "32": Machine("32", "BOX-2", True, NOON, "good")}
+        self.ends: CommandOutcome = CommandOutcome("running", ref="s-1")
+        self.failure: Failure | None = None
+        self.failing: tuple[str, ...] = ()
+        self.told: list[str] = []
+
+    def _may(self, call: str) -> None:
+        self.calls.append(call)
+        if self.failure is not None and (not self.failing or call in self.failing):
+            raise self.failure
+
+    def reaches(self, resource_id: str, machine_id: str) -> str:
+        return machine_id
+
+    def does(self, machine: str) -> frozenset[str]:
+        return self.kinds
+
+    def able(self, machine: str) -> frozenset[str]:
+        return self.kinds if self.here and machine in self.states else frozenset()
+
+    def activity(self, machine: str) -> Activity | None:
+        return self.people
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def machines(self) -> list[Machine]:
+        self._may("machines")
+        return list(self.states.values())
+
+    async def bookmark(self, machine_id: str) -> Bookmark:
+        self._may("bookmark")
+        return Bookmark("700", NOON)
+
+    async def command(self, machine_id: str, command: MachineCommand) -> str:
+        self.given.append((machine_id, command))
+        self._may("command")
+        return ""
+
+    async def outcome(self, machine_id: str, command: MachineCommand, since: Bookmark, ref: str) -> CommandOutcome:
+        self._may("outcome")
+        assert since == Bookmark("700", NOON)
+        return self.ends
+
+    async def maintenance(self, machine_id: str, until_at: int, reason: str) -> None:
+        self._may("maintenance")
+        self.quiet.append((machine_id, until_at, reason))
+
+    async def renew(self) -> None:
+        self._may("renew")
+
+    def alarms(self) -> list[str]:
+        return self.told
+
+
+class Doubled(MachineWorld):
+    """Its machines are doubles: `machines` the first way, `ways` all."""
+
+    machines: MachinesDouble
+    ways: dict[str, MachinesDouble]
+
+    async def due(self, seconds: float = 0) -> None:
+        """Time passes, and what the bays need by themselves is written down and begun."""
+        self.clock.forward(seconds)
+        await self.kit.machines.look()
+        await self.kit.bay_jobs.tick()
+        await self.move()
+
+    def given(self, way: str = "ninjaone") -> list[str]:
+        """The kinds of commands that a way was given."""
+        return [command.kind for _, command in self.ways[way].given]
+
+
+@contextlib.asynccontextmanager
+async def machined(folder: Path, jobs: str = "", **ways: MachinesDouble) -> AsyncIterator[Doubled]:
+    """`ways` in preference (one named ninjaone without), `jobs`: lines of their settings."""
+    doubles, build = ways or {"ninjaone": MachinesDouble()}, site_app.build
+    with mock.patch.object(site_app, "build", lambda *args, **more: build(*args, **more, machines=doubles)):
+        world = Doubled(folder, linked=False, config=f"{WITH_IDS}{NOBODY}[machines.jobs]\n{jobs}\n")
+    world.ways, world.machines = doubles, next(iter(doubles.values()))
+    await world.open()
+    try:
+        yield world
+    finally:
+        await world.close()

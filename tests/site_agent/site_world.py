@@ -20,7 +20,7 @@ from unittest import mock
 import httpx
 
 from shared.errors import Failure
-from shared.keys import SigningKey
+from shared.keys import SigningKey, sealed_by
 from shared.ledger import frontdesk, schema, streams
 from shared.ledger.desk import Desk, Limits
 from shared.ledger.pump import Pump
@@ -31,10 +31,27 @@ from shared.profiles import profile
 from shared.runtime.clock import Chance, ManualClock
 from shared.runtime.database import InlineWriter
 from shared.runtime.transport import MemoryNetwork
+from shared.sealing import Sealer, SealKey
 from site_agent import app as site_app
 from site_agent import jobs
 from site_agent.config import load
-from site_agent.ports import Actor, DoorCredential, DoorEvent, DoorState, DoorsUnavailable, Granted, GrantRef, Unlocked
+from site_agent.ports import (
+    Actor,
+    DoorCard,
+    DoorCheck,
+    DoorCredential,
+    DoorDevice,
+    DoorEvent,
+    DoorHold,
+    DoorPlace,
+    DoorState,
+    DoorsUnavailable,
+    EmergencyMode,
+    Granted,
+    GrantRef,
+    HoldRule,
+    Unlocked,
+)
 from site_agent.store import schema as site_schema
 
 #: Saturday 21 Nov 2026, 12:00 in Halifax
@@ -114,6 +131,14 @@ class DoorsDouble:
         self.skew_s: float | None = None
         self.happens: asyncio.Queue[DoorEvent] = asyncio.Queue()
         self._forever = asyncio.Event()
+        self.mode: EmergencyMode = "normal"
+        self.holds: dict[str, str] = {}
+        self.cards: dict[str, GrantRef] = {}
+        self.card: DoorCard | None = None
+        self.fitted = [
+            DoorDevice("hub-1", "Front hub", "hub", "UAH", FRONT, True),
+            DoorDevice("reader-1", "Front reader", "reader", "UA-G2-PRO", FRONT, True, "v2.7", ("pin", "nfc")),
+        ]
 
     def _may(self, call: str) -> None:
         self.calls.append(call)
@@ -160,8 +185,60 @@ class DoorsDouble:
         self._may("granted")
         return [Granted(GrantRef(ref), c.booking_id, c.opens_at, c.closes_at, "upcoming", c.pin is not None, c.resource_id) for ref, c in self.visitors.items()]
 
+    async def kept(self, booking_id: str = "") -> list[Granted]:
+        return [one for one in await self.granted() if booking_id in ("", one.booking_id)]
+
+    async def kept_one(self, ref: GrantRef) -> Granted | None:
+        return next((one for one in await self.granted() if one.ref == ref), None)
+
     async def log(self, since_at: int, until_at: int) -> list:
         return []
+
+    async def emergency_now(self) -> EmergencyMode:
+        if self.failure is not None:
+            raise self.failure
+        return self.mode
+
+    async def emergency(self, mode: EmergencyMode) -> None:
+        self._may("emergency")
+        self.mode = mode
+
+    async def hold(self, door_id: str, rule: HoldRule, minutes: int = 0) -> None:
+        self._may(f"hold {rule} {minutes}")
+        self.holds[door_id] = rule
+
+    async def held(self, door_id: str) -> DoorHold:
+        return DoorHold(door_id, self.holds.get(door_id, "none"))
+
+    async def places(self) -> list[DoorPlace]:
+        return [DoorPlace(FRONT, "Front", "Bedford", "All Doors", True)]
+
+    async def devices(self) -> list[DoorDevice]:
+        return self.fitted
+
+    async def check(self, pin_digits: int = 6) -> list[DoorCheck]:
+        return []
+
+    async def code_of(self, ref: GrantRef) -> str:
+        return f"code-{ref}"
+
+    async def card_begin(self, device_id: str) -> str:
+        self._may("card_begin")
+        return f"session-{device_id}"
+
+    async def card_read(self, session_id: str) -> DoorCard | None:
+        return self.card
+
+    async def card_end(self, session_id: str) -> None:
+        self._may("card_end")
+
+    async def give_card(self, ref: GrantRef, card_id: str) -> None:
+        self._may("give_card")
+        self.cards[card_id] = ref
+
+    async def take_card(self, ref: GrantRef, card_id: str) -> None:
+        self._may("take_card")
+        self.cards.pop(card_id, None)
 
     async def events(self, after_ms: int, known: Container[str] = frozenset()) -> AsyncIterator[DoorEvent]:
         while True:
@@ -187,13 +264,14 @@ class HubDouble:
         self.desk = Desk("hub", clock=world.clock.now, new_id=chance.new_id, chance=chance.random, box_id="box-hub", limits=LIMITS)
         self.houses = frontdesk.Houses(self.db, profile("business"), self.desk)
         self.key = SigningKey.from_seed(bytes(range(32)))
+        self.desk.sealer, self.desk.opener = Sealer(bytes(32)), SealKey(bytes(32))
         self.transport = world.network.attach("hub")
         public = self.key.public("hub")
         self.known: set[str] = set()
         self.pump = Pump(
             db=self.db, desk=self.desk, clock=world.clock, site_id=SITE, transport=self.transport,
             keys=lambda: ({"id": public.id, "raw_b64": public.raw_b64, "side": "hub"},), known_keys=lambda: tuple(self.known),
-            on_hello=lambda hello: self.known.update(key["id"] for key in hello.keys),
+            on_hello=lambda hello: self.known.update(key["id"] for key in hello.keys), seal=lambda: sealed_by(self.key, self.desk.opener.public),
         )  # fmt: skip
 
     async def open(self) -> None:
@@ -236,13 +314,13 @@ class Client:
 class SiteWorld:
     """The agent with what is around it."""
 
-    def __init__(self, folder: Path, *, linked: bool, config: str = CONFIG):
+    def __init__(self, folder: Path, *, linked: bool, config: str = CONFIG, clock: ManualClock | None = None, doors: Any = None):
         (folder / "site.toml").write_text(config)
         (folder / "staff.toml").write_text(staff_file())
         self.loaded = load(folder / "site.toml")
-        self.clock = ManualClock(float(NOON))
+        self.clock = clock or ManualClock(float(NOON))
         self.network = MemoryNetwork(Random(1), asyncio.get_running_loop().call_later)
-        self.doors = DoorsDouble()
+        self.doors = doors or DoorsDouble()
         self.loaded.data_dir.mkdir()
         path = self.loaded.data_dir / site_app.DATABASE
         site_schema.prepare(path, lambda: "box-site")
@@ -359,8 +437,9 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, *, linked: bool = False, config: str = CONFIG) -> AsyncIterator[SiteWorld]:
-    world = SiteWorld(folder, linked=linked, config=config)
+async def opened(folder: Path, *, linked: bool = False, config: str = CONFIG, **more: Any) -> AsyncIterator[SiteWorld]:
+    """`more`: a clock and doors of the test's own."""
+    world = SiteWorld(folder, linked=linked, config=config, **more)
     if world.hub is not None:
         await world.hub.open()
     await world.open()

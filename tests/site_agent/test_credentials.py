@@ -1,5 +1,6 @@
 """What the door controller holds follows what the books say, whatever fails in between."""
 
+import asyncio
 import uuid
 
 import pytest
@@ -30,6 +31,16 @@ async def test_a_commit_wakes_the_worker_by_itself(world):
     booking = await world.booked(1, 0)
     await world.until(lambda: world.doors.visitors)
     assert [c.booking_id for c in world.doors.visitors.values()] == [booking["id"]]
+
+
+async def test_it_stops_although_something_came_up_at_the_same_moment(world):
+    world.doors.failure = away()
+    await world.booked(1, 0)
+    await world.until(lambda: world.kit.credentials.stuck())
+    await asyncio.sleep(0.05)  # the worker waits for the next try
+    world.kit.credentials._awake.set()
+    async with asyncio.timeout(5):
+        await world.kit.credentials.stop()
 
 
 async def test_cancelling_revokes(world):

@@ -9,10 +9,12 @@ import pytest
 from deploy.emulators.unifi.controller import AGENT_SCOPES
 from deploy.emulators.unifi.doors import DoorSpec
 from deploy.emulators.unifi_access import UnifiAccessEmulator
+from shared.errors import Refused
 from shared.runtime.clock import ManualClock
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
 from site_agent.ports import Actor
 from site_agent.services.doors import DoorDesk
+from site_agent.services.people import Asker
 from tests.site_agent.site_world import SITE, SiteWorld, opened
 
 TOKEN = "testing-token-7d1f"
@@ -52,7 +54,6 @@ class Watched:
             await self.desk.tick(watched=watched)
 
 
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("certificates")
@@ -62,7 +63,9 @@ def certificates(tmp_path_factory) -> Path:
 async def watched(tmp_path: Path, certificates: Path) -> AsyncIterator[Watched]:
     async with opened(tmp_path) as w:
         clock = w.clock
-        emulator = UnifiAccessEmulator(doors=[DoorSpec("front")], tokens={TOKEN: AGENT_SCOPES}, clock=clock, rng=Random(5), folder=certificates)
+        emulator = UnifiAccessEmulator(
+            doors=[DoorSpec("front")], tokens={TOKEN: AGENT_SCOPES}, clock=clock, rng=Random(5), folder=certificates
+        )
         await emulator.start()
         settings = UnifiSettings(host="127.0.0.1", port=emulator.port, token=TOKEN, fingerprint=emulator.fingerprint, warm_every_s=3600)
         desk = DoorDesk(w.db, w.kit.doors._desk, w.kit.doors._houses, SITE, UnifiDoors(settings, clock))
@@ -143,6 +146,52 @@ async def test_a_controller_that_is_away_is_told_once_and_nothing_is_made_up(wat
     await watched.emulator.come_back()
     await watched.after(15, watched=True)
     assert watched.lock == "locked"
+
+
+FAULTS = {
+    "a wrong token": ("The controller does not accept the token", lambda e: setattr(e.faults, "tokens_revoked", True)),
+    "a missing scope": ("or the token lacks a permission", lambda e: e.box.tokens.update({TOKEN: frozenset({"view:visitor"})})),
+    "too many requests": ("The controller asks for fewer requests", lambda e: e.faults.next("status", 99, status=429)),
+    "a 200 with an error inside": (
+        "The controller could not carry it out (HTTP 200, CODE_SYSTEM_ERROR)",
+        lambda e: e.faults.next("code", 99),
+    ),
+    "a page in place of its API": ("answered something that is not its API", lambda e: e.faults.next("html", 99, status=200)),
+    "a controller that starts": ("The controller could not carry it out (HTTP 503)", lambda e: setattr(e.faults, "starting_until", 4e9)),
+}
+
+
+async def test_every_fault_of_the_controller_is_a_sentence_for_staff_until_it_is_mended(watched):
+    rights = dict(watched.emulator.box.tokens)
+    for fault, (sentence, begin) in FAULTS.items():
+        begin(watched.emulator)
+        await watched.after(15, watched=True)
+        await watched.world.until(lambda told=sentence: told in watched.desk.trouble)
+        assert watched.desk.trouble.endswith(".") and TOKEN not in watched.desk.trouble and watched.lock == "unknown", fault
+        watched.emulator.faults.clear()
+        watched.emulator.box.tokens.update(rights)
+        await watched.after(15, watched=True)
+        await watched.world.until(lambda: watched.desk.trouble == "" and watched.lock == "locked")
+
+
+async def test_another_certificate_is_a_sentence_for_staff_and_nothing_is_sent_to_whoever_shows_it(watched):
+    await watched.emulator.renew_certificate()
+    asked = len(watched.emulator.box.requests)
+    await watched.after(15, watched=True)
+    await watched.world.until(lambda: "shows another certificate than the pinned one (SHA-256 " in watched.desk.trouble)
+    assert len(watched.emulator.box.requests) == asked
+
+
+async def test_a_reboot_in_mid_unlock_opens_once_and_leaves_one_row_that_says_what_is_known(watched):
+    front = watched.emulator.door_id("front")
+    watched.emulator.faults.next("reboot", seconds=0.2, method="PUT")
+    asker = Asker("staff", "staff-ada", "Ada Example", frozenset({"unlock"}))
+    with pytest.raises(Refused, match="Nobody knows yet whether the door opened"):
+        await watched.desk.unlock_by(front, "req-00000001", asker, "parcel")
+    await watched.world.until(lambda: watched.emulator.serving)
+    watched.clock.forward(5)
+    assert (await watched.desk.unlock_by(front, "req-00000001", asker, "parcel")).confirmed_by == "log"
+    assert len(watched.emulator.box.unlocks) == 1
 
 
 async def test_loading_the_staff_page_and_opening_its_stream_ask_the_controller(world):

@@ -1,90 +1,20 @@
 """The bays' machines at a site: how staff see them, help from afar, and commands whose outcome nobody hears."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from unittest import mock
 
 import msgspec
 import pytest
 
-from shared.errors import Failure
 from shared.ledger import records, work
 from site_agent import app as site_app
 from site_agent.config import load
-from site_agent.ports import Bookmark, CommandOutcome, Machine, MachineCommand, MachinesRefused, MachinesUnavailable
+from site_agent.ports import CommandOutcome, Machine, MachinesRefused, MachinesUnavailable
 from site_agent.services import machine_work
 from site_agent.services.people import ROLES
-from tests.site_agent.machines_world import BOX, NOBODY, WITH_IDS, MachineWorld
+from tests.site_agent.machines_world import BOX, Doubled, MachinesDouble, machined
 from tests.site_agent.site_world import NOON, SITE, code_of
-
-
-class MachinesDouble:
-    """The Machines port: remembers what it was asked; `failure` is raised by the calls named in `failing` (all of them if empty)."""
-
-    def __init__(self) -> None:
-        self.given: list[tuple[str, MachineCommand]] = []
-        self.calls: list[str] = []
-        self.states = {"31": Machine("31", "BOX-1", True, NOON, "good"), "32": Machine("32", "BOX-2", True, NOON, "good")}
-        self.ends: CommandOutcome = CommandOutcome("running", ref="s-1")
-        self.failure: Failure | None = None
-        self.failing: tuple[str, ...] = ()
-        self.told: list[str] = []
-
-    def _may(self, call: str) -> None:
-        self.calls.append(call)
-        if self.failure is not None and (not self.failing or call in self.failing):
-            raise self.failure
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    async def machines(self) -> list[Machine]:
-        self._may("machines")
-        return list(self.states.values())
-
-    async def bookmark(self, machine_id: str) -> Bookmark:
-        self._may("bookmark")
-        return Bookmark("700", NOON)
-
-    async def command(self, machine_id: str, command: MachineCommand) -> str:
-        self.given.append((machine_id, command))
-        self._may("command")
-        return ""
-
-    async def outcome(self, machine_id: str, command: MachineCommand, since: Bookmark, ref: str) -> CommandOutcome:
-        self._may("outcome")
-        assert since == Bookmark("700", NOON)
-        return self.ends
-
-    async def maintenance(self, machine_id: str, until_at: int, reason: str) -> None: ...
-
-    async def renew(self) -> None:
-        self._may("renew")
-
-    def alarms(self) -> list[str]:
-        return self.told
-
-
-class Doubled(MachineWorld):
-    """Its machines are a double."""
-
-    machines: MachinesDouble
-
-
-@contextlib.asynccontextmanager
-async def machined(folder: Path) -> AsyncIterator[Doubled]:
-    double, build = MachinesDouble(), site_app.build
-    with mock.patch.object(site_app, "build", lambda *args, **more: build(*args, **more, machines=double)):
-        world = Doubled(folder, linked=False, config=WITH_IDS + NOBODY)
-    world.machines = double
-    await world.open()
-    try:
-        yield world
-    finally:
-        await world.close()
 
 
 @pytest.fixture
@@ -148,7 +78,7 @@ async def test_what_was_known_is_known_after_a_restart_until_it_is_old(tmp_path)
     async with machined(tmp_path) as first:
         first.machines.states["31"] = Machine("31", "BOX-1", False, NOON - 100, "trouble", ("Its PC is off.",))
         await first.move()
-    again = site_app.build(load(tmp_path / "site.toml"), clock=first.clock, machines=MachinesDouble(), doors=first.doors)
+    again = site_app.build(load(tmp_path / "site.toml"), clock=first.clock, machines={"ninjaone": MachinesDouble()}, doors=first.doors)
     await again.start()
     try:
         bay = again.kit.machines.panel().bays[0]
@@ -311,7 +241,7 @@ async def test_the_agent_may_end_at_any_moment_and_the_command_is_given_once(tmp
             delattr(w.machines, point)
             w.machines.ends = CommandOutcome("done", "It has restarted.", "s-1")
             fresh = site_app._worker(
-                w.kit.machines, w.db, w.agent.desk, w.clock, __import__("shared.runtime.clock").runtime.clock.Chance(1)
+                w.kit.loaded, w.kit.machines, w.db, w.agent.desk, w.clock, __import__("shared.runtime.clock").runtime.clock.Chance(1)
             )
             w.kit.worker = fresh
             fresh.start()

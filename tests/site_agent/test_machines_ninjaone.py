@@ -158,6 +158,6 @@ async def test_no_token_code_or_secret_is_in_what_staff_see_or_the_journal(w):
     await w.help("script", "restart-sim")
     await w.rest()
     await w.move(6)
-    kept = w.kit.machines._machines.kept()
+    kept = w.kit.machines.way("ninjaone").kept()
     shown = str(await w.panel()) + str(w.journal()) + str(w.row())
     assert kept.access not in shown and kept.refresh not in shown and "reader-secret" not in shown

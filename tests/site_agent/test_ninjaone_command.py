@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
+import msgspec
 import pytest
 
 from deploy.emulators.ninjaone_rmm import NinjaOneEmulator
@@ -171,3 +172,33 @@ async def test_settings_of_machines_that_are_wrong_name_the_key(ninja, tmp_path,
     config.write_text(config.read_text().replace(*change, 1))
     assert await command("ninjaone", "status", "--config", str(config)) == 2
     assert told in capsys.readouterr().err
+
+
+async def test_the_installer_has_ninjaone_call_the_booking_centre_and_ends_that(ninja, tmp_path, capsys):
+    config, secret = written(tmp_path, ninja.url), "calls-of-ninjaone-7f31a2"
+    (tmp_path / "hook.secret").write_text(secret)
+    words = ("ninjaone", "webhook", "--config", config)
+    assert await command(*words, "--hub-url", "http://127.0.0.1:9/", "--secret-file", str(tmp_path / "hook.secret")) == 0
+    hook = ninja.hook
+    assert hook.url == "http://127.0.0.1:9/hooks/machines/ninjaone" and [(one.name, one.value) for one in hook.headers] == [("X-Clubos-Hook", secret)]
+    assert hook.organizationIds is None, "NinjaOne keeps one address for all facilities of an app"
+    out = capsys.readouterr()
+    assert "NinjaOne calls http://127.0.0.1:9/hooks/machines/ninjaone from now on" in out.out and secret not in out.out + out.err
+    assert await command(*words, "--off") == 0 and ninja.hook is None
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ((), "Give either --hub-url with --secret-file, or --off."),
+        (("--hub-url", "http://book.example.test", "--secret-file", "{secret}"), "is no address at which NinjaOne could call"),
+        (("--hub-url", "https://book.example.test"), "at least 24 plain characters"),
+        (("--hub-url", "http://127.0.0.1:9", "--secret-file", "{secret}"), "lets only a system administrator"),
+    ],
+)
+async def test_what_keeps_ninjaone_from_calling_is_a_sentence(ninja, tmp_path, capsys, more, told):
+    ninja.variants = msgspec.structs.replace(ninja.variants, webhook="administrators")
+    (tmp_path / "hook.secret").write_text("calls-of-ninjaone-7f31a2")
+    more = [word.format(secret=tmp_path / "hook.secret") for word in more]
+    assert await command("ninjaone", "webhook", "--config", written(tmp_path, ninja.url), *more) == 2
+    assert told in capsys.readouterr().err and ninja.hook is None

@@ -26,7 +26,8 @@ async def test_signing_in_and_out_by_form(world):
     assert (right.status_code, right.headers["location"]) == (303, "/staff")
     assert "HttpOnly" in right.headers["set-cookie"] and "SameSite=Lax" in right.headers["set-cookie"]
     board = await browser.get("/staff")
-    assert board.status_code == 200 and "Sam Example" in board.text and 'data-rights="block book check_in drill machines unlock view void_pins"' in board.text
+    assert board.status_code == 200 and "Sam Example" in board.text
+    assert 'data-rights="block book check_in drill emergency machines unlock view void_pins"' in board.text
     assert "<style" not in board.text and " style=" not in board.text and "onclick" not in board.text
     out = await browser.form("/staff/sign-out", csrf_token=csrf_of(board.text))
     assert out.status_code == 303 and (await browser.get("/staff")).status_code == 303

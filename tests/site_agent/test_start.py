@@ -42,6 +42,7 @@ def written(folder: Path, text: str = CONFIG) -> Path:
         (('number = 1', 'number = "one"'), "'resource[0].number'"),
         (('staff_file = "staff.toml"', 'staff_file = "nobody.toml"'), "nobody.toml"),
         (('[site]', '[doors]\nkind = "unifi"\nhost = "127.0.0.1"\n[site]'), "'doors.fingerprint' or 'doors.certificate_file'"),
+        (('word = "Box"', 'word = "Box"\nnear_m = 50'), "'site.near_m' needs 'site.latitude' and 'site.longitude'"),
         (('[site]', '[http]\ntls_cert = "a.pem"\n[site]'), "go together"),
         (('[clock]', 'doors = 3\n[clock]'), "'doors' is wrong"),
         (('[site]', '[http]\nmetrics_from = ["everybody"]\n[site]'), "'http.metrics_from' is wrong"),

@@ -85,6 +85,12 @@ class ExtendIn(In):
     booking_id: Id | None = None
 
 
+class OpenIn(In):
+    """One press. `open_id` is yours, the same when you retry: it is then one pulse at the door."""
+
+    open_id: Id | None = None
+
+
 class HoldIn(In):
     resource_id: ResourceId
     start: Moment

@@ -37,6 +37,7 @@ EXAMPLES = {
     "CancelIn": {"reason": "The guest is ill."},
     "RescheduleIn": {"booking_id": "booking-0002-example", **_time(_BAY, "20:00", "21:00")},
     "ExtendIn": {"booking_id": "booking-0003-example", "minutes": 60},
+    "OpenIn": {"open_id": "open-0001-example"},
     "HoldIn": {"hold_id": "hold-0001-example", **_time(_OTHER_BAY)},
     "BlockIn": {"block_id": "block-0001-example", **_time(_THIRD_BAY), "kind": "maintenance", "reason": "The screen is replaced."},
 }

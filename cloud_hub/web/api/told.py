@@ -6,10 +6,18 @@ from typing import Literal
 import msgspec
 
 from shared.errors import SuggestedPart, Suggestion
-from shared.model import Block, Hold, NoticeLevel, Price, Resource, Shown, Status
+from shared.model import Attendance, Block, Hold, NoticeLevel, Price, Resource, Shown, Status
 
 from ...store.board import Seen
 from .wire import moment, moment_or_none
+
+
+class OvertimeOut(msgspec.Struct, kw_only=True):
+    """Time used after the end (B21), as the facility noted it: `cents` with tax, which nobody has taken; `waived` with the staff's reason, else null."""
+
+    minutes: int
+    cents: int
+    waived: str | None
 
 
 class BookingOut(msgspec.Struct, kw_only=True):
@@ -43,6 +51,7 @@ class BookingOut(msgspec.Struct, kw_only=True):
     answer_by: datetime | None
     created_at: datetime
     version: int
+    overtime: OvertimeOut | None
 
 
 class OrderOut(msgspec.Struct, kw_only=True):
@@ -191,6 +200,17 @@ class PassOut(msgspec.Struct, kw_only=True):
     shown_until: datetime
 
 
+class OpenOut(msgspec.Struct, kw_only=True):
+    """What came of asking for the door. `outcome`: `opened`, `silent` (asked, and its controller has not answered), `failed` (not reached), `none`
+    (this booking opens no door), `refused` (not let in now, `code` says why), `late` (the facility heard too late), `asked` (no answer yet)."""
+
+    open_id: str
+    booking_id: str
+    outcome: Literal["opened", "silent", "failed", "none", "refused", "late", "asked"]
+    code: str
+    detail: str
+
+
 class CustomerOut(msgspec.Struct, kw_only=True):
     id: str
     name: str
@@ -305,6 +325,13 @@ def booking_out(seen: Seen, shown: Shown) -> BookingOut:
         answer_by=moment_or_none(b.answer_by),
         created_at=moment(b.created_at),
         version=b.version,
+        overtime=_overtime(seen.attendance),
+    )
+
+
+def _overtime(a: Attendance | None) -> OvertimeOut | None:
+    return (
+        OvertimeOut(minutes=a.overtime_min, cents=a.overtime_cents, waived=a.waived or None) if a is not None and a.overtime_min else None
     )
 
 

@@ -94,6 +94,16 @@ class ExtendForm(msgspec.Struct, forbid_unknown_fields=True):
     shown_cents: Annotated[int, Meta(ge=0, le=10**12)]
 
 
+class OpenForm(msgspec.Struct, forbid_unknown_fields=True):
+    """ "Open the door"; where the telephone is (degrees, metres), if the page asked for it."""
+
+    booking: Short
+    nonce: Short
+    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    accuracy: Annotated[float, Meta(ge=0, le=10**7)] | None = None
+
+
 class MessagesForm(msgspec.Struct, forbid_unknown_fields=True):
     """How somebody wants to be reached. `offered`: the channels that the page let them choose among; hours as minutes of the day, empty for none."""
 

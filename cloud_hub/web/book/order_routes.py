@@ -18,15 +18,17 @@ from litestar.response import Redirect
 from cloud_hub.services.hub import Hub
 from cloud_hub.services.lost_places import place_before
 from cloud_hub.services.offers import Offer, OfferDesk, Search, lengths, simulators
+from cloud_hub.services.phone_doors import DoorOffer
 from cloud_hub.services.reaching import Reaching
 from cloud_hub.services.visits import OrderPage, Visit, Visits
 from shared import slots
 from shared.errors import Refusal, Refused, refuse
 from shared.runtime.body import decode_form, read_form
+from shared.runtime.web import PERMISSIONS_POSITION
 
 from . import forms, views
 from .calendar_file import calendar
-from .link_pages import NO_REFERRER, LinkPages
+from .link_pages import NO_REFERRER, OWN_REFERRER, LinkPages
 from .routes import sections
 from .views import Views
 
@@ -41,8 +43,11 @@ class OrderPages(LinkPages):
     def show(self, request: Request, order_id: str, token: str) -> Response:
         page, root = self._open(order_id, token), self._root(order_id, token)
         cards = {visit.booking.id: self._visits.card(visit) for visit in page.visits}
+        at_door = {visit.booking.id: self._visits.door(page, visit) for visit in page.visits}
         return self._show(
-            request, "order.html", page, root, referrer=NO_REFERRER, step=3, cards=cards, refund=self._visits.refunded(page),
+            request, "order.html", page, root, referrer=_said(at_door), step=3, cards=cards, at_door=at_door,
+            reader_codes={visit.booking.id: self._visits.reader_code(visit) for visit in page.visits},
+            nonces={visit.booking.id: self._hub.desk.new_id().replace("-", "")[:24] for visit in page.visits}, refund=self._visits.refunded(page),
             notices=self._hub.notices.during(
                 page.house.facility.id, min(v.booking.starts_at for v in page.visits), max(v.booking.ends_at for v in page.visits)
             ),
@@ -178,6 +183,14 @@ class OrderPages(LinkPages):
             told=views.sentences(no.refusal), others=ways_of(no.refusal), begun=visit.booking.starts_at <= self._hub.desk.now(),
             nonce=self._hub.desk.new_id().replace("-", "")[:24],
         )  # fmt: skip
+
+
+def _said(at_door: dict[str, DoorOffer]) -> dict[str, str]:
+    """What the page tells the browser of itself: with a form on it, it must say where it comes from, and a telephone may be asked where it is."""
+    opens = [one for one in at_door.values() if one.state == "open"]
+    if not opens:
+        return NO_REFERRER
+    return OWN_REFERRER | ({"permissions-policy": PERMISSIONS_POSITION} if any(one.near for one in opens) else {})
 
 
 def ways_of(refusal: Refusal) -> tuple[Offer, ...]:

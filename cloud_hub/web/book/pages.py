@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from litestar import Router
-
 from cloud_hub.services.guest_booking import GuestBooking
 from cloud_hub.services.guest_holds import GuestHolds
 from cloud_hub.services.hub import Hub
@@ -13,8 +11,9 @@ from cloud_hub.services.reaching import Reaching
 from cloud_hub.services.visits import Visits
 from shared.runtime.csrf import Csrf
 from shared.runtime.ratelimit import RateRule
+from shared.runtime.routing import Router
 
-from . import message_routes, order_routes, routes, survey_routes, way_routes
+from . import door_routes, message_routes, order_routes, routes, survey_routes, way_routes
 from .views import STATIC, Views
 
 __all__ = ["RATE_RULES", "STATIC", "CustomerPages", "build"]
@@ -46,9 +45,10 @@ def build(hub: Hub, static_url: Callable[[str], str], csrf_key: bytes) -> Custom
     orders = order_routes.OrderPages(hub, pages, offers, visits, reaching)
     messages = message_routes.MessagePages(hub, pages, visits, reaching)
     surveys = survey_routes.SurveyPages(hub, pages, visits)
-    ways = way_routes.WayPages(hub, pages, visits)
+    ways, doors = way_routes.WayPages(hub, pages, visits), door_routes.DoorPages(hub, pages, visits)
     below_a_link = [
-        *order_routes.handlers(orders), *message_routes.handlers(messages), *survey_routes.handlers(surveys), *way_routes.handlers(ways)
+        *order_routes.handlers(orders), *message_routes.handlers(messages), *survey_routes.handlers(surveys), *way_routes.handlers(ways),
+        *door_routes.handlers(doors),
     ]  # fmt: skip
     router = Router("/", route_handlers=[*routes.handlers(steps), *below_a_link], guards=[csrf.guard])
     return CustomerPages(router, pages.problem)

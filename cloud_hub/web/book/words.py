@@ -24,6 +24,14 @@ def money(cents: int, currency: str = "CAD") -> str:
     return f"{'−' if cents < 0 else ''}{sign}{abs(cents) // 100:,}.{abs(cents) % 100:02}"
 
 
+def stayed_longer(minutes: int, cents: int, waived: bool, currency: str) -> str:
+    """What a guest reads of time used after the end (B21)."""
+    stayed = f"You stayed {minutes} minutes after the end"
+    if waived:
+        return f"{stayed}. That is not charged."
+    return f"{stayed}: {money(cents, currency)} with tax is noted for it, and was not taken yet." if cents else f"{stayed}."
+
+
 def day(on: date, today: date | None = None) -> str:
     """ "Saturday 21 November", with "Today" or "Tomorrow" before it where it is."""
     text = f"{on:%A} {on.day} {on:%B}"

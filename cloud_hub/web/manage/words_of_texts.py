@@ -26,6 +26,7 @@ EVENTS: dict[str, Named] = {
     "placed": Named("Other place", "When a booked place cannot be had, and another one is kept."),
     "reminder": Named("Reminder", "Two hours before the visit."),
     "check_in": Named("Door opens", "A quarter of an hour before the visit."),
+    "extend": Named("Stay longer", "Ten minutes before the end of the visit, where the next half hour is free."),
     "follow_up": Named("Thanks", "Half an hour after the visit."),
     "survey": Named("Survey", "The day after the visit."),
 }

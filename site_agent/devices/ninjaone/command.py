@@ -1,4 +1,4 @@
-"""`site-agent ninjaone connect` and `status`: what the installer does once, and looks at afterwards.
+"""`site-agent ninjaone connect`, `webhook` and `status`: what the installer does once, and looks at afterwards.
 
 Not for: options and settings (`__main__` reads them). Invariant: neither prints a token, a code or a secret; `status` changes nothing.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from shared.errors import Failure
 from site_agent.devices.ninjaone.consent import WITHIN_S, Listener
@@ -16,6 +17,8 @@ from site_agent.devices.ninjaone.words import is_uid
 from site_agent.ports import Machine
 
 Say = Callable[[str], None]
+#: below the hub's address; the least that the secret of its calls must have
+HOOK_PATH, SECRET_MIN, LOOPBACK = "/hooks/machines/ninjaone", 24, ("127.0.0.1", "localhost", "::1")
 _SIGN_IN = "Open this address and sign in as the technician who looks after the bays' PCs, then press Allow:"
 
 
@@ -51,6 +54,25 @@ async def connect(
     kept = await machines.keep(consent, code)
     say(f"Connected: scripts are run in the name of whoever just signed in, with the rights {kept.scopes or 'that the app has'}.")
     say("A running agent uses it from now on; it is renewed by itself.")
+
+
+async def webhook(machines: NinjaOneMachines, say: Say, hub_url: str, secret: str) -> None:
+    """Has NinjaOne call the hub at this address; an empty one ends that. Raises ValueError with a sentence, and the port's failures."""
+    if not hub_url:
+        await machines.call_at("", "")
+        say("NinjaOne calls the booking centre no more. Machines are looked at by the clock, as before.")
+        return
+    parts = urlsplit(hub_url)
+    if parts.scheme not in ("https", "http") or not parts.hostname or (parts.scheme == "http" and parts.hostname not in LOOPBACK):
+        raise ValueError(f"{hub_url!r} is no address at which NinjaOne could call: give the booking centre's, as https://book.example.com.")
+    if len(secret) < SECRET_MIN or not secret.isascii() or not secret.isprintable():
+        raise ValueError(
+            f"The secret needs at least {SECRET_MIN} plain characters; the booking centre has the same in [machines.ninjaone]."
+        )
+    url = f"{hub_url.rstrip('/')}{HOOK_PATH}"
+    await machines.call_at(url, secret)
+    say(f"NinjaOne calls {url} from now on, for all facilities of this app: it keeps one such address.")
+    say("Trouble shows within seconds; a call that is lost is made up for by the next look.")
 
 
 async def status(

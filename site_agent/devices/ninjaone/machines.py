@@ -26,7 +26,7 @@ from site_agent.devices.ninjaone import objects, words
 from site_agent.devices.ninjaone.consent import Consent
 from site_agent.devices.ninjaone.tokens import AppTokens, ConsentFile, Kept, PersonTokens
 from site_agent.devices.ninjaone.wire import READ_TIMEOUT_S, Wire, WireError, loose, read
-from site_agent.ports import Bookmark, CommandOutcome, Machine, MachineCommand, MachinesRefused
+from site_agent.ports import Activity, Bookmark, CommandKind, CommandOutcome, Machine, MachineCommand, MachinesRefused
 
 _log = log.get("site_agent.devices.ninjaone")
 
@@ -48,7 +48,9 @@ class NinjaOneSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     `client_id`: the app for reading, by client credentials (empty: the person's consent reads, too). `consent_client_id`: the app that a person
     consents to once (empty: nobody does, and no script is run); without a secret it is a native app.
     `organization_id`: whose devices are read (0: all that the app may see). `command_field`, `result_field`: custom fields by which scripts
-    are asked for while there is no consent (empty: they are not).
+    are asked for while there is no consent (empty: they are not). `outcome_field`: a custom field in which scripts write how they ended, for
+    tenants whose journal does not tell: each is then given "-Mark <mark>" and writes "<mark> <exit code> <text>".
+    `message_script`, `prepare_script`, `cleanup_script`, `shutdown_script`: the scripts that do these, by number or uid (empty: NinjaOne does not).
     """
 
     url: str
@@ -59,6 +61,11 @@ class NinjaOneSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     organization_id: Annotated[int, msgspec.Meta(ge=0)] = 0
     command_field: str = ""
     result_field: str = ""
+    outcome_field: str = ""
+    message_script: str = ""
+    prepare_script: str = ""
+    cleanup_script: str = ""
+    shutdown_script: str = ""
     read_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=50)] = READ_TIMEOUT_S
 
 
@@ -85,6 +92,8 @@ def open_machines(settings: NinjaOneSettings, around: Around) -> NinjaOneMachine
 class NinjaOneMachines:
     """Implements `site_agent.ports.Machines`. ValueError (with a sentence) for settings that cannot be right."""
 
+    near = False
+
     def __init__(
         self, settings: NinjaOneSettings, clock: Clock, consent_path: Path, sealer: Sealer, *, secret: str = "", consent_secret: str = ""
     ) -> None:  # fmt: skip
@@ -103,6 +112,17 @@ class NinjaOneMachines:
         self._app = AppTokens(self._wire, clock, settings.client_id, secret, SCOPE) if settings.client_id else None
         self._library: dict[str, str] = {}
         self._library_until = 0.0
+        #: what our kinds are at NinjaOne, where it is a script
+        self._scripts: dict[str, str] = {
+            "message": settings.message_script, "prepare": settings.prepare_script, "cleanup": settings.cleanup_script,
+            "shutdown": settings.shutdown_script,
+        }  # fmt: skip
+        for kind, script in self._scripts.items():
+            if script and not words.is_script(script):
+                raise ValueError(f"'{kind}_script' is no script of NinjaOne: give its number, or a built-in action's uid.")
+        #: device -> whether it is said to be on, by the last look; and whether NinjaOne answered when it was last asked
+        self._online: dict[str, bool | None] = {}
+        self._answers = False
 
     async def start(self) -> None: ...
 
@@ -110,8 +130,23 @@ class NinjaOneMachines:
         await self._wire.close()
 
     # ---- what there is
+    def reaches(self, resource_id: str, machine_id: str) -> str:
+        return machine_id if words.is_machine(machine_id) else ""
+
+    def does(self, machine: str) -> frozenset[CommandKind]:
+        return words.NATIVE | {kind for kind, script in self._scripts.items() if script} if words.is_machine(machine) else frozenset()
+
+    def able(self, machine: str) -> frozenset[CommandKind]:
+        here = self._answers and machine in self._online and self._online[machine] is not False
+        return self.does(machine) if here else frozenset()
+
+    def activity(self, machine: str) -> Activity | None:
+        return None
+
     async def machines(self) -> list[Machine]:
-        return await self._told(self._machines)
+        found = await self._told(self._machines)
+        self._online = {one.machine_id: one.online for one in found}
+        return found
 
     async def _machines(self) -> list[Machine]:
         df = {"df": f"org = {self.settings.organization_id}"} if self.settings.organization_id else {}
@@ -157,7 +192,16 @@ class NinjaOneMachines:
         lines, last = await self._told(lambda: self._journal(machine_id, {"pageSize": 10}))
         return Bookmark(str(max([last, *(line.id for line in lines)])), at)
 
+    def _as_script(self, command: MachineCommand) -> MachineCommand:
+        """What is a script there as the command to run it."""
+        script = self._scripts.get(command.kind, "")
+        if not script:
+            return command
+        told = words.quoted(command.parameters) if command.kind == "message" else command.parameters
+        return msgspec.structs.replace(command, kind="script", what=script, parameters=told)
+
     async def command(self, machine_id: str, command: MachineCommand) -> str:
+        command = self._as_script(command)
         words.check_machine(machine_id)
         words.check_command(command)
         return await self._told(lambda: self._command(machine_id, command))
@@ -177,9 +221,13 @@ class NinjaOneMachines:
             written = f"{command.mark} {name} {command.parameters}".strip()
             await self._do("PATCH", f"{path}/custom-fields", {self.settings.command_field: written})
             return ""
+        if self.settings.outcome_field:
+            told = f"{command.parameters} -Mark {command.mark}".strip()
+            command = msgspec.structs.replace(command, parameters=told)
         return words.run_ref(loose(await self._do("POST", f"{path}/script/run", words.script_body(command), person=True)))
 
     async def outcome(self, machine_id: str, command: MachineCommand, since: Bookmark, ref: str) -> CommandOutcome:
+        command = self._as_script(command)
         words.check_machine(machine_id)
         return await self._told(lambda: self._outcome(machine_id, command, since, ref))
 
@@ -189,17 +237,24 @@ class NinjaOneMachines:
             services = read(list[objects.Service], await self._get(f"{path}/windows-services"))
             return words.service_outcome(services, command.what, since, self._clock.now())
         if command.kind == "script" and since.position == "field":
-            fields = read(dict[str, Any], await self._get(f"{path}/custom-fields", {"withInheritance": "true"}))
-            return words.field_outcome(fields.get(self.settings.result_field), command.mark)
+            return await self._by_custom_field(path, self.settings.result_field, command)
         newer = {} if since.position == "field" else {"newerThan": since.position}
         lines, _ = await self._journal(machine_id, newer | {"pageSize": LINES_MAX})
         # asked for anew here, since not every tenant may heed the id
         lines = [line for line in lines if since.position == "field" or line.id > int(since.position)]
         if command.kind == "script":
             name = await self._script_name(command.what)
-            return words.script_outcome(lines, since, {name, command.what} - {""} if name else set(), ref)
+            found = words.script_outcome(lines, since, {name, command.what} - {""} if name else set(), ref)
+            if found.state in ("done", "failed") or not self.settings.outcome_field:
+                return found
+            written = await self._by_custom_field(path, self.settings.outcome_field, command)
+            return found if written.state == "waiting" else msgspec.structs.replace(written, ref=found.ref)
         device = read(objects.Device, await self._get(path))
         return words.restart_outcome(lines, since, device.offline)
+
+    async def _by_custom_field(self, path: str, field: str, command: MachineCommand) -> CommandOutcome:
+        fields = read(dict[str, Any], await self._get(f"{path}/custom-fields", {"withInheritance": "true"}))
+        return words.field_outcome(fields.get(field), command.mark)
 
     async def maintenance(self, machine_id: str, until_at: int, reason: str) -> None:
         words.check_machine(machine_id)
@@ -245,6 +300,14 @@ class NinjaOneMachines:
     async def keep(self, consent: Consent, code: str) -> Kept:
         """Keeps what the person allowed. Raises the port's failures, ValueError with a sentence, OSError of the disk."""
         return await self._told(lambda: consent.keep(code, self._file, int(self._clock.now())))
+
+    async def call_at(self, url: str, secret: str) -> None:
+        """Has NinjaOne call the hub about this facility's machines: `url` is the hub's, `secret` what each call must bear. An empty url ends that.
+        Raises the port's failures."""
+        try:
+            await (self._do("PUT", "/webhook", words.webhook_body(url, secret)) if url else self._do("DELETE", "/webhook"))
+        except WireError as error:
+            raise words.webhook_failure(error) from None
 
     def kept(self) -> Kept | None:
         """The consent as it is kept; None where there is none, or none that opens."""
@@ -317,9 +380,12 @@ class NinjaOneMachines:
 
     async def _told(self, call: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await call()
+            told = await call()
         except WireError as error:
+            self._answers = not error.passing or error.kind == "busy"
             raise words.failure(error) from None
+        self._answers = True
+        return told
 
 
 async def _token(who: AppTokens | PersonTokens, dead: str = "") -> str:

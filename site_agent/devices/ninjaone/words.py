@@ -11,7 +11,16 @@ from typing import Any, Literal
 
 from site_agent.devices.ninjaone import objects
 from site_agent.devices.ninjaone.wire import WireError
-from site_agent.ports import Bookmark, CommandOutcome, Machine, MachineCommand, MachinesCode, MachinesRefused, MachinesUnavailable
+from site_agent.ports import (
+    Bookmark,
+    CommandKind,
+    CommandOutcome,
+    Machine,
+    MachineCommand,
+    MachinesCode,
+    MachinesRefused,
+    MachinesUnavailable,
+)
 
 #: how far NinjaOne's clock may be from ours before a run is taken for an earlier one
 SKEW_S = 120
@@ -21,6 +30,8 @@ TEXT_MAX = 300
 #: letters that NinjaOne is told to refuse in parameters, and line ends
 _REFUSED = re.compile(r"[&|;$><`!\x00-\x1f\x7f]")
 _UID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+#: what NinjaOne does by itself; all else is a script there
+NATIVE: frozenset[CommandKind] = frozenset({"restart", "service", "script"})
 _ENDS = {"COMPLETED", "CANCELLED", "CANCELED", "BLOCKED", "EVALUATION_FAILURE", "FAILED", "TIMED_OUT"}
 _CODES: dict[str, MachinesCode] = {
     "token": "key_refused", "client": "key_refused", "consent": "consent_lost", "no_person": "consent_missing", "scope": "right_missing",
@@ -31,8 +42,21 @@ def is_uid(text: str) -> bool:
     return bool(_UID.fullmatch(text))
 
 
+def is_script(what: str) -> bool:
+    return is_uid(what) or what.isascii() and what.isdigit() and len(what) < 10
+
+
+def is_machine(machine_id: str) -> bool:
+    return machine_id.isascii() and machine_id.isdigit() and len(machine_id) <= 15
+
+
+def quoted(text: str) -> str:
+    """A text as one argument, without the letters that NinjaOne takes for something else."""
+    return '"' + re.sub(r"\s+", " ", _REFUSED.sub(" ", text.replace('"', "'"))).strip() + '"'
+
+
 def check_machine(machine_id: str) -> None:
-    if not (machine_id.isascii() and machine_id.isdigit() and len(machine_id) <= 15):
+    if not is_machine(machine_id):
         raise MachinesRefused(f"{machine_id!r} is no device of NinjaOne: its id is a number.", code="machine_unknown")
 
 
@@ -40,9 +64,11 @@ def check_command(command: MachineCommand) -> None:
     """Refuses what could mean another thing at the other end than was approved here."""
     if not command.mark or " " in command.mark:
         raise MachinesRefused("A command needs a mark without spaces.")
-    if command.kind == "script" and not (
-        is_uid(command.what) or command.what.isascii() and command.what.isdigit() and len(command.what) < 10
-    ):
+    if command.kind not in NATIVE:
+        raise MachinesRefused(
+            f"NinjaOne has nothing for {command.kind!r} here: name a script for it in the settings.", code="command_unknown"
+        )
+    if command.kind == "script" and not is_script(command.what):
         raise MachinesRefused(
             f"{command.what!r} is no script of NinjaOne: give its number, or a built-in action's uid.", code="command_unknown"
         )
@@ -160,6 +186,28 @@ def run_ref(answer: Any) -> str:
     if isinstance(answer, dict):
         answer = next((answer[name] for name in ("seriesUid", "jobUid", "uid") if name in answer), None)
     return answer if isinstance(answer, str) and is_uid(answer) else ""
+
+
+# ---- the webhook
+#: by which the hub knows a call of NinjaOne's, and what it is called about: whatever may change how a machine is
+HOOK_HEADER = "X-Clubos-Hook"
+_CALLED_ABOUT = {"CONDITION": ["TRIGGERED", "RESET"], "SYSTEM": ["SYSTEM_REBOOTED"], "SCRIPTING": ["COMPLETED"]}
+
+
+def webhook_body(url: str, secret: str) -> dict[str, Any]:
+    """One configuration serves all facilities of an app, since NinjaOne keeps only one; the hub passes over what is nobody's."""
+    return {"url": url, "activities": _CALLED_ABOUT, "headers": [{"name": HOOK_HEADER, "value": secret}]}
+
+
+def webhook_failure(error: WireError) -> MachinesUnavailable | MachinesRefused:
+    """As `failure`; a lacking right is of another kind here."""
+    if error.kind not in ("scope", "no_person"):
+        return failure(error)
+    return MachinesRefused(
+        "NinjaOne lets only a system administrator have it call somebody. Please run “site-agent ninjaone connect” and sign in as one, then"
+        f" try again. {error}",
+        code="right_missing",
+    )
 
 
 # ---- failures

@@ -1,7 +1,7 @@
-"""The `Doors` port on a UniFi Access controller: a booking is a visitor, an unlock is a pulse.
+"""The `Doors` port on a UniFi Access controller: an unlock is a pulse; what else there is stands in files of its own.
 
-Not for: HTTP and JSON (the wire), nor for deciding who may enter. Invariants: one request id is at most one pulse, unless the
-controller's log shows that the first never happened; one booking is at most one live visitor.
+Not for: HTTP and JSON (`wire`), visitors (`visitors`), codes and cards (`tokens`), the house as a whole (`console`), nor for deciding who may
+enter. Invariant: one request id is at most one pulse, unless the controller's log shows that the first never happened.
 """
 
 import asyncio
@@ -15,28 +15,36 @@ import msgspec
 
 from shared.runtime.clock import Clock
 from site_agent.devices.door_ways import Around, DoorTable
-from site_agent.devices.unifi import objects, words
+from site_agent.devices.unifi import kept, words
+from site_agent.devices.unifi.console import Console, Lacks
 from site_agent.devices.unifi.feed import PAGE_PAUSE_S, Feed
 from site_agent.devices.unifi.hooks import signed
 from site_agent.devices.unifi.pinning import FingerprintError, fingerprint_of_pem, normal_fingerprint
 from site_agent.devices.unifi.stream import Stream
+from site_agent.devices.unifi.tokens import Tokens
+from site_agent.devices.unifi.visitors import PAGE_SIZE, PAGES_MAX, Visitors
 from site_agent.devices.unifi.wire import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Wire, WireError
 from site_agent.ports import (
     Actor,
+    DoorCard,
+    DoorCheck,
     DoorCredential,
+    DoorDevice,
     DoorEvent,
+    DoorHold,
+    DoorPlace,
     DoorsRefused,
     DoorState,
     DoorsUnavailable,
+    EmergencyMode,
     Granted,
     GrantRef,
+    HoldRule,
     Unlocked,
 )
 
 log = logging.getLogger("site_agent.devices.unifi")
 
-PAGE_SIZE = 100
-PAGES_MAX = 100
 REQUESTS_KEPT = 1024
 LOG_SETTLE_S = 3
 """The controller's log is about a second behind; before this much has passed since we gave up, its silence proves nothing."""
@@ -47,8 +55,6 @@ LOOK_EVERY_S = 60.0
 """How often the log is looked at beside a stream that lives, for what the stream may have lost."""
 SILENT_AFTER_S = 70.0
 """Observed controllers greet every few seconds; some only answer our pings, of which this is three."""
-LIVE_STATUSES = (1, 3, 6)
-ENDED_STATUSES = (2, 5)
 
 
 class UnifiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,7 +113,7 @@ class UnifiDoors:
         self._warm_every_s = settings.warm_every_s
         self._wire = Wire(
             settings.host, settings.port, settings.token, settings.pinned(), read_timeout_s=settings.read_timeout_s,
-            connect_timeout_s=settings.connect_timeout_s, on_heard=self._heard, on_date=self._dated,
+            connect_timeout_s=settings.connect_timeout_s, on_heard=self._heard, on_date=self._dated, monotonic=clock.monotonic,
         )  # fmt: skip
         self._feed = Feed(
             self._wire,
@@ -121,8 +127,10 @@ class UnifiDoors:
         self.reachable: bool | None = None
         self.trouble = ""
         """The sentence for staff while the controller is away or refuses us; empty otherwise."""
-        # Unlocks come from people and pass; what changes visitors goes one by one, because the box asks for few requests.
-        self._writing = asyncio.Lock()
+        writing, lacks = asyncio.Lock(), Lacks(clock.monotonic)
+        self._visitors = Visitors(self._wire, writing)
+        self._tokens = Tokens(self._wire, writing, lacks)
+        self._console = Console(self._wire, lacks)
         self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
         self._warming: asyncio.Task[None] | None = None
         self._date: tuple[float, float] | None = None
@@ -188,43 +196,72 @@ class UnifiDoors:
         except WireError as error:
             raise words.failure(error) from error
 
+    # ---- credentials
     async def grant(self, credential: DoorCredential) -> GrantRef:
-        words.check_credential(credential)
-        async with self._writing:
-            try:
-                return await self._grant(credential)
-            except WireError as error:
-                raise words.failure(error) from error
+        return await self._visitors.grant(credential)
 
     async def regrant(self, ref: GrantRef, credential: DoorCredential) -> GrantRef:
-        words.check_credential(credential)
-        async with self._writing:
-            try:
-                visitor = await self._visitor(ref)
-                if visitor is None or words.status(visitor) == "cancelled":
-                    return await self._grant(credential)
-                return await self._renew(visitor, credential)
-            except WireError as error:
-                raise words.failure(error) from error
+        return await self._visitors.regrant(ref, credential)
 
     async def revoke(self, ref: GrantRef, *, erase: bool = False) -> None:
-        async with self._writing:
-            try:
-                await self._revoke(ref, erase)
-            except WireError as error:
-                raise words.failure(error) from error
+        await self._visitors.revoke(ref, erase=erase)
 
     async def granted(self, *, ended: bool = False) -> list[Granted]:
-        found: dict[str, Granted] = {}
+        return await self._visitors.granted(ended=ended)
+
+    async def kept(self, booking_id: str = "") -> list[Granted]:
         try:
-            for status in LIVE_STATUSES + (ENDED_STATUSES if ended else ()):
-                for row in await self._all_visitors(status=status):
-                    if row.first_name == words.MARK and row.id not in found:
-                        found[row.id] = words.granted(await self._whole(row))
+            return await kept.all_of_ours(self._wire, booking_id)
         except WireError as error:
             raise words.failure(error) from error
-        return list(found.values())
 
+    async def kept_one(self, ref: GrantRef) -> Granted | None:
+        try:
+            return await kept.one(self._wire, ref)
+        except WireError as error:
+            raise words.failure(error) from error
+
+    async def code_of(self, ref: GrantRef) -> str:
+        return await self._tokens.code_of(ref)
+
+    async def card_begin(self, device_id: str) -> str:
+        return await self._tokens.card_begin(device_id)
+
+    async def card_read(self, session_id: str) -> DoorCard | None:
+        return await self._tokens.card_read(session_id)
+
+    async def card_end(self, session_id: str) -> None:
+        await self._tokens.card_end(session_id)
+
+    async def give_card(self, ref: GrantRef, card_id: str) -> None:
+        await self._tokens.give_card(ref, card_id)
+
+    async def take_card(self, ref: GrantRef, card_id: str) -> None:
+        await self._tokens.take_card(ref, card_id)
+
+    # ---- the house as a whole
+    async def emergency_now(self) -> EmergencyMode:
+        return await self._console.emergency_now()
+
+    async def emergency(self, mode: EmergencyMode) -> None:
+        await self._console.emergency(mode)
+
+    async def hold(self, door_id: str, rule: HoldRule, minutes: int = 0) -> None:
+        await self._console.hold(door_id, rule, minutes)
+
+    async def held(self, door_id: str) -> DoorHold:
+        return await self._console.held(door_id)
+
+    async def places(self) -> list[DoorPlace]:
+        return await self._console.places()
+
+    async def devices(self) -> list[DoorDevice]:
+        return await self._console.devices()
+
+    async def check(self, pin_digits: int = 6) -> list[DoorCheck]:
+        return await self._console.check(pin_digits)
+
+    # ---- what happened
     async def log(self, since_at: int, until_at: int) -> list[DoorEvent]:
         events: dict[tuple[object, ...], DoorEvent] = {}
         try:
@@ -286,90 +323,6 @@ class UnifiDoors:
             if oldest.task is not None and not oldest.task.done():
                 return
             self._attempts.popitem(last=False)
-
-    async def _grant(self, credential: DoorCredential) -> GrantRef:
-        # Looked for first, always: the answer to an earlier create may have been lost, with or without this process.
-        mine = await self._live_visitors_of(credential.booking_id)
-        for spare in mine[1:]:
-            await self._revoke(GrantRef(spare.id), erase=True)
-        if mine:
-            return await self._renew(mine[0], credential)
-        try:
-            visitor = await self._wire.create_visitor(words.fields(credential))
-        except WireError as error:
-            if not error.may_have_acted:
-                raise
-            found = await self._live_visitors_of(credential.booking_id)
-            if not found:
-                raise
-            visitor = found[0]
-        if credential.pin is not None:
-            await self._put_pin(visitor, credential.pin)
-        return GrantRef(visitor.id)
-
-    async def _renew(self, visitor: objects.Visitor, credential: DoorCredential) -> GrantRef:
-        try:
-            await self._wire.update_visitor(visitor.id, words.fields(credential))
-        except WireError as error:
-            if error.kind != "unknown_thing" or await self._visitor(GrantRef(visitor.id)) is not None:
-                raise
-            return await self._grant(credential)
-        if credential.keep_pin and visitor.pin_code is not None:
-            return GrantRef(visitor.id)
-        if credential.pin is not None:
-            await self._put_pin(visitor, credential.pin)
-        elif visitor.pin_code is not None:
-            await self._wire.unassign_pin(visitor.id)
-        return GrantRef(visitor.id)
-
-    async def _put_pin(self, visitor: objects.Visitor, pin: str) -> None:
-        try:
-            await self._wire.assign_pin(visitor.id, pin)
-        except WireError as error:
-            if error.code != "CODE_CREDS_PIN_CODE_CREDS_ALREADY_EXIST" or visitor.pin_code is None:
-                raise
-            # It may be this visitor's own, put there by a call whose answer was lost; a PIN cannot be read back to compare.
-            await self._wire.unassign_pin(visitor.id)
-            await self._wire.assign_pin(visitor.id, pin)
-
-    async def _revoke(self, ref: GrantRef, erase: bool) -> None:
-        # The PIN first: whether a cancelled visitor's PIN becomes free is not documented.
-        for step in (lambda: self._wire.unassign_pin(ref), lambda: self._wire.delete_visitor(ref, force=erase)):
-            try:
-                await step()
-            except WireError as error:
-                if error.kind != "unknown_thing":
-                    raise
-                return
-
-    async def _live_visitors_of(self, booking_id: str) -> list[objects.Visitor]:
-        """Our visitors of a booking that are not cancelled, the oldest first, as whole records."""
-        rows = [row for row in await self._all_visitors(keyword=booking_id) if row.last_name == booking_id and row.first_name == words.MARK]
-        whole = [await self._wire.get_visitor(row.id) for row in rows if words.status(row) != "cancelled"]
-        return sorted((v for v in whole if words.status(v) != "cancelled"), key=lambda v: (v.create_time or 0, v.id))
-
-    async def _all_visitors(self, *, keyword: str = "", status: int | None = None) -> list[objects.Visitor]:
-        rows: list[objects.Visitor] = []
-        for page in range(1, PAGES_MAX + 1):
-            got = await self._wire.list_visitors(page, PAGE_SIZE, keyword=keyword, status=status)
-            rows += got
-            if len(got) < PAGE_SIZE:
-                break
-        return rows
-
-    async def _visitor(self, ref: GrantRef) -> objects.Visitor | None:
-        try:
-            return await self._wire.get_visitor(ref)
-        except WireError as error:
-            if error.kind != "unknown_thing":
-                raise
-            return None
-
-    async def _whole(self, row: objects.Visitor) -> objects.Visitor:
-        """List rows may lack the window or the remarks on some firmwares; the single record has them."""
-        if row.start_time is not None and row.end_time is not None and row.remarks:
-            return row
-        return await self._wire.get_visitor(row.id)
 
     async def _keep_warm(self) -> None:
         while True:

@@ -38,6 +38,7 @@ BACK_OFF_MAX_S = 60.0
 
 _ROWS = ("access.logs.add", "access.logs.insights.add")
 _PLACES = ("access.data.device.location_update_v2", "access.data.v2.location.update", "access.data.location.update")
+_MODE = "access.data.setting.update"
 _DEVICES = ("access.data.device.update", "access.data.v2.device.update")
 
 
@@ -105,7 +106,8 @@ class Feed:
                             yield event
                 waits_s = min(waits_s, WITHOUT_STREAM_S) if answered else waits_s
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._nudged.wait(), waits_s)
+                async with asyncio.timeout(waits_s):  # not wait_for, which before Python 3.12 may swallow a cancel
+                    await self._nudged.wait()
             self._nudged.clear()
             waits_s = min(BACK_OFF_MAX_S, waits_s * 2)
 
@@ -165,6 +167,9 @@ class Feed:
                 place = msgspec.convert(notice.data, objects.Place, strict=False)
                 state = place.state or objects.PlaceState()
                 return self._place(place.id, place.name, state.lock, state.dps) if place.location_type in ("door", "") else []
+            if notice.event == _MODE:
+                pair = msgspec.convert(notice.data, objects.EmergencyPair, strict=False)
+                return [words.emergency_event("evacuation" if pair.evacuation else "lockdown" if pair.lockdown else "normal", self._now())]
             if notice.event in _DEVICES:
                 news = msgspec.convert(notice.data, objects.DeviceNews, strict=False)
                 return [event for at in news.location_states or [] for event in self._place(at.location_id, "", at.lock, at.dps)]

@@ -40,6 +40,8 @@ class Visitor(msgspec.Struct):
     end_time: int | None = None
     create_time: int | None = None
     pin_code: dict[str, Any] | None = None
+    nfc_cards: list[dict[str, Any]] | None = None
+    has_qr_code: bool | None = None
 
 
 class LogActor(msgspec.Struct):
@@ -144,3 +146,71 @@ class DeviceNews(msgspec.Struct):
     """News of a device, with the doors it stands at."""
 
     location_states: list[PlaceOfDevice] | None = None
+
+
+class EmergencyPair(msgspec.Struct):
+    """The whole site's mode; both true is not documented."""
+
+    lockdown: bool = False
+    evacuation: bool = False
+
+
+class Rule(msgspec.Struct):
+    """How a door is held: `type` empty without a rule. `ended_time` in unix seconds, far in the future for what has no end."""
+
+    type: str | None = None
+    ended_time: int | None = None
+
+
+class TopologyDoor(msgspec.Struct):
+    """A door of a floor."""
+
+    id: str
+    name: str = ""
+    type: str = "door"
+    is_bind_hub: bool = False
+
+
+class TopologyFloor(msgspec.Struct):
+    """A floor with its doors."""
+
+    id: str = ""
+    name: str = ""
+    resources: list[TopologyDoor] | None = None
+
+
+class TopologyGroup(msgspec.Struct):
+    """A building (`type` building: every door) or a group that somebody made (access)."""
+
+    id: str = ""
+    name: str = ""
+    type: str = ""
+    resource_topologies: list[TopologyFloor] | None = None
+
+
+class Device(msgspec.Struct):
+    """A hub or a reader; only the first four are documented, `location_id` is its door's id."""
+
+    id: str
+    name: str = ""
+    alias: str | None = None
+    type: str = ""
+    capabilities: list[str] | None = None
+    location_id: str | None = None
+    is_online: bool | None = None
+    is_connected: bool | None = None
+    firmware: str | None = None
+    version: str | None = None
+
+
+class CardSession(msgspec.Struct):
+    """A reader that waits for a card."""
+
+    session_id: str
+
+
+class CardRead(msgspec.Struct):
+    """The card that was held to it: `token` is the whole of what is kept of it, `card_id` what may be printed on it."""
+
+    token: str = ""
+    card_id: str = ""

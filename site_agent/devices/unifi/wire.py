@@ -5,8 +5,10 @@ Not for: bookings. Invariants: nothing is sent over an unpinned connection; a ca
 """
 
 import asyncio
+import math
 import re
 import socket
+import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeVar
@@ -15,7 +17,19 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from site_agent.devices.unifi.objects import Door, Envelope, LogHit, LogPage, Visitor
+from site_agent.devices.unifi.objects import (
+    CardRead,
+    CardSession,
+    Device,
+    Door,
+    EmergencyPair,
+    Envelope,
+    LogHit,
+    LogPage,
+    Rule,
+    TopologyGroup,
+    Visitor,
+)
 from site_agent.devices.unifi.pinning import certificate_changed, pinned_context
 
 PREFIX = "/api/v1/developer"
@@ -25,21 +39,24 @@ KEEP_ALIVE_S = 60.0
 CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 5.0
 
-Kind = Literal["away", "busy", "broken", "credential", "certificate", "unknown_thing", "refused"]
+Kind = Literal["away", "busy", "broken", "credential", "certificate", "unknown_thing", "unsupported", "refused"]
 _CREDENTIAL_CODES = {"CODE_AUTH_FAILED", "CODE_ACCESS_TOKEN_INVALID", "CODE_UNAUTHORIZED"}
+_UNSUPPORTED_CODES = {"CODE_DEVICE_API_NOT_SUPPORTED", "CODE_DEVICE_DEVICE_VERSION_TOO_OLD"}
 _UNKNOWN_CODES = {"CODE_NOT_EXISTS", "CODE_RESOURCE_NOT_FOUND", "CODE_DEVICE_DEVICE_NOT_FOUND"}
 _PASSING_CODES = {"CODE_SYSTEM_ERROR", "CODE_DEVICE_DEVICE_OFFLINE", "CODE_DEVICE_DEVICE_BUSY"}
 # Sent and perhaps carried out, whatever came back: a gateway that gave up waiting says nothing about the box behind it.
 _ACTED_STATUSES = {500, 502, 504}
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}|[0-9a-fA-F:]{2,39}")
 T = TypeVar("T")
+V = TypeVar("V", bound=Visitor)
 
 
 class WireError(Exception):
     """A call that did not succeed.
 
     kind: away (no or no usable answer), busy (429), broken (5xx or the box's own failure), credential (401, 403), certificate (another
-    one than pinned), unknown_thing, refused. `may_have_acted` is true where the box may have done it nevertheless. `code` is the box's.
+    one than pinned), unknown_thing, unsupported (it lacks the call, or the device does), refused. `may_have_acted` is true where the box may have
+    done it nevertheless. `code` is the box's.
     """
 
     def __init__(
@@ -82,6 +99,7 @@ class Wire:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         on_heard: Callable[[WireError | None], None] = lambda error: None,
         on_date: Callable[[float], None] = lambda said_at: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         _check_address(host, port, token)
         bare_host = f"[{host}]" if ":" in host else host
@@ -91,6 +109,7 @@ class Wire:
         self._steady, self._urgent = (_client(fingerprint, timeout, headers) for _ in range(2))
         self._on_heard, self._on_date = on_heard, on_date
         self._failures = 0
+        self._now, self._quiet_until = monotonic, 0.0
 
     async def close(self) -> None:
         await self._steady.aclose()
@@ -116,17 +135,19 @@ class Wire:
         data = (await self._call("PUT", f"/visitors/{_id(visitor_id)}", fields)).data
         return _as(Visitor, data) if isinstance(data, dict) else None
 
-    async def get_visitor(self, visitor_id: str) -> Visitor:
-        return _as(Visitor, (await self._call("GET", f"/visitors/{_id(visitor_id)}")).data)
+    async def get_visitor(self, visitor_id: str, kind: type[V] = Visitor) -> V:
+        return _as(kind, (await self._call("GET", f"/visitors/{_id(visitor_id)}")).data)
 
-    async def list_visitors(self, page_num: int, page_size: int, *, keyword: str = "", status: int | None = None) -> list[Visitor]:
+    async def list_visitors(
+        self, page_num: int, page_size: int, *, keyword: str = "", status: int | None = None, kind: type[V] = Visitor
+    ) -> list[V]:
         """One page, from 1. A keyword (prefix of first or last name) makes the box ignore the status."""
         query: dict[str, str | int] = {"page_num": page_num, "page_size": page_size}
         if keyword:
             query["keyword"] = keyword
         elif status is not None:
             query["status"] = status
-        return _as(list[Visitor], (await self._call("GET", "/visitors", query=query)).data or [])
+        return _as(list[kind], (await self._call("GET", "/visitors", query=query)).data or [])
 
     async def delete_visitor(self, visitor_id: str, *, force: bool) -> None:
         """Cancels (the record stays), or with `force` deletes."""
@@ -150,23 +171,99 @@ class Wire:
         answer = await self._call("POST", "/system/logs", body, query={"page_num": page_num, "page_size": page_size})
         return _as(LogPage, answer.data).hits or [], answer.total
 
+    async def suggest_pin(self) -> str:
+        """A PIN as the box would make one, by which its length is known; nothing is kept for it."""
+        return _as(str, (await self._call("POST", "/credentials/pin_codes")).data)
+
+    # ---- the house as a whole
+    async def get_emergency(self) -> EmergencyPair:
+        return _as(EmergencyPair, (await self._call("GET", "/doors/settings/emergency", urgent=True)).data)
+
+    async def put_emergency(self, *, lockdown: bool, evacuation: bool) -> None:
+        """The pair as a whole; both false is normal."""
+        await self._call("PUT", "/doors/settings/emergency", {"lockdown": lockdown, "evacuation": evacuation}, urgent=True)
+
+    async def get_rule(self, door_id: str) -> Rule:
+        return _as(Rule, (await self._call("GET", f"/doors/{_id(door_id)}/lock_rule")).data)
+
+    async def put_rule(self, door_id: str, kind: str, minutes: int | None = None) -> None:
+        body = {"type": kind} if minutes is None else {"type": kind, "interval": minutes}
+        await self._call("PUT", f"/doors/{_id(door_id)}/lock_rule", body, urgent=True)
+
+    async def topology(self) -> list[TopologyGroup]:
+        return _as(list[TopologyGroup], (await self._call("GET", "/door_groups/topology")).data or [])
+
+    async def list_devices(self) -> list[Device]:
+        """As they are just now, which takes the box longer than what it remembers; a list of lists, each of one door, or a plain one."""
+        found = (await self._call("GET", "/devices", query={"refresh": "true"})).data or []
+        flat = [one for part in found for one in (part if isinstance(part, list) else [part])] if isinstance(found, list) else found
+        return _as(list[Device], flat)
+
+    # ---- codes and cards
+    async def assign_code(self, visitor_id: str) -> None:
+        await self._call("PUT", f"/visitors/{_id(visitor_id)}/qr_codes")
+
+    async def download_code(self, visitor_id: str) -> bytes:
+        """The picture of the visitor's code, in whatever form the box sends it."""
+        return await self._call("GET", f"/credentials/qr_codes/download/{_id(visitor_id)}", picture=True)
+
+    async def begin_card(self, device_id: str) -> str:
+        """A reader waits for a card; the session's id. A card of the vendor's own is not written anew."""
+        body = {"device_id": device_id, "reset_ua_card": False}
+        return _as(CardSession, (await self._call("POST", "/credentials/nfc_cards/sessions", body)).data).session_id
+
+    async def read_card(self, session_id: str) -> CardRead:
+        return _as(CardRead, (await self._call("GET", f"/credentials/nfc_cards/sessions/{_id(session_id)}")).data)
+
+    async def end_card(self, session_id: str) -> None:
+        await self._call("DELETE", f"/credentials/nfc_cards/sessions/{_id(session_id)}")
+
+    async def assign_card(self, visitor_id: str, token: str) -> None:
+        """Never by force: a card that is somebody's is refused."""
+        await self._call("PUT", f"/visitors/{_id(visitor_id)}/nfc_cards", {"token": token, "force_add": False})
+
+    async def unassign_card(self, visitor_id: str, token: str) -> None:
+        await self._call("PUT", f"/visitors/{_id(visitor_id)}/nfc_cards/delete", {"token": token})
+
+    # ---- what the token may do
+    async def probe(self, path: str) -> None:
+        """A harmless read, for whether it is allowed and known."""
+        await self._call("GET", path, query={"page_num": 1, "page_size": 1})
+
     async def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, query: dict[str, Any] | None = None, urgent: bool = False
-    ) -> Envelope:
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        query: dict[str, Any] | None = None,
+        urgent: bool = False,
+        picture: bool = False,
+    ) -> Any:
+        """The envelope of a success, or with `picture` its octets."""
+        wait_s = self._quiet_until - self._now()
+        if wait_s > 0 and not urgent:
+            # It said how long it wants to be left alone; a call sent all the same makes that longer.
+            raise WireError(
+                "busy", f"{_SENTENCES['busy']}, and is left alone for {math.ceil(wait_s)} s.", status=429, retry_after_s=math.ceil(wait_s)
+            )
         try:
-            envelope = await self._exchange(self._urgent if urgent else self._steady, method, path, body, query)
+            response = await self._exchange(self._urgent if urgent else self._steady, method, path, body, query)
+            answer = _picture(response) if picture else _judge(response)
         except WireError as error:
             self._failures = self._failures + 1 if error.passing else 0
+            if error.kind == "busy" and error.retry_after_s:
+                self._quiet_until = self._now() + error.retry_after_s
             error.retry_after_s = error.retry_after_s or min(BACK_OFF_MAX_S, 1 << min(self._failures - 1, 6)) if error.passing else 0
             self._on_heard(error)
             raise
         self._failures = 0
         self._on_heard(None)
-        return envelope
+        return answer
 
     async def _exchange(
         self, client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None, query: dict[str, Any] | None
-    ) -> Envelope:
+    ) -> httpx.Response:
         content = None if body is None else msgspec.json.encode(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
@@ -176,7 +273,7 @@ class Wire:
         said_at = _date(response.headers.get("date", ""))
         if said_at is not None:
             self._on_date(said_at)
-        return _judge(response)
+        return response
 
 
 def _check_address(host: str, port: int, token: str) -> None:
@@ -234,6 +331,14 @@ def _judge(response: httpx.Response) -> Envelope:
     )
 
 
+def _picture(response: httpx.Response) -> bytes:
+    """A picture comes bare, an error in the envelope; some boxes answer either with any content type."""
+    if 200 <= response.status_code < 300 and response.content.lstrip()[:1] != b"{":
+        return response.content
+    _judge(response)
+    raise WireError("refused", "The controller answered without a picture.", status=response.status_code)
+
+
 def _may_have_acted(status: int, code: str, is_envelope: bool) -> bool:
     if 200 <= status < 300:
         return code == "CODE_SYSTEM_ERROR" or not is_envelope
@@ -247,6 +352,8 @@ def _kind(status: int, code: str) -> Kind:
         return "credential"
     if status >= 500 or code in _PASSING_CODES:
         return "broken"
+    if code in _UNSUPPORTED_CODES or (status in (404, 405) and not code):
+        return "unsupported"
     if code in _UNKNOWN_CODES or (status == 404 and code):
         return "unknown_thing"
     if not code and status < 400:
@@ -261,6 +368,7 @@ _SENTENCES: dict[Kind, str] = {
     "credential": "The controller does not accept the token, or the token lacks a permission",
     "certificate": "The controller shows another certificate",
     "unknown_thing": "The controller does not know what was asked for",
+    "unsupported": "The controller, or the device, does not offer this",
     "refused": "The controller refused",
 }
 

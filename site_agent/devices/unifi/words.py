@@ -14,10 +14,14 @@ from site_agent.devices.unifi.wire import WireError
 from site_agent.ports import (
     Actor,
     DoorCredential,
+    DoorDevice,
     DoorEvent,
+    DoorHold,
+    DoorPlace,
     DoorsRefused,
     DoorState,
     DoorsUnavailable,
+    EmergencyMode,
     EventKind,
     Granted,
     GrantRef,
@@ -92,6 +96,55 @@ def door_state(door: objects.Door) -> DoorState:
     return DoorState(
         door.id, door.name, door.full_name, door.is_bind_hub,
         lock.get(door.door_lock_relay_status, "unknown"), leaf.get(door.door_position_status, "unknown"),
+    )  # fmt: skip
+
+
+_HOLDS: dict[str, Literal["none", "unlocked", "locked", "unlocked_for", "schedule", "schedule_ended"]] = {
+    "": "none", "reset": "none", "keep_unlock": "unlocked", "keep_lock": "locked", "custom": "unlocked_for", "schedule": "schedule",
+    "lock_early": "schedule_ended", "lock_now": "schedule_ended",
+}  # fmt: skip
+#: what has no end is told with one far in the future
+_FOREVER_AT = 3_000_000_000
+
+
+def hold(door_id: str, rule: objects.Rule) -> DoorHold:
+    word, until_at = _HOLDS.get(rule.type or "", "unknown"), rule.ended_time or 0
+    return DoorHold(door_id, word, until_at if word in ("unlocked_for", "schedule") and 0 < until_at < _FOREVER_AT else 0)
+
+
+def places(groups: list[objects.TopologyGroup]) -> list[DoorPlace]:
+    """Every door once; by the building, and by a group that somebody made only where no building has it."""
+    found: dict[str, DoorPlace] = {}
+    for group in sorted(groups, key=lambda one: one.type != "building"):
+        for floor in group.resource_topologies or []:
+            for door in floor.resources or []:
+                if door.type == "door" and door.id not in found:
+                    found[door.id] = DoorPlace(door.id, door.name, floor.name, group.name, door.is_bind_hub)
+    return list(found.values())
+
+
+_READS = {"pin_code": "pin", "nfc": "nfc", "qr_code": "qr", "face": "face"}
+
+
+def device(told: objects.Device) -> DoorDevice:
+    """Older firmware tells no more than id, name, alias and type."""
+    can, model = told.capabilities or [], told.type
+    hub = "is_hub" in can or (not can and model.upper().startswith(("UAH", "UA-HUB", "UA-ULTRA", "EAH", "UGT")))
+    reads = tuple(word for capability, word in _READS.items() if capability in can)
+    reader = "is_reader" in can or bool(reads) or (not can and not hub and model.upper().startswith(("UA-", "UDA")))
+    online = told.is_online if told.is_online is not None else told.is_connected
+    name = told.alias or told.name or told.id
+    return DoorDevice(
+        told.id, name, "hub" if hub else "reader" if reader else "device", model, told.location_id or "", online,
+        told.firmware or told.version or "", reads,
+    )  # fmt: skip
+
+
+def emergency_event(mode: EmergencyMode, now: float) -> DoorEvent:
+    """The controller tells that its mode is another; when it came about it does not say, so the time is ours (unix seconds)."""
+    return DoorEvent(
+        at=int(now), door_id="", door_name="", admitted=False, how=mode, actor_id="", actor_name="", request_id="", message="", kind="emergency",
+        key=_key("emergency", mode, int(now * 1000)),
     )  # fmt: skip
 
 
@@ -195,6 +248,7 @@ def failure(error: WireError, *, door: bool = False) -> DoorsUnavailable | Doors
     if error.code == "CODE_CREDS_PIN_CODE_CREDS_LENGTH_INVALID":
         return DoorsRefused("The PIN does not have the length that the door controller is set to.", code="pin_length")
     codes: dict[str, RefusalCode] = {
-        "certificate": "certificate_changed", "credential": "token_refused", "unknown_thing": "door_unknown" if door else "grant_unknown"
+        "unsupported": "not_supported", "certificate": "certificate_changed",
+        "credential": "token_refused", "unknown_thing": "door_unknown" if door else "grant_unknown"
     }  # fmt: skip
     return DoorsRefused(text, code=codes.get(error.kind, "refused"))

@@ -243,10 +243,11 @@ Club.openBooking = async (id, moveTo = null) => {
   const { h } = Club;
   let b;
   try { b = await Club.get(`/api/bookings/${id}`); } catch (problem) { Club.say(problem.detail, "bad"); return; }
-  const error = h("div.notice.bad", { role: "alert", hidden: true }), more = h("div", {});
+  const error = h("div.notice.bad", { role: "alert", hidden: true }), more = h("div", {}), card = h("div", {});
   const seat = b.seat && b.seat !== b.resource_id ? Club.board.bays.find((one) => one.id === b.seat)?.bay : "";
   const facts = [
-    ["Status", `${b.status.replace("_", " ")}${b.displaced ? ", displaced" : ""}${b.override ? ", override" : ""}`],
+    ["Status", `${b.status.replace("_", " ")}${b.displaced ? ", displaced" : ""}${b.override ? ", override" : ""}${b.how ? `: ${b.how}` : ""}`],
+    b.overtime_min ? ["Overtime", `${Club.length(b.overtime_min)} after the end, ${b.waived ? `not charged: ${b.waived}` : b.overtime_cents && b.price ? Club.money({ currency: b.price.currency, total_cents: b.overtime_cents }) + " with tax" : "free"}`] : null,
     seat ? ["Plays in", seat] : null,
     b.placed ? ["Moved", "by us, from a place that we could not keep; changing or cancelling costs nothing"] : null,
     b.phone ? ["Phone", h("a", { href: `tel:${b.phone}` }, b.phone)] : null,
@@ -279,7 +280,8 @@ Club.openBooking = async (id, moveTo = null) => {
     actions.push(run("Move…", "", async () => Club.moveForm(b, more, error, told)));
   }
   if (Club.may("book") && ["confirmed", "requested"].includes(b.status)) actions.push(run("Cancel…", ".danger", async () => Club.cancelForm(b, more, error, done)));
-  Club.open(b.name || "Guest", `${b.bay} · ${b.clock}`, h("dl.facts", {}, facts.map(([term, value]) => [h("dt", {}, term), h("dd", {}, value)]).flat()), error, h("div.actions", {}, actions), more);
+  Club.open(b.name || "Guest", `${b.bay} · ${b.clock}`, h("dl.facts", {}, facts.map(([term, value]) => [h("dt", {}, term), h("dd", {}, value)]).flat()), error, h("div.actions", {}, actions), card, more);
+  Club.card(b, card, error);
   if (moveTo && Club.may("book") && running) Club.moveForm(b, more, error, told, moveTo);
 };
 

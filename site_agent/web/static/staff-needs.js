@@ -73,7 +73,7 @@
   // by the clock alone on the day that was booked; the price stays in any case
   const when = (way, booking) => Club.day(Date.parse(way.start)) === Club.day(Date.parse(booking.start)) ? `${Club.clock(way.start)} to ${Club.clock(way.end)}` : way.clock;
 
-  const pin = (one) => h("article.conflict", {}, h("p", {}, h("strong", {}, one.wanted === "revoke" ? "A cancelled PIN is still on the door" : "A PIN is not on the door yet")), h("p.fine", {}, one.error), open(one.booking_id));
+  const pin = (one) => h("article.conflict", {}, h("p", {}, h("strong", {}, one.wanted === "revoke" ? "A cancelled PIN is still on the door" : "A PIN is not on the door yet")), h("p.fine", {}, one.error), /^(spare|stray)-/.test(one.booking_id) ? "" : open(one.booking_id));
 
   const refused = () => h("div.notice.bad", { hidden: true, role: "alert" });
   const open = (id) => h("button.link", { onclick: () => Club.openBooking(id) }, "Open the booking");

@@ -5,7 +5,7 @@
   const { h } = Club;
   const box = document.querySelector("[data-trail]");
   const SHOWN_MAX = 400, STEP = 30;
-  const SIGNS = { forced: "!", held: "!", denied: "×", unlocked: "✓", asked: "→", opened: "▯", closed: "▮" };
+  const SIGNS = { forced: "!", held: "!", denied: "×", unlocked: "✓", asked: "→", opened: "▯", closed: "▮", emergency: "!" };
   const ALARMS = { forced: "Forced open", held: "Standing open", denied: "Refused again and again" };
   let rows = [], more = false, doors = [], door = "", booking = null, live = true, asked = 0;
 
@@ -64,6 +64,7 @@
     return h(`li.happened.${row.kind}${row.alert ? ".hot" : ""}${fresh ? ".fresh" : ""}`, { "data-n": row.n },
       h("span.mark", { "aria-hidden": "true" }, SIGNS[row.kind]),
       h("span.text", {}, row.sentence, today ? null : h("span.fine", {}, ` ${day}`)),
+      row.clip ? h("a.link", { href: row.clip, target: "_blank", rel: "noreferrer noopener", "aria-label": `Recording: ${row.sentence}` }, "Clip") : null,
       row.booking_id && !booking ? h("button.link", { type: "button", "aria-label": `Access trail of this booking: ${row.sentence}`, onclick: () => { booking = { id: row.booking_id }; load(); } }, "Booking") : null);
   }
 

@@ -5,7 +5,7 @@
   const find = (name) => document.querySelector(`[data-${name}]`);
   const grid = new Club.Grid(find("board"));
   // minutes after the start from which somebody who has not come can be marked with one press
-  const NO_SHOW_MIN = 15;
+  const NO_SHOW_MIN = Number(page.noshow);
   let day = new URLSearchParams(location.search).get("date") || page.today, stream = null, pulse = 0;
 
   // ---- the day
@@ -69,7 +69,9 @@
       Club.needs(all.conflicts, all.credentials, all.halts, later);
       doors(all.doors);
       Club.spares(all.spare_pins, all.doors, later);
+      Club.held(all.doors, later);
       Club.machines(later);
+      Club.bays(later);
       link(all.link, all.recovery);
       Club.time(all.clock, all.mark, later);
       Club.drill(all.drill, all.link, later);
@@ -114,10 +116,10 @@
   }
 
   function doors(panel) {
-    const box = find("doors");
+    const box = find("doors"), emergency = box.querySelector("[data-emergency]");
     if (!panel.configured) { box.replaceChildren(h("h2", {}, "Doors"), h("p.fine", {}, "No door controller is connected.")); return; }
     box.replaceChildren(h("h2", {}, "Doors"), panel.trouble ? h("p.notice", {}, panel.trouble) : "", h("ul.list", {}, panel.doors.map((door) => {
-      const words = [door.lock === "unknown" ? "" : door.lock, door.leaf === "unknown" ? "" : door.leaf].filter(Boolean).join(" · ") || "state unknown";
+      const states = [door.lock, door.leaf].filter((word) => word !== "unknown").join(" · ") || "state unknown", words = [door.where, states].filter(Boolean).join(" · ");
       const button = h("button.button.small", { "aria-label": `Unlock ${door.name}` }, "Unlock");
       button.addEventListener("click", async () => {
         button.disabled = true;
@@ -126,7 +128,8 @@
         later();
       });
       return h("li.door", {}, h("span.what", {}, h("strong", {}, door.name), h("span", {}, words)), Club.may("unlock") ? button : null);
-    })));
+    })), ...Club.devices(panel), ...(emergency ? [emergency] : []));
+    Club.emergency(box, later);
   }
 
   function link(state, recovery) {

@@ -21,7 +21,7 @@ from shared.runtime.clock import SystemClock
 from shared.runtime.config import ConfigError
 from site_agent.config import DoorSettings
 from site_agent.devices.door_ways import DOORS, Around, open_doors
-from site_agent.ports import Actor, DoorCredential, DoorEvent, Doors, DoorsRefused, DoorsUnavailable, PinTaken
+from site_agent.ports import Actor, DoorCredential, DoorEvent, Doors, DoorsRefused, DoorsUnavailable, GrantRef, PinTaken
 
 DESK = Actor("staff-testa", "Testa Desk")
 
@@ -41,6 +41,10 @@ class Stand:
     go_down: Callable[[], Awaitable[None]]
     come_back: Callable[[], Awaitable[None]]
     pulses: Callable[[], int]
+    show_code: Callable[[str], Any]
+    hold_card: Callable[[str], Any]
+    settle: Callable[[], Any]
+    """Ends a pulse that runs."""
 
 
 @contextlib.asynccontextmanager
@@ -55,7 +59,8 @@ async def _unifi(folder: Path) -> AsyncIterator[Stand]:
         yield Stand(
             doors, front, settings, around, lambda pin: emulator.box.read_pin(front, pin), lambda: emulator.box.press_button(front),
             lambda opened: emulator.box.move_leaf(front, opened=opened), emulator.box.notifications.drop_all, emulator.go_down, emulator.come_back,
-            lambda: len(emulator.box.unlocks),
+            lambda: len(emulator.box.unlocks), lambda text: emulator.box.read_qr(front, text), lambda number: emulator.box.read_card(front, number),
+            lambda: setattr(emulator.box.door(front), "unlocked_until", 0.0),
         )  # fmt: skip
     finally:
         await doors.stop()
@@ -136,6 +141,65 @@ async def test_a_credential_opens_its_door_is_read_back_and_dies_when_it_is_revo
     assert stand.pulses() == 1 and [one.booking_id for one in await stand.doors.granted()] in ([], ["booking-2"])
 
 
+async def test_everything_of_ours_is_told_whatever_became_of_it(stand):
+    ref = await stand.doors.grant(credential(stand))
+    other = await stand.doors.grant(credential(stand, booking_id="booking-2", pin="112233"))
+    await stand.doors.revoke(other)
+    told = {one.ref: one for one in await stand.doors.kept()}
+    assert told[ref].booking_id == "booking-1" and told[ref].status != "cancelled" and told[ref].has_pin is not False
+    assert other not in told or told[other].status == "cancelled"
+    assert [one.ref for one in await stand.doors.kept("booking-1")] == [ref] and await stand.doors.kept("booking-0") == []
+    whole = await stand.doors.kept_one(ref)
+    asked = credential(stand)
+    assert (whole.opens_at, whole.closes_at, whole.resource_id) == (asked.opens_at, asked.closes_at, "bedford.box-1")
+    assert whole.has_pin and whole.any_door is not False
+    await stand.doors.revoke(ref, erase=True)
+    assert await stand.doors.kept_one(ref) is None
+
+
+async def test_the_doors_are_locked_down_opened_and_let_go_as_a_whole_and_one_by_one(stand):
+    await stand.doors.grant(credential(stand))
+    for mode, lock, opens in (("lockdown", "locked", 0), ("evacuation", "unlocked", 1), ("normal", "locked", 1)):
+        await stand.doors.emergency(mode)
+        await stand.doors.emergency(mode)
+        assert await stand.doors.emergency_now() == mode
+        stand.settle()
+        assert [door.lock for door in await stand.doors.doors()] == [lock]
+        before = stand.pulses()
+        stand.type_pin("570121")
+        assert stand.pulses() - before == opens
+    stand.settle()
+    for rule, lock in (("unlocked", "unlocked"), ("locked", "locked"), ("unlocked_for", "unlocked"), ("normal", "locked")):
+        await stand.doors.hold(stand.door_id, rule, 5 if rule == "unlocked_for" else 0)
+        assert (await stand.doors.held(stand.door_id)).rule == ("none" if rule == "normal" else rule)
+        assert [door.lock for door in await stand.doors.doors()] == [lock]
+
+
+async def test_devices_places_and_rights_are_told(stand):
+    assert [place.door_id for place in await stand.doors.places()] == [stand.door_id]
+    devices = await stand.doors.devices()
+    assert devices and all(one.device_id and one.name and one.door_id == stand.door_id for one in devices)
+    checks = await stand.doors.check()
+    assert checks and not [one for one in checks if one.good is False] and all(one.text.endswith(".") for one in checks)
+
+
+async def test_a_code_and_a_card_open_what_the_credential_opens(stand):
+    ref = await stand.doors.grant(credential(stand))
+    code = await stand.doors.code_of(ref)
+    if code:
+        assert stand.show_code(code).admitted
+    reader = next(one for one in await stand.doors.devices() if "nfc" in one.reads)
+    session = await stand.doors.card_begin(reader.device_id)
+    assert await stand.doors.card_read(session) is None
+    stand.hold_card("0451")
+    card = await stand.doors.card_read(session)
+    await stand.doors.card_end(session)
+    await stand.doors.give_card(ref, card.card_id)
+    assert stand.hold_card("0451").admitted
+    await stand.doors.take_card(ref, card.card_id)
+    assert not stand.hold_card("0451").admitted
+
+
 async def test_an_unlock_is_one_pulse_under_one_request_and_is_told_with_it(stand):
     async with heard(stand.doors) as told:
         await until(stand.doors.hearing)
@@ -188,7 +252,11 @@ async def test_what_was_missed_is_told_later_and_nothing_twice(stand):
 async def test_a_controller_that_is_away_fails_every_call_with_a_sentence_and_ends_no_listening(stand):
     await stand.go_down()
     async with heard(stand.doors) as told:
-        for call in (stand.doors.doors(), stand.doors.unlock(stand.door_id, DESK, "req-2"), stand.doors.grant(credential(stand)), stand.doors.log(0, 10)):
+        for call in (
+            stand.doors.doors(), stand.doors.unlock(stand.door_id, DESK, "req-2"), stand.doors.grant(credential(stand)), stand.doors.log(0, 10),
+            stand.doors.emergency("lockdown"), stand.doors.emergency_now(), stand.doors.hold(stand.door_id, "locked"), stand.doors.devices(),
+            stand.doors.places(), stand.doors.check(), stand.doors.code_of(GrantRef("v")), stand.doors.give_card(GrantRef("v"), "card"),
+        ):  # fmt: skip
             with pytest.raises((DoorsUnavailable, DoorsRefused)) as away:
                 await call
             assert isinstance(away.value, Failure) and away.value.detail.endswith(".") and not away.value.permanent

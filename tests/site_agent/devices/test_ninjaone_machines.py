@@ -5,6 +5,7 @@ import pytest
 from deploy.emulators.ninjaone.estate import Automation, Result
 from deploy.emulators.ninjaone.variants import Variants
 from shared.runtime.clock import ManualClock
+from shared.runtime.config import ConfigError
 from site_agent.devices.ninjaone import wire, words
 from site_agent.devices.ninjaone.machines import DAY_S
 from site_agent.devices.ninjaone.objects import Activity, Device, Health
@@ -349,3 +350,44 @@ async def test_a_consent_is_renewed_each_week_though_nobody_needs_it(tmp_path):
             rig.clock.forward(6 * DAY_S)
             await rig.machines.renew()
         assert rig.renewals() == 5 and rig.machines.alarms() == []
+
+
+# ---- what is a script there
+async def test_where_the_journal_does_not_tell_a_script_says_itself_in_a_field_how_it_ended(tmp_path):
+    async with rigged(tmp_path) as rig:
+        rig.machines = rig.opened(outcome_field="clubosOutcome")
+        rig.estate.next_result(Result(never=True))
+        since, ref = await rig.given(SCRIPT)
+        assert rig.estate.runs[0].parameters == "-Bay 1 -Mark mark-1"
+        rig.ninja.forward(1)
+        rig.ninja.forward(300)
+        fields = rig.estate.devices[BOX_1.id].fields
+        for written, state in (
+            ("", "running"),
+            ("mark-0 0 an earlier run", "running"),
+            ("mark-1 0 All is well", "done"),
+            ("mark-1 4 No licence", "failed"),
+        ):
+            fields["clubosOutcome"] = written
+            found = await rig.machines.outcome(BOX, SCRIPT, since, ref)
+            assert found.state == state, written
+        assert found.text == "No licence (exit code 4)"
+
+
+async def test_a_message_or_a_preparation_is_the_script_that_the_settings_name(tmp_path):
+    async with rigged(tmp_path) as rig:
+        assert rig.machines.does(BOX) == {"restart", "service", "script"} and rig.machines.does("bay-1") == frozenset()
+        with pytest.raises(MachinesRefused, match="name a script for it in the settings"):
+            await rig.machines.command(BOX, MachineCommand("message", "mark-7", parameters="Hello"))
+        rig.machines = rig.opened(message_script=str(RESTART.id), prepare_script=BUILT_IN.uid)
+        assert rig.machines.does(BOX) >= {"message", "prepare"}
+        since, ref = await rig.given(MachineCommand("message", "mark-7", parameters='Ten "minutes" left & more; bye'))
+        assert rig.estate.runs[0].parameters == "\"Ten 'minutes' left more bye\""
+        rig.ninja.forward(1)
+        rig.ninja.forward(4)
+        told = MachineCommand("message", "mark-7", parameters='Ten "minutes" left & more; bye')
+        assert (await rig.machines.outcome(BOX, told, since, ref)).state == "done"
+        await rig.machines.command(BOX, MachineCommand("prepare", "mark-8"))
+        assert len(rig.estate.runs) == 2
+        with pytest.raises(ConfigError, match="'cleanup_script' is no script of NinjaOne"):
+            rig.opened(cleanup_script="tidy.ps1")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.emulators.unifi.controller import AGENT_SCOPES
+from deploy.emulators.unifi.doors import Emergency
 from deploy.emulators.unifi.envelope import Style
 from deploy.emulators.unifi.logs import row
 from deploy.emulators.unifi.notifications import StreamFaults
@@ -94,11 +95,28 @@ async def test_every_way_of_telling_a_row_gives_the_same_event_once(controller, 
     await ears.until(lambda: len(ears.told) == 2)
     assert ears.told == [("unlocked", "pin"), ("denied", "pin")]
     let_in = ears.heard[-2]
-    assert (let_in.actor_id, let_in.booking_id, let_in.door_name, let_in.at, let_in.said_ms) == (visitor, "booking-1", "front", NOON, NOON * 1000)
+    assert (let_in.actor_id, let_in.booking_id, let_in.door_name, let_in.at, let_in.said_ms) == (
+        visitor,
+        "booking-1",
+        "front",
+        NOON,
+        NOON * 1000,
+    )
     again = await connect(emulator).log(NOON - 10, NOON + 10)
     assert {event.key for event in again} == {event.key for event in ears.heard if event.said_ms}
     await asyncio.sleep(0.35)  # a look at the log meanwhile
     assert len(ears.told) == 2
+
+
+async def test_a_mode_of_the_whole_controller_is_told_as_it_changes_whoever_changes_it(controller, connect, listen):
+    emulator = await controller(log_delay_s=0.0)
+    ears = await listen(connect(emulator, **QUICK))
+    await live(ears)
+    for lockdown, evacuation in ((True, False), (True, True), (False, False)):
+        emulator.box.set_emergency(Emergency(lockdown=lockdown, evacuation=evacuation))
+    await ears.until(lambda: len(ears.told) == 3)
+    assert ears.told == [("emergency", "lockdown"), ("emergency", "evacuation"), ("emergency", "normal")]
+    assert len({event.key for event in ears.heard}) == len(ears.heard)
 
 
 async def test_an_unlock_of_ours_a_button_a_card_and_the_leaf_are_told_apart(controller, connect, listen):
@@ -147,7 +165,9 @@ async def test_a_door_without_sensor_or_hub_has_no_leaf_that_moves(controller, c
     assert ears.leaves == [("closed", False)]
 
 
-async def test_what_happened_while_the_stream_was_cut_is_read_from_the_log_once_and_the_leaf_is_found_moved(controller, connect, listen, clock):
+async def test_what_happened_while_the_stream_was_cut_is_read_from_the_log_once_and_the_leaf_is_found_moved(
+    controller, connect, listen, clock
+):
     emulator = await controller(log_delay_s=0.0)
     front = emulator.door_id("front")
     ears = await listen(connect(emulator, **QUICK))

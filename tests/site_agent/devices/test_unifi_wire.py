@@ -44,7 +44,7 @@ async def test_a_success_may_carry_a_word_or_null_or_nothing(wire, rest):
         (402, b'{"code":"CODE_CREDS_PIN_CODE_CREDS_ALREADY_EXIST"}', "refused", False),
         (403, b"<html>", "credential", False),
         (404, b'{"code":"CODE_NOT_EXISTS"}', "unknown_thing", False),
-        (404, b"404 page not found", "refused", False),
+        (404, b"404 page not found", "unsupported", False),
         (429, b'{"code":"SUCCESS"}', "busy", False),
         (500, b'{"code":"SUCCESS"}', "broken", True),
         (503, b"\xff\xfe", "broken", False),

@@ -29,6 +29,28 @@
     });
   });
 
+  // ---- a door that opens only near it: the telephone says where it is when somebody presses, or nothing where it may not
+  var near = document.querySelectorAll("form[data-near]");
+  for (index = 0; index < near.length; index += 1) sayWhere(near[index]);
+
+  function sayWhere(form) {
+    form.addEventListener("submit", function (event) {
+      if (form.elements.latitude.value || !navigator.geolocation || form.dataset.asked) return;
+      event.preventDefault();
+      form.dataset.asked = "1";
+      navigator.geolocation.getCurrentPosition(
+        function (found) {
+          form.elements.latitude.value = found.coords.latitude.toFixed(5);
+          form.elements.longitude.value = found.coords.longitude.toFixed(5);
+          form.elements.accuracy.value = Math.round(found.coords.accuracy);
+          form.submit();
+        },
+        function () { form.submit(); },
+        { enableHighAccuracy: true, timeout: 8000, maximumAge: 30000 }
+      );
+    });
+  }
+
   // ---- what is wrong is read first
   var errors = document.getElementById("errors");
   if (errors) errors.focus();

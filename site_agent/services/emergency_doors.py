@@ -1,0 +1,43 @@
+"""Holds every door open for an emergency, and lets them go again: a controller has no mode for that, so each door is told.
+
+Invariant: a door that may have been held is noted before the next is asked; a hold that somebody else has put in its place stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from shared.errors import Failure
+from site_agent.ports import HOLD_MINUTES_MAX, Doors, DoorsRefused, DoorsUnavailable
+from site_agent.services import door_words
+
+
+async def hold_all(doors: Doors, held: Iterable[str], seconds: int, note: Callable[[str], Awaitable[object]]) -> None:
+    """Every door that has a lock of its own, for so long, in whole minutes. `held`: those that may be held by now, of which it is asked first. One that
+    cannot be held keeps none of the others; then DoorsRefused with a sentence for each."""
+    minutes, failed = max(1, min(HOLD_MINUTES_MAX, -(-seconds // 60))), []
+    for door in await doors.doors():
+        if not door.controlled:
+            continue
+        try:
+            if door.door_id in held and (await doors.held(door.door_id)).rule == "unlocked_for":
+                continue
+            await doors.hold(door.door_id, "unlocked_for", minutes)
+        except Failure as error:
+            failed.append(f"{door_words.door_name(door.name)}: {error.detail}")
+            if not (isinstance(error, DoorsUnavailable) and error.outcome_unknown):
+                continue
+        await note(door.door_id)
+    if failed:
+        raise DoorsRefused(f"Not every door stands open. {' '.join(failed)}")
+
+
+async def let_go(doors: Doors, held: Iterable[str]) -> None:
+    """Those that are still held for minutes; one that the controller does not have any more is let be."""
+    for door_id in held:
+        try:
+            if (await doors.held(door_id)).rule == "unlocked_for":
+                await doors.hold(door_id, "normal")
+        except DoorsRefused as error:
+            if error.code != "door_unknown":
+                raise

@@ -1,0 +1,46 @@
+"""What is said of an emergency: before it is called, while it stands, while the doors owe it, and of one that was begun at the controller.
+
+Invariant: pure; nothing is said of the doors that they have not told, and nobody but who called it is named.
+"""
+
+from __future__ import annotations
+
+from site_agent.services import door_words
+from site_agent.store.emergencies import Mode, Row
+
+_DOES: dict[Mode, str] = {
+    "lockdown": "no door opens for guests, not even with a booking",
+    "evacuation": "every door stands open",
+    "unlock_all": "every door stands open",
+}
+
+
+def warning(mode: Mode, until: str, inside: int, coming: int) -> str:
+    """What it would do until then (by the facility's clock), to how many guests who are in and who are expected."""
+    does: dict[Mode, str] = {
+        "lockdown": f"Until {until} no PIN, code or card opens any door, not even of guests with a booking, and the kiosk opens none. The exit buttons are"
+        " the controller's: whether they work is set there.",
+        "evacuation": f"Until {until} every door stands open, for anybody.",
+        "unlock_all": f"Until {until} every door stands open, for anybody; the controller itself sees no emergency in it.",
+    }
+    here = "Nobody plays" if not inside else f"{inside} {'guest plays' if inside == 1 else 'guests play'}"
+    more = "nobody else is" if not coming else f"{coming} more {'is' if coming == 1 else 'are'}"
+    return f"{does[mode]} {here} here now, {more} expected by then. Bookings stay as they are."
+
+
+def standing(row: Row, until: str, trouble: str) -> str:
+    """One that was called here. `trouble`: why the controller has not done what it owes, empty while it is being asked."""
+    name = door_words.EMERGENCIES[row.mode]
+    why = f"{row.by_name} called it: {row.reason}."
+    if row.state == "ending":
+        return f"The {name} is over, but the doors have not been let go yet. {trouble or 'The controller is being asked.'}"
+    if row.state == "wanted":
+        begun = f"{door_words.article_of(name).capitalize()} {name} was called, but the doors have not done it yet."
+        return " ".join(part for part in (begun, trouble, f"They are asked until {until}.", why) if part)
+    return f"{name[:1].upper()}{name[1:]} until {until}: {_DOES[row.mode]}. {why}"
+
+
+def outside(mode: str) -> str:
+    """One that nobody called here."""
+    what = "in evacuation: every door is open" if mode == "evacuation" else "in lock-down: no door opens for a guest"
+    return f"The door controller is {what}. Nobody called that here; it was begun at the controller, or by something connected to it."

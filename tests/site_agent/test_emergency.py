@@ -1,0 +1,350 @@
+"""Emergencies (D5): called by people, asked twice, in force until their end whatever fails or restarts meanwhile, and told to everybody."""
+
+import asyncio
+import contextlib
+from random import Random
+
+import pytest
+
+from deploy.emulators.unifi.controller import AGENT_SCOPES
+from deploy.emulators.unifi.doors import DoorSpec, Emergency
+from deploy.emulators.unifi_access import UnifiAccessEmulator
+from shared.errors import Failure
+from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
+from site_agent.ports import DoorEvent, DoorsRefused, DoorState
+from site_agent.services.emergency import EmergencyDesk
+from site_agent.services.people import Asker
+from site_agent.store import emergencies
+from tests.site_agent.site_world import FRONT, NOON, SITE, away, code_of, opened
+
+
+@pytest.fixture
+async def world(tmp_path):
+    async with opened(tmp_path) as w:
+        w.agent.ticker.stop()  # the tests tick by hand
+        await w.until(lambda: w.doors.calls == ["doors"])
+        yield w
+
+
+def wish(mode="lockdown", minutes=30, sure=True, number=1, reason="Somebody shouts in the hall"):
+    return {"request_id": f"emergency-{number}", "mode": mode, "reason": reason, "minutes": minutes, "sure": sure}
+
+
+async def called(world, **more) -> dict:
+    answer = await world.staff.post("/api/doors/emergency", wish(**more))
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def after(world, seconds: float, *, step: int = 1) -> None:
+    """Time goes on, with what the ticker does."""
+    for _ in range(int(seconds / step)):
+        world.clock.forward(step)
+        await world.kit.emergency.tick()
+        await quiet(world)
+
+
+async def quiet(world) -> None:
+    await world.until(lambda: (work := world.kit.emergency._working) is None or work.done())
+
+
+def told(world) -> list[str]:
+    return [row.sentence for row in world.kit.door_trail.page().rows]
+
+
+def alarms(world) -> list[str]:
+    return [alarm.text for alarm in world.kit.emergency.alarms()]
+
+
+def state(world, number=1) -> str:
+    return world.db.read(lambda tx: emergencies.one(tx, f"emergency-{number}")).state
+
+
+async def test_the_first_call_is_a_question_that_says_what_it_does_to_guests(world):
+    await world.booked(1, 0)
+    playing = await world.booked(2, 0)
+    await world.staff.post(f"/api/bookings/{playing['id']}/check-in", {"open_doors": False})
+    answer = await world.staff.post("/api/doors/emergency", wish(sure=False))
+    assert code_of(answer) == (409, "confirm")
+    detail = answer.json()["detail"]
+    assert detail.startswith("Until 12:30 no PIN, code or card opens any door, not even of guests with a booking")
+    assert "1 guest plays here now, 1 more is expected by then. Bookings stay as they are." in detail
+    assert world.doors.mode == "normal" and not alarms(world)
+
+
+async def test_a_lock_down_is_in_force_at_once_told_to_everybody_and_ends_by_itself(world):
+    panel = await called(world)
+    assert world.doors.mode == "lockdown" and panel["standing"]["state"] == "on" and panel["standing"]["until"] == "12:30"
+    sentence = (
+        "Lock-down until 12:30: no door opens for guests, not even with a booking. Ada Example called it: Somebody shouts in the hall."
+    )
+    panels = (await world.staff.get("/api/panels", date="2026-11-21")).json()
+    assert [one["text"] for one in panels["alarms"] if one["code"].startswith("emergency")] == [sentence]
+    assert sentence in (await world.anybody.get("/health/ready")).text
+    await after(world, 29 * 60, step=60)
+    assert world.doors.mode == "lockdown"
+    await after(world, 120, step=60)
+    assert world.doors.mode == "normal" and state(world) == "over" and not alarms(world)
+    assert told(world) == [
+        "The lock-down ended at 12:30: its time was over.",
+        "Lock-down was in force at 12:00.",
+        "Ada Example called a lock-down at 12:00: Somebody shouts in the hall.",
+    ]
+    whats = [row[2] for row in world.journal() if "emergency" in row[2]]
+    assert whats == ["emergency over: lockdown", "emergency called: lockdown"]
+
+
+async def test_a_restart_forgets_nothing_and_ends_it_in_time(world):
+    await called(world)
+    kit = world.kit
+    anew = EmergencyDesk(world.db, world.agent.desk, kit.bookings._houses, SITE, world.doors, world.clock.monotonic)
+    await anew.start()
+    assert anew.barred() and len(anew.alarms()) == 1
+    world.clock.forward(1801)
+    await anew.tick()
+    await world.until(lambda: world.doors.mode == "normal" and state(world) == "over")
+    await anew.stop()
+
+
+async def test_a_clock_that_is_set_meanwhile_neither_shortens_nor_prolongs_it(world):
+    await called(world)
+    world.clock._now += 86_400
+    await after(world, 2)
+    assert state(world) == "on"
+    world.clock._now -= 2 * 86_400
+    await after(world, 1800, step=600)
+    assert state(world) == "over" and world.doors.mode == "normal"
+
+
+async def test_a_wish_that_comes_while_the_controller_is_slow_is_carried_out_next_and_not_lost(world):
+    slow, let = asyncio.Event(), world.doors.emergency
+
+    async def waits(mode):
+        await slow.wait()
+        await let(mode)
+
+    world.doors.emergency = waits
+    first = asyncio.create_task(world.staff.post("/api/doors/emergency", wish()))
+    await world.until(lambda: world.kit.emergency._working is not None and state(world) == "wanted")
+    second = asyncio.create_task(world.staff.post("/api/doors/emergency", wish(mode="evacuation", number=2)))
+    await world.until(lambda: len(world.kit.emergency._standing) == 2)
+    slow.set()
+    assert (await first).status_code == (await second).status_code == 200
+    await quiet(world)
+    assert world.doors.mode == "evacuation" and (state(world, 1), state(world, 2)) == ("over", "on")
+
+
+async def test_while_the_controller_is_away_the_wish_stays_and_is_carried_out_when_it_answers(world):
+    world.doors.failure = away()
+    panel = await called(world)
+    assert panel["standing"]["state"] == "wanted"
+    assert alarms(world) == [
+        "A lock-down was called, but the doors have not done it yet. The door controller does not answer. They are asked until 12:30."
+        " Ada Example called it: Somebody shouts in the hall."
+    ]
+    await after(world, 60, step=10)
+    assert state(world) == "wanted"
+    world.doors.failure = None
+    await after(world, 4)
+    assert state(world) == "on" and world.doors.mode == "lockdown"
+
+
+async def test_a_wish_that_may_have_reached_the_controller_is_taken_back_until_it_answers(world):
+    world.doors.failure = away()
+    await called(world, minutes=1)
+    await after(world, 120, step=10)
+    assert state(world) == "ending"
+    assert alarms(world) == ["The lock-down is over, but the doors have not been let go yet. The door controller does not answer."]
+    world.doors.failure, world.doors.mode = None, "lockdown"
+    await after(world, 4)
+    assert world.doors.mode == "normal" and state(world) == "over"
+    assert told(world)[0] == "The lock-down that Ada Example called was over at 12:02 and had never been in force."
+
+
+async def test_what_the_controller_does_not_offer_is_said_and_ends_with_its_time(world):
+    async def refuse(mode):
+        raise DoorsRefused("The door controller does not offer emergencies.", code="not_supported")
+
+    world.doors.emergency = refuse
+    await called(world, minutes=1)
+    assert "The door controller does not offer emergencies." in alarms(world)[0]
+    await after(world, 61, step=61)
+    assert state(world) == "ending", "it may have done it all the same"
+    del world.doors.emergency
+    await after(world, 60, step=20)
+    assert state(world) == "over" and not alarms(world)
+
+
+async def test_during_a_lock_down_no_guest_is_let_in_from_here_and_staff_still_open_by_hand(world):
+    booking = await world.booked(1, 0)
+    await called(world)
+    came = (await world.kiosk.post("/api/check-in", {"code": booking["pin"]})).json()
+    assert (came["door"], world.doors.unlocked) == ("failed", [])
+    assert (
+        "You are checked in, but the facility is locked down, so no door is opened from here. Please call 902-555-0100." in came["sentence"]
+    )
+    assert any("which did not work: The facility is locked down" in sentence for sentence in told(world))
+    answer = await world.staff.post(f"/api/doors/{FRONT}/unlock", {"request_id": "req-00000001", "reason": "the police are here"})
+    assert answer.status_code == 200 and len(world.doors.unlocked) == 1
+
+
+async def test_all_doors_open_is_told_to_each_door_for_its_minutes_and_taken_back_where_it_still_stands(world):
+    await called(world, mode="unlock_all", minutes=20)
+    assert (world.doors.holds, world.doors.mode) == ({FRONT: "unlocked_for"}, "normal")
+    assert "hold unlocked_for 20" in world.doors.calls
+    answer = await world.staff.post("/api/doors/emergency/end", {"reason": "delivery is in"})
+    assert answer.status_code == 200 and answer.json()["standing"] is None
+    assert world.doors.holds == {FRONT: "normal"}
+    assert told(world)[0] == "The opening of all doors ended at 12:00: ended by Ada Example."
+    await called(world, mode="unlock_all", minutes=20, number=2)
+    world.doors.holds[FRONT] = "locked"
+    await after(world, 1260, step=60)
+    assert world.doors.holds == {FRONT: "locked"}, "what somebody else set there meanwhile stays"
+
+
+async def test_a_door_that_cannot_be_held_is_named_and_keeps_no_other_shut(world):
+    let = world.doors.hold
+
+    async def side_cannot(door_id, rule, minutes=0):
+        if door_id == "door-side":
+            raise DoorsRefused("This door's hub does not offer a door that is held open or shut.", code="not_supported")
+        await let(door_id, rule, minutes)
+
+    async def both():
+        return [DoorState(door_id, name, name, True, "locked", "closed") for door_id, name in ((FRONT, "Front"), ("door-side", "Side"))]
+
+    world.doors.hold, world.doors.doors = side_cannot, both
+    await called(world, mode="unlock_all")
+    assert world.doors.holds == {FRONT: "unlocked_for"} and state(world) == "wanted"
+    assert "Not every door stands open. Side door: This door's hub does not offer" in alarms(world)[0]
+    await after(world, 1860, step=60)
+    assert state(world) == "over" and world.doors.holds == {FRONT: "normal"}
+
+
+async def test_while_all_doors_are_meant_to_stand_open_none_is_an_alarm_for_it(world):
+    await called(world, mode="evacuation")
+    opened_leaf = DoorEvent(NOON, FRONT, "Front", False, "", "", "", "", "", kind="opened", key="leaf-1", lock="unlocked")
+    await world.kit.door_trail.keep([opened_leaf])
+    world.clock.forward(300)
+    await world.kit.door_trail.tick()
+    assert not world.kit.door_trail.alerts()
+    await world.staff.post("/api/doors/emergency/end", {"reason": "over"})
+    await world.kit.door_trail.tick()
+    assert [alert.kind for alert in world.kit.door_trail.alerts()] == ["held"]
+
+
+async def test_another_call_takes_the_place_of_the_first_without_a_moment_between(world):
+    await called(world)
+    world.doors.calls.clear()
+    panel = await called(world, mode="evacuation", number=2, reason="fire")
+    assert (world.doors.mode, panel["standing"]["mode"], state(world, 1), state(world, 2)) == ("evacuation", "evacuation", "over", "on")
+    assert world.doors.calls == ["emergency"], "it was never let go in between"
+    await called(world, mode="unlock_all", number=3)
+    assert (world.doors.mode, world.doors.holds[FRONT]) == ("normal", "unlocked_for")
+
+
+async def test_the_same_call_again_is_one_and_another_under_its_id_is_refused(world):
+    await called(world)
+    await called(world)
+    assert len([row for row in world.journal() if row[2] == "emergency called: lockdown"]) == 1
+    assert code_of(await world.staff.post("/api/doors/emergency", wish(mode="evacuation"))) == (409, "id_reused")
+
+
+async def test_a_call_that_makes_no_sense_is_refused_before_any_door_is_asked(world):
+    for change in ({"reason": ""}, {"reason": "   "}, {"minutes": 0}, {"minutes": 481}, {"mode": "party"}, {"request_id": "x"}):
+        answer = await world.staff.post("/api/doors/emergency", wish() | change)
+        assert answer.status_code == 400 and world.doors.mode == "normal", change
+
+
+async def test_admins_and_staff_may_call_one_and_nobody_else(world):
+    for user in ("vi", "clea", "con"):
+        answer = await (await world.signed_in(user)).post("/api/doors/emergency", wish())
+        assert (answer.status_code, world.doors.mode) == (403, "normal"), user
+        assert answer.json()["detail"] == "You are not allowed to lock all doors down, or open them all here."
+    assert (await (await world.signed_in("sam")).post("/api/doors/emergency", wish())).status_code == 200
+    assert world.doors.mode == "lockdown"
+
+
+async def test_a_mode_that_was_begun_at_the_controller_is_shown_told_once_and_can_be_ended_here(world):
+    world.doors.mode = "evacuation"
+    event = DoorEvent(NOON, "", "", False, "evacuation", "", "", "", "", kind="emergency", key="k")
+    world.doors.happens.put_nowait(event)
+    await world.until(lambda: world.doors.happens.empty())
+    await after(world, 2)
+    assert alarms(world) == [
+        "The door controller is in evacuation: every door is open. Nobody called that here; it was begun at the controller, or by something connected to it."
+    ]
+    await after(world, 120, step=30)
+    assert told(world) == ["The door controller went into an evacuation at 12:00; nobody called that here."]
+    answer = await world.staff.post("/api/doors/emergency/end", {"reason": "false alarm"})
+    assert answer.status_code == 200 and world.doors.mode == "normal" and not alarms(world)
+    assert code_of(await world.staff.post("/api/doors/emergency/end", {})) == (404, "not_found")
+
+
+async def test_whoever_ends_ours_at_the_controller_has_the_last_word(world):
+    await called(world)
+    world.doors.mode = "normal"
+    await after(world, 60)
+    assert state(world) == "over" and world.doors.mode == "normal" and not alarms(world)
+    assert "ended by somebody at the controller" in told(world)[0]
+
+
+async def test_a_controller_that_does_not_tell_its_mode_is_believed_to_do_as_it_was_asked(world):
+    await called(world)
+
+    async def silent():
+        raise Failure("Nothing to hear.")
+
+    world.doors.emergency_now = silent
+    await after(world, 120, step=10)
+    assert state(world) == "on"
+
+
+@contextlib.asynccontextmanager
+async def emulated(world, folder):
+    """The emergency desk before the emulated controller, whose front door a guest's PIN opens."""
+    token = "testing-token-7d1f"
+    emulator = UnifiAccessEmulator(doors=[DoorSpec("front")], tokens={token: AGENT_SCOPES}, clock=world.clock, rng=Random(5), folder=folder)
+    await emulator.start()
+    settings = UnifiSettings(host="127.0.0.1", port=emulator.port, token=token, fingerprint=emulator.fingerprint, warm_every_s=3600)
+    doors = UnifiDoors(settings, world.clock)
+    desk = EmergencyDesk(world.db, world.agent.desk, world.kit.bookings._houses, SITE, doors, world.clock.monotonic)
+    try:
+        yield emulator, desk
+    finally:
+        await desk.stop()
+        await doors.stop()
+        await emulator.stop()
+
+
+async def test_before_the_emulated_controller_a_reboot_at_its_end_lets_the_doors_go_when_it_is_back(world, tmp_path):
+    ada = Asker("staff", "staff-ada", "Ada Example", frozenset({"emergency"}))
+    async with emulated(world, tmp_path) as (emulator, desk):
+
+        async def ticked() -> None:
+            world.clock.forward(4)
+            await desk.tick()
+            await world.until(lambda: desk._working is None or desk._working.done())
+
+        panel = await desk.call("emergency-1", "lockdown", "shouting", 10, True, ada)
+        assert panel.standing.state == "on" and emulator.box.emergency.lockdown
+        await emulator.go_down()
+        world.clock.forward(600)
+        await ticked()
+        assert "have not been let go yet. The controller cannot be reached." in desk.panel().told[0]
+        await emulator.come_back()
+        await ticked()
+        assert not emulator.box.emergency.lockdown and desk.panel().standing is None
+        emulator.box.set_emergency(Emergency(lockdown=False, evacuation=True))
+        desk.hint()
+        await ticked()
+        assert desk.panel().outside == "evacuation"
+        await desk.call("emergency-2", "unlock_all", "delivery", 5, True, ada)
+        assert emulator.box.door(emulator.door_id("front")).rule.type == "custom"
+
+
+async def test_without_a_controller_there_is_nothing_to_call(tmp_path):
+    async with opened(tmp_path) as w:
+        w.kit.emergency._doors = None
+        assert code_of(await w.staff.post("/api/doors/emergency", wish())) == (409, "no_doors")
+        assert (await w.staff.get("/api/doors/emergency")).json() == {"configured": False, "standing": None, "outside": "", "told": []}
