@@ -221,7 +221,8 @@ def test_only_a_whole_run_changes_the_readme(here: Path) -> None:
 def test_the_entries_are_those_that_were_asked_for() -> None:
     assert command.IDS == (
         "hub_sales", "hub_sales_slow_disk", "availability", "availability_304", "site_roundtrip", "checkin_unlock", "door_event", "cancel_revoke",
-        "door_reconcile", "door_repair", "qr_decode", "agent_memory", "agent_start", "catch_up", "catch_up_sales", "adopt", "rebuild", "sim_speed", "drill", "drill_sales", "confirm_wire", "reminder_burst", "displace",
+        "door_reconcile", "door_repair", "qr_decode", "agent_memory", "agent_start", "catch_up", "catch_up_sales", "adopt", "rebuild", "sim_speed",
+        "drill", "drill_sales", "confirm_wire", "reminder_burst", "displace",
     )  # fmt: skip
 
 
