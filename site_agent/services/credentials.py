@@ -282,7 +282,7 @@ class Credentials:
             return
         # Before the call: a grant whose answer is lost must be found again by a later revocation.
         await self._db.write(lambda tx: self._tried(tx, row))
-        mark, trouble = stamp(one), ""
+        mark, trouble, without = stamp(one), "", ""
         keeps = one.keep_pin or (bool(row.ref) and same_pin(row.done_stamp, mark))
         try:
             ref = await self._put(row, msgspec.structs.replace(one, keep_pin=keeps))
@@ -293,7 +293,8 @@ class Credentials:
                 return
             ref = await self._put(row, msgspec.structs.replace(one, pin=None))
             trouble = f"{error.detail} The booking's PIN works at the kiosk, not at the door's reader."
-        await self._db.write(lambda tx: self._granted(tx, row, ref, mark, trouble))
+            without = door_work.PIN_TAKEN if isinstance(error, PinTaken) else ""
+        await self._db.write(lambda tx: self._granted(tx, row, ref, without if trouble else mark, mark, trouble))
         if trouble:
             self._tell()
 
@@ -322,15 +323,15 @@ class Credentials:
         if now is not None:
             door_work.put(tx, msgspec.structs.replace(now, tries=now.tries + 1))
 
-    def _granted(self, tx: Tx, row: Work, ref: str, mark: str, trouble: str) -> None:
-        """The books may have changed while the controller was asked: then the row asks for another round."""
+    def _granted(self, tx: Tx, row: Work, ref: str, there: str, mark: str, trouble: str) -> None:
+        """`there`: the stamp of what the controller has now. The books may have changed while it was asked: then the row asks for another round."""
         now = door_work.work(tx, row.booking_id) or row
         done = now.wanted == "grant" and now.stamp == mark
         next_at = self._desk.now() + PERMANENT_WAIT_S if done and trouble else (0 if done else now.next_at)
         door_work.put(
             tx,
             msgspec.structs.replace(
-                now, ref=ref, done_stamp="" if trouble else mark, tries=0 if not trouble else now.tries, next_at=next_at, error=trouble
+                now, ref=ref, done_stamp=there, tries=0 if not trouble else now.tries, next_at=next_at, error=trouble
             ),
         )
         if not trouble:

@@ -142,7 +142,8 @@ async def test_a_credential_opens_its_door_is_read_back_and_dies_when_it_is_revo
 
 
 async def test_everything_of_ours_is_told_whatever_became_of_it(stand):
-    ref = await stand.doors.grant(credential(stand))
+    asked = credential(stand)
+    ref = await stand.doors.grant(asked)
     other = await stand.doors.grant(credential(stand, booking_id="booking-2", pin="112233"))
     await stand.doors.revoke(other)
     told = {one.ref: one for one in await stand.doors.kept()}
@@ -150,7 +151,6 @@ async def test_everything_of_ours_is_told_whatever_became_of_it(stand):
     assert other not in told or told[other].status == "cancelled"
     assert [one.ref for one in await stand.doors.kept("booking-1")] == [ref] and await stand.doors.kept("booking-0") == []
     whole = await stand.doors.kept_one(ref)
-    asked = credential(stand)
     assert (whole.opens_at, whole.closes_at, whole.resource_id) == (asked.opens_at, asked.closes_at, "bedford.box-1")
     assert whole.has_pin and whole.any_door is not False
     await stand.doors.revoke(ref, erase=True)
