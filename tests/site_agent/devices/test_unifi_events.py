@@ -326,7 +326,7 @@ async def test_a_controller_that_answers_nothing_is_asked_less_and_less_often(co
     ears = await listen(doors)
     await ears.until(lambda: len(tries) == 5)
     waits = [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)]
-    assert all(later > earlier * 1.3 for earlier, later in zip(waits, waits[1:], strict=False))
+    assert all(wait >= 0.02 * 2**number for number, wait in enumerate(waits)), "a busy machine only makes them longer"
 
 
 @pytest.mark.parametrize("skew_s", [-7200, 7200])
