@@ -58,8 +58,9 @@ class Track(Frozen):
 
 
 def follow(track: Track, sign: Sign, now_at: int) -> Track:
-    """The track with what is heard now. A break in hearing begins both counts anew; a bay that rests is well."""
-    fails, well = sign.kind in ("silent", "broken"), sign.kind in ("good", "resting")
+    """The track with what is heard now. A break in hearing begins both counts anew. A bay that rests is well, but one that was taken out has not
+    shown by its restart that it is."""
+    fails, well = sign.kind in ("silent", "broken"), sign.kind == "good" or (sign.kind == "resting" and not track.taken_at)
     return msgspec.structs.replace(
         track,
         kind=sign.kind,

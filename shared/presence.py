@@ -39,8 +39,9 @@ class Seen(Frozen):
 
     @property
     def last_at(self) -> int:
-        """When the guest was last known to be there."""
-        return max(self.door_last_at, self.played_until)
+        """When the guest was last known to be there: who comes in again after the end has perhaps forgotten a glove, so that a door says something
+        only where no bay could."""
+        return max(self.door_last_at if self.bay == "none" else 0, self.played_until)
 
 
 class Verdict(Frozen):

@@ -126,9 +126,9 @@ class SiteAgent:
         await kit.people.begin(kit.loaded.staff)
         await kit.outage.begin()
         self._wire()
+        await kit.emergency.start()  # before anybody may ask for a door
         await kit.phone_doors.start()
         await kit.link.start()
-        await kit.emergency.start()
         await kit.doors.start()
         await kit.door_trail.start()
         await kit.credentials.start()

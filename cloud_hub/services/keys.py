@@ -147,5 +147,6 @@ class Keys:
             return ended
 
         self.ring = self.ring.add(await self._db.write(write))
-        self._chain.finish()
-        _log.warning("keys.changed", old=old.id, key=self._chain.in_use.id, compromised=compromised)
+        if self._chain.in_use is old:  # another hello may have come to the same meanwhile
+            self._chain.finish()
+            _log.warning("keys.changed", old=old.id, key=self._chain.in_use.id, compromised=compromised)

@@ -60,7 +60,7 @@ class MachineCalls:
 
     def _may_tell(self, site_id: str) -> bool:
         now, told = self._desk.now(), self._told.setdefault(site_id, deque(maxlen=TOLD_MAX))
-        if len(told) == TOLD_MAX and now - told[0] < TOLD_WITHIN_S:
+        if len(told) == TOLD_MAX and 0 <= now - told[0] < TOLD_WITHIN_S:
             return False
         told.append(now)
         return True

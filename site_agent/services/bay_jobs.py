@@ -48,6 +48,8 @@ NOT_DONE = ("failed", "unknown", "dropped")
 NOT_MISSED = ("not_wanted", "no_way", "not_needed", "skipped")
 #: after a PC has been heard for so long since we shut it down, that is over
 AWAKE_S = 300
+#: a PC that is off is called up so much earlier than a failing bay's guests would be moved
+ROUSE_S = 1800
 WEEK = 7 * 96
 #: blocks with guests
 EVENTS = ("training", "private_event")
@@ -168,7 +170,7 @@ class BayJobs:
         found = []
         for resource_id, (since_at, _) in store.asleep(tx).items():
             told = self._machines.told(tx, resource_id)
-            if told is None or (told.online is True and told.seen_at - since_at > AWAKE_S):
+            if told is None or (told.online is True and told.heard_at - since_at > AWAKE_S):
                 found.append(resource_id)
         return found
 
@@ -221,7 +223,7 @@ class BayJobs:
         told, activity = self._machines.told(tx, bay.id), self._machines.activity(tx, bay.id)
         touched = 0
         if activity is not None:
-            touched = activity.at if activity.playing else activity.last_input_at
+            touched = activity.last_input_at or (activity.at if activity.playing else 0)
         slot = now // 900
         blocks = [one for one in records.blocks_over(tx, bay.id, slot - BACK, slot + AHEAD) if one.by != STOCK]
         visits = [_visit(b, seen.get(b.id)) for b in bookings]
@@ -233,8 +235,14 @@ class BayJobs:
         free = frozenset(b.id for b in ending if _more(tx, house, bay, b))
         return BayFacts(
             bay.id, tuple(visits), does, gently, told.online if told is not None else None, touched, _closed_at(house, bay, now),
-            self._night(house, now), free, kept,
+            self._night(house, now), free, kept, self._rouse_s(house, told),
         )  # fmt: skip
+
+    @staticmethod
+    def _rouse_s(house: House, told: choice.Told | None) -> int:
+        """Before the rule for failing bays would take it from the guest."""
+        off = told is not None and told.online is False and told.state == "trouble"
+        return (house.profile.policy.health.ahead_min * 60 + ROUSE_S) if off else 0
 
     def _night(self, house: House, now: int) -> tuple[str, int, int]:
         assert self._settings is not None

@@ -23,6 +23,8 @@ CLEANUP_S, LATE_S = 300, 300
 TURN_S = 120
 #: how long before the end nobody needs anything any more; how long after a guest has checked out the bay is left alone
 END_S, SETTLE_S = 120, 60
+#: a PC that was called up is heard of within this long, or is called once more
+WAKES_S = 240
 #: lights stay on where somebody comes so soon; and who touched the PC so lately is there
 DARK_S, TOUCHED_S = 1800, 900
 
@@ -59,8 +61,8 @@ class Visit(NamedTuple):
         return self.window[1]
 
     def holds(self, from_at: int, until_at: int) -> bool:
-        """Whether its guest may be there, or on the way in or out, at some moment of that."""
-        if self.over:
+        """Whether its guest may be there, or on the way in or out, at some moment of that: also one who is believed not to come, until the end."""
+        if self.state == "completed":
             return False
         opens, closes = self.window
         if self.state == "checked_in":
@@ -72,7 +74,8 @@ class BayFacts(NamedTuple):
     """One bay: `visits` in order of their starts; `does`: what its ways are there for, `gently` without cutting its power; `online` as the ways say;
     `touched_at`: when somebody last used its PC (0: not known); `closed_at`: when the facility closed for now (0: it is open); `night`: the local day's
     hours for a restart (empty day: none near); `free_after`: the bookings after which the next half hour can be had; `blocked`: when staff keep the
-    bay for themselves, from and until: somebody may be at work there."""
+    bay for themselves, from and until: somebody may be at work there; `rouse_s`: its PC is off and nobody here switched it off, and so long before a
+    guest it is called up, so that a bay that could be woken is not taken from them (0: it is not so)."""
 
     resource_id: str
     visits: tuple[Visit, ...]
@@ -84,6 +87,7 @@ class BayFacts(NamedTuple):
     night: tuple[str, int, int] = ("", 0, 0)
     free_after: frozenset[str] = frozenset()
     blocked: tuple[tuple[int, int], ...] = ()
+    rouse_s: int = 0
 
     def used(self, from_at: int, until_at: int) -> bool:
         """Whether somebody may be in the bay, or at its door, at some moment of that."""
@@ -110,7 +114,7 @@ class Job(NamedTuple):
 
 def plan(bay: BayFacts, settings: JobSettings, now: int) -> list[Job]:
     """All that the bay needs and that is not over yet, soonest first."""
-    found = [*_of_guests(bay, settings, now), *_shutdown(bay, settings, now), *_nightly(bay, settings, now)]
+    found = [*_of_guests(bay, settings, now), *_rouse(bay, now), *_shutdown(bay, settings, now), *_nightly(bay, settings, now)]
     return sorted((job for job in found if now < job.until_at), key=lambda job: (job.due_at, job.rank, job.id))
 
 
@@ -144,6 +148,16 @@ def _of_guests(bay: BayFacts, settings: JobSettings, now: int) -> Iterator[Job]:
             yield from _departure(bay, settings, visit, now)
 
 
+def _rouse(bay: BayFacts, now: int) -> Iterator[Job]:
+    """Once for the guest who comes next."""
+    visit = next((one for one in bay.visits if not one.over and one.end_at > now), None)
+    if visit is not None and bay.rouse_s and "wake" in bay.does:
+        held = "Staff have the bay for themselves." if any(start <= now < end for start, end in bay.blocked) else ""
+        yield Job(
+            _id("wake", bay, visit) + ":early", "wake", "wake", visit.booking_id, visit.start_at - bay.rouse_s, visit.end_at, 0, held=held
+        )
+
+
 def _plays_on(visit: Visit, after: Visit) -> bool:
     return visit.customer_id != "" and visit.customer_id == after.customer_id and visit.end_at == after.start_at and not after.over
 
@@ -157,6 +171,8 @@ def _arrival(bay: BayFacts, settings: JobSettings, visit: Visit, now: int) -> It
     useful_until = max(visit.start_at, visit.end_at - settings.time_left_min * 60)
     if "wake" in bay.does and bay.online is not True and (settings.prepare or settings.idle_shutdown):
         yield Job(_id("wake", bay, visit), "wake", "wake", visit.booking_id, due, useful_until, 0)
+        if bay.online is False:  # a call may get lost, and nobody answers it
+            yield Job(_id("wake", bay, visit) + ":again", "wake", "wake", visit.booking_id, due + WAKES_S, useful_until, 0)
     if settings.lights and "lights" in bay.does:
         yield Job(_id("lights", bay, visit), "lights", "lights", visit.booking_id, due, useful_until, 1, "on")
     late = max(visit.start_at, turn) + LATE_S
@@ -182,9 +198,12 @@ def _taken_by(others: list[Visit], now: int) -> bool:
 def _departure(bay: BayFacts, settings: JobSettings, visit: Visit, now: int) -> Iterator[Job]:
     due = visit.left_at + (SETTLE_S if visit.state == "completed" else 0)
     until = due + settings.cleanup_within_min * 60
-    if any(one.start_at >= visit.start_at and one.booking_id != visit.booking_id and one.holds(due, due + CLEANUP_S) for one in bay.visits):
+    following = [one for one in bay.visits if one.start_at >= visit.start_at and one.booking_id != visit.booking_id and not one.over]
+    if any(one.holds(due, due + CLEANUP_S) for one in following):
         return  # the next guest's bay is prepared instead
     held = "Somebody is there, or about to come." if bay.used(now, now + CLEANUP_S) else ""
+    if visit.left_at < bay.touched_at and now - bay.touched_at < TOUCHED_S:
+        held = held or "Somebody has just used it."  # whose time is over plays on
     if settings.cleanup and "cleanup" in bay.does:
         yield Job(_id("cleanup", bay, visit), "cleanup", "cleanup", visit.booking_id, due, until, 4, held=held)
     if settings.lights and "lights" in bay.does and not bay.used(due, due + DARK_S):

@@ -33,7 +33,7 @@ BACK_OFF_MAX_S = 300
 #: what opens a door that should stay shut is tried again this often at least
 REVOKE_AGAIN_S = 15
 #: what a person must look at is tried again now and then all the same
-PERMANENT_WAIT_S = 600
+PERMANENT_WAIT_S = door_work.AGAIN_MAX_S
 #: a controller that is away, or refuses us altogether, is left alone for so long at most before another is tried
 PAUSE_MAX_S = 10
 #: after so many failures in a row the next success says that it is back
@@ -135,7 +135,7 @@ class Credentials:
         """The next thing owed, if there is one that may be done now. What was touched meanwhile is planned first, so that a cancel is not behind
         what was due before it."""
         await self._plan()
-        pause = self._desk.clock() < self._pause_until
+        pause = self._pause_s() > 0
         waits = paced and (self.read_back or asyncio.get_running_loop().time() < self._bulk_at)
         most = 0 if pause else URGENT if waits else 9
         found = self._db.read(lambda tx: door_work.due(tx, self._desk.now(), most))
@@ -165,13 +165,18 @@ class Credentials:
         wait_s = None
         if next_at:
             paced_s = self._bulk_at - asyncio.get_running_loop().time()
-            wait_s = max(0.02, next_at - self._desk.clock(), self._pause_until - self._desk.clock(), paced_s)
+            wait_s = max(0.02, next_at - self._desk.clock(), self._pause_s(), paced_s)
         try:
             async with asyncio.timeout(wait_s):  # not wait_for, which before Python 3.12 may swallow a cancel
                 await self._awake.wait()
         except TimeoutError:
             pass
         self._awake.clear()
+
+    def _pause_s(self) -> float:
+        """How long the controller is left alone yet; what would be longer than any pause was noted before the clock was set back."""
+        left_s = self._pause_until - self._desk.clock()
+        return left_s if left_s <= PAUSE_MAX_S else 0.0
 
     # ---- wanted
     async def _plan(self) -> None:
@@ -241,7 +246,14 @@ class Credentials:
             door_work.put(
                 tx,
                 msgspec.structs.replace(
-                    row, wanted="grant", stamp=mark, ends_at=one.closes_at, tries=0, next_at=0 if done else now, error=""
+                    # what was tried and never answered may be there: should it be wanted no more, it is looked for
+                    row,
+                    wanted="grant",
+                    stamp=mark,
+                    ends_at=one.closes_at,
+                    tries=0 if row.ref else min(row.tries, 1),
+                    next_at=0 if done else now,
+                    error="",
                 ),
             )
         elif row is not None and row.wanted == "grant" and not lies(row):
@@ -330,9 +342,7 @@ class Credentials:
         next_at = self._desk.now() + PERMANENT_WAIT_S if done and trouble else (0 if done else now.next_at)
         door_work.put(
             tx,
-            msgspec.structs.replace(
-                now, ref=ref, done_stamp=there, tries=0 if not trouble else now.tries, next_at=next_at, error=trouble
-            ),
+            msgspec.structs.replace(now, ref=ref, done_stamp=there, tries=0 if not trouble else now.tries, next_at=next_at, error=trouble),
         )
         if not trouble:
             outage_pins.leased(tx, self._desk, row.booking_id)

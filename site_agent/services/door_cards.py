@@ -11,6 +11,7 @@ import msgspec
 from shared.errors import Failure, refuse
 from shared.ledger import records
 from shared.ledger.desk import Desk
+from shared.model import Booking
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import CardTaken, DoorCard, Doors, DoorsRefused, DoorsUnavailable, GrantRef
@@ -63,7 +64,9 @@ class DoorCards:
             session = await doors.card_begin(device_id)
         except Failure as error:
             raise _refused(error) from None
-        self._sessions[session] = _Session(booking_id, device_id, self._desk.now() + SESSION_S)
+        now = self._desk.now()
+        self._sessions = {one: known for one, known in self._sessions.items() if now <= known.until_at}
+        self._sessions[session] = _Session(booking_id, device_id, now + SESSION_S)
         return CardState("waiting", "Hold the card to the reader now.", session=session)
 
     async def read(self, session: str, asker: Asker) -> CardState:
@@ -160,10 +163,26 @@ class DoorCards:
         self._some = bool(rows)
         for row in rows:
             try:
-                await self._settle(self._doors, row)
+                if not await self._gone_over(row):
+                    await self._settle(self._doors, row)
             except Failure as error:
                 self._try_at = self._desk.now() + AGAIN_S
                 _log.warning("door_card.not_settled", booking_id=row.booking_id, why=error.detail)
+
+    async def _gone_over(self, row: Row) -> bool:
+        """A guest who plays on, or was moved, has another booking, which takes the credential over, and the card with it."""
+
+        def run(tx: Tx) -> bool:
+            now, heir = door_cards.of_booking(tx, row.booking_id), _heir(tx, row.booking_id)
+            if now is None or now.back or heir is None or door_cards.of_booking(tx, heir.id) is not None:
+                return False
+            door_cards.drop(tx, now.booking_id)
+            door_cards.put(tx, msgspec.structs.replace(now, booking_id=heir.id, ends_at=heir.end * 900))
+            return True
+
+        if row.back or self._db.read(lambda tx: _heir(tx, row.booking_id)) is None:
+            return False
+        return await self._db.write(run)
 
     async def _settle(self, doors: Doors, row: Row) -> None:
         ref = self._ref(row.booking_id)
@@ -190,6 +209,13 @@ class DoorCards:
         if self._doors is None:
             raise refuse("no_doors", "No door controller is connected to this system.")
         return self._doors
+
+
+def _heir(tx: Tx, booking_id: str) -> Booking | None:
+    """The booking that stands in the place of this one; None where nothing does."""
+    b = records.booking(tx, booking_id)
+    heir = records.booking(tx, b.replaced_by) if b is not None and b.replaced_by else None
+    return heir if heir is not None and b is not None and heir.site_id == b.site_id and heir.status == "confirmed" else None
 
 
 def _refused(error: Failure) -> Exception:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -39,8 +40,7 @@ AGAIN_S, AGAIN_REFUSED_S = 3, 30
 LOOK_EVERY_S = 30
 #: its word is not held against ours so soon after it was asked for something
 SETTLE_S = 5
-REASON_MAX = 300
-CALL_WAIT_S = 3.0
+REASON_MAX, CALL_WAIT_S = 300, 3.0
 #: lockdown and evacuation are modes of the whole controller; all doors open is told to each door
 OF_CONTROLLER = ("lockdown", "evacuation")
 
@@ -75,13 +75,13 @@ class EmergencyDesk:
     ):
         self._db, self._desk, self._houses, self._site_id, self._doors = db, desk, houses, site_id, doors
         self._monotonic = monotonic
-        #: when those that were called since the start end by our uptime: a clock that is set meanwhile neither shortens nor prolongs them
+        #: when they end by our uptime at the latest: a clock that is set meanwhile neither shortens nor prolongs them
         self._ends: dict[str, float] = {}
+        self._from_before: frozenset[str] = frozenset()  # called before our start: how much of their time is gone only the clock knows
         self._standing: list[Row] = []
         self._heard: EmergencyMode | None = None
-        self._differs = 0
-        self._trouble = ""
-        self._try_at = self._look_at = self._asked_at = 0
+        self._differs, self._trouble = 0, ""
+        self._try_at, self._look_at, self._asked_at = 0.0, 0.0, -math.inf  # by our uptime, too
         self._working: asyncio.Task[None] | None = None
         self._watchers: list[Callable[[], None]] = []
         self._stopping = self._wished = False
@@ -89,6 +89,8 @@ class EmergencyDesk:
     async def start(self) -> None:
         """Takes up what stood when the agent ended."""
         self._standing = self._db.read(emergencies.standing)
+        self._from_before = frozenset(row.id for row in self._standing)
+        self._ends = {row.id: self._monotonic() + row.ends_at - row.asked_at for row in self._standing}
 
     async def stop(self) -> None:
         self._stopping = True
@@ -119,7 +121,7 @@ class EmergencyDesk:
 
     def hint(self) -> None:
         """The controller has told that its mode is another: it is asked at the next tick."""
-        self._look_at = 0
+        self._look_at = 0.0
 
     # ---- for staff
     def panel(self) -> EmergencyPanel:
@@ -131,7 +133,8 @@ class EmergencyDesk:
 
     def alarms(self) -> list[Alarm]:
         """A sentence for everybody who has the page open, as long as it stands."""
-        found = [Alarm(f"emergency_{row.mode}", self._sentence(row), RUNBOOK) for row in self._standing]
+        said = [(row, emergency_words.standing(row, self._clock(row.ends_at), self._trouble)) for row in self._standing]
+        found = [Alarm(f"emergency_{row.mode}", text, RUNBOOK) for row, text in said]
         outside = self._outside()
         if outside:
             found.append(Alarm("emergency_outside", emergency_words.outside(outside), RUNBOOK))
@@ -220,9 +223,9 @@ class EmergencyDesk:
         """Every second: ends what has had its time, asks the controller for what it has not done yet, and now and then what it is in."""
         if self._doors is None or self._stopping:
             return
-        now = self._desk.now()
         if any(self._has_had_its_time(row) for row in self._standing):
             await self._write(self._expire)
+        now = self._monotonic()
         owed = any(row.state in ("wanted", "ending") for row in self._standing)
         if (owed and now >= self._try_at) or now >= self._look_at:
             self._work()
@@ -236,12 +239,13 @@ class EmergencyDesk:
                     self._over(tx, row, now)
 
     def _has_had_its_time(self, row: Row) -> bool:
-        if row.state not in ("wanted", "on"):
-            return False
-        ends = self._ends.get(row.id)
-        if ends is not None:
-            return ends <= self._monotonic()
-        return row.ends_at <= self._desk.now() and not self._desk.clock_doubt()
+        return row.state in ("wanted", "on") and self._left_s(row) <= 0
+
+    def _left_s(self, row: Row) -> float:
+        """How long it has yet. After a restart the clock says so, unless it is in doubt; but it never lasts longer than it was called for."""
+        left_s = self._ends.get(row.id, math.inf) - self._monotonic()
+        by_clock = row.id in self._from_before and not self._desk.clock_doubt()
+        return min(left_s, row.ends_at - self._desk.now()) if by_clock else left_s
 
     def _work(self) -> None:
         if self._working is None or self._working.done():
@@ -265,14 +269,14 @@ class EmergencyDesk:
                 self._trouble = ""
             except Failure as error:
                 self._trouble = error.detail
-                self._try_at = self._desk.now() + (AGAIN_REFUSED_S if error.permanent else AGAIN_S)
+                self._try_at = self._monotonic() + (AGAIN_REFUSED_S if error.permanent else AGAIN_S)
                 _log.warning("emergency.not_carried_out", why=error.detail)
         await self._look(self._doors)
         self._tell()
 
     # ---- actual
     async def _carry_out(self, doors: Doors) -> None:
-        """What the controller owes. A newer mode of the controller takes the place of an older one by itself, so that the doors are never between."""
+        """What the controller owes. A newer mode, or doors held anew, take the place of an older by themselves, so that the doors are never between."""
         wanted = self._wanted()
         begun = wanted is None or wanted.state != "wanted"
         failed: list[Failure] = []
@@ -285,10 +289,12 @@ class EmergencyDesk:
 
         if wanted is not None and not begun and wanted.mode in OF_CONTROLLER:
             await tried(self._begin, wanted)
-        for row in [row for row in self._standing if row.state == "ending"]:
+        for row in [row for row in self._standing if row.state == "ending" and row.mode in OF_CONTROLLER]:
             await tried(self._let_go, row)
         if wanted is not None and not begun and wanted.mode not in OF_CONTROLLER:
             await tried(self._begin, wanted)
+        for row in [row for row in self._standing if row.state == "ending" and row.mode not in OF_CONTROLLER]:
+            await tried(self._let_go, row)
         if failed:
             raise failed[0]
 
@@ -297,10 +303,10 @@ class EmergencyDesk:
         row = await self._change(row, touched=1)
         if row.state != "wanted":
             return
-        self._asked_at = self._desk.now()
+        self._asked_at = self._monotonic()
         if row.mode == "unlock_all":
             note = functools.partial(self._held, row)
-            await emergency_doors.hold_all(doors, row.doors, row.ends_at - self._desk.now(), note)
+            await emergency_doors.hold_all(doors, row.doors, math.ceil(self._left_s(row)), note)
         else:
             await doors.emergency(row.mode)
             self._heard = row.mode
@@ -313,12 +319,16 @@ class EmergencyDesk:
         await self._change(row, doors=(*dict.fromkeys((*known.doors, door_id)),))
 
     async def _let_go(self, doors: Doors, row: Row) -> None:
-        self._asked_at = self._desk.now()
+        self._asked_at = self._monotonic()
         newer = self._wanted()
         if row.mode in OF_CONTROLLER:
             if row.touched and (newer is None or newer.mode not in OF_CONTROLLER):
                 await doors.emergency("normal")
                 self._heard = "normal"
+        elif newer is not None and newer.mode == row.mode:
+            if newer.state == "wanted":
+                return  # until every door is held anew, the older hold is all that keeps some of them open
+            await emergency_doors.let_go(doors, [door_id for door_id in row.doors if door_id not in newer.doors])
         else:
             await emergency_doors.let_go(doors, row.doors)
         now = self._desk.now()
@@ -328,20 +338,23 @@ class EmergencyDesk:
 
     async def _look(self, doors: Doors) -> None:
         """What the controller is in by its own word; ours is given up where it says otherwise twice."""
-        now, before = self._desk.now(), self._outside()
-        self._look_at = now + LOOK_EVERY_S
+        now, uptime_s, before = self._desk.now(), self._monotonic(), self._outside()
+        self._look_at = uptime_s + LOOK_EVERY_S
         try:
-            self._heard = await doors.emergency_now()
+            found = await doors.emergency_now()
         except Failure as error:
             if error.permanent:
                 self._heard = None  # it has none, or we may not ask: what is known of it is not carried on
             return
-        row = self._wanted()
+        if self._heard not in (None, found) and uptime_s - self._asked_at < SETTLE_S:
+            self._look_at = self._asked_at + SETTLE_S  # of what it was asked for just now it may tell a moment late
+            return
+        self._heard, row = found, self._wanted()
         if row is None or row.state != "on" or row.mode not in OF_CONTROLLER or self._heard == row.mode:
             self._differs = 0
         else:
-            self._look_at = now + SETTLE_S
-            self._differs += now - self._asked_at >= SETTLE_S
+            self._look_at = uptime_s + SETTLE_S
+            self._differs += uptime_s - self._asked_at >= SETTLE_S
             if self._differs >= 2:
                 await self._write(lambda tx: self._given_up(tx, row, now))
         after = self._outside()
@@ -420,9 +433,6 @@ class EmergencyDesk:
     # ---- words
     def _view(self, row: Row) -> EmergencyView:
         return EmergencyView(row.id, row.mode, row.state, row.reason, row.by_name, iso(row.ends_at), self._clock(row.ends_at))
-
-    def _sentence(self, row: Row) -> str:
-        return emergency_words.standing(row, self._clock(row.ends_at), self._trouble)
 
     def _clock(self, at: int) -> str:
         return door_words.clock(self._db.read(lambda tx: self._houses.of(tx, self._site_id)).facility.zone, at)

@@ -5,6 +5,7 @@ Invariant: a door that may have been held is noted before the next is asked; a h
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from shared.errors import Failure
@@ -14,8 +15,9 @@ from site_agent.services import door_words
 
 async def hold_all(doors: Doors, held: Iterable[str], seconds: int, note: Callable[[str], Awaitable[object]]) -> None:
     """Every door that has a lock of its own, for so long, in whole minutes. `held`: those that may be held by now, of which it is asked first. One that
-    cannot be held keeps none of the others; then DoorsRefused with a sentence for each."""
+    cannot be held keeps none of the others; then a failure with a sentence for each, which passes where one of theirs does."""
     minutes, failed = max(1, min(HOLD_MINUTES_MAX, -(-seconds // 60))), []
+    passing = False
     for door in await doors.doors():
         if not door.controlled:
             continue
@@ -25,19 +27,27 @@ async def hold_all(doors: Doors, held: Iterable[str], seconds: int, note: Callab
             await doors.hold(door.door_id, "unlocked_for", minutes)
         except Failure as error:
             failed.append(f"{door_words.door_name(door.name)}: {error.detail}")
+            passing = passing or not error.permanent
             if not (isinstance(error, DoorsUnavailable) and error.outcome_unknown):
                 continue
         await note(door.door_id)
     if failed:
-        raise DoorsRefused(f"Not every door stands open. {' '.join(failed)}")
+        told = f"Not every door stands open. {' '.join(failed)}"
+        raise DoorsUnavailable(told) if passing else DoorsRefused(told)
 
 
 async def let_go(doors: Doors, held: Iterable[str]) -> None:
-    """Those that are still held for minutes; one that the controller does not have any more is let be."""
-    for door_id in held:
+    """Those that are still held for minutes; one that the controller does not have any more is let be. One that cannot be let go keeps none of the
+    others; then its failure, one that passes before another."""
+
+    async def one(door_id: str) -> Failure | None:
         try:
             if (await doors.held(door_id)).rule == "unlocked_for":
                 await doors.hold(door_id, "normal")
-        except DoorsRefused as error:
-            if error.code != "door_unknown":
-                raise
+        except Failure as error:
+            return None if isinstance(error, DoorsRefused) and error.code == "door_unknown" else error
+        return None
+
+    failed = [error for error in await asyncio.gather(*map(one, held)) if error is not None]
+    if failed:
+        raise min(failed, key=lambda error: error.permanent)

@@ -47,7 +47,9 @@ def _change(loaded: Loaded, how: str) -> int:
         while not answer.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         if not answer.exists():
-            print("No running agent took it up; it is done when the agent is started.", file=sys.stderr)
+            if not left.exists():
+                raise ValueError("The agent took it up and did not say what came of it; its log and `site-agent keys list` do.")
+            print("No running agent has done it yet; it is done when the agent is started.", file=sys.stderr)
             return 0
         if b"true" not in answer.read_bytes():
             raise ValueError("The agent could not change its key; its log says why. Nothing has changed.")

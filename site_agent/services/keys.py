@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from shared.errors import Broken
+from shared.errors import Failure
 from shared.keys import BadKey, KeyRing, PublicKey, SigningKey, may_seal_to, to_sign_with
 from shared.ledger import keychain, records
 from shared.ledger.desk import Desk
@@ -171,17 +171,20 @@ class SiteKeys:
             _log.warning("keys.changed", old=old.id, key=self._chain.in_use.id, compromised=compromised)
 
     async def take_wishes(self, data_dir: Path) -> int:
-        """What the command has left: taken once. Returns how many."""
+        """What the command has left: answered, and then taken away, so that one which an end of ours cuts off is done at the next start. Returns how
+        many."""
         done = 0
         for path, errand in spool.waiting(data_dir / SPOOL):
-            path.unlink(missing_ok=True)
             if errand is None or errand.kind != "keys":
+                path.unlink(missing_ok=True)
                 continue
+            answer = b'{"done":true}'
             try:
                 await (self.withdraw_now() if errand.role == "withdraw" else self.rotate())
-                spool.answer(path, b'{"done":true}')
-            except Broken as error:
+            except Failure as error:
                 _log.error("keys.not_changed", error=error)
-                spool.answer(path, b'{"done":false}')
+                answer = b'{"done":false}'
+            path.unlink(missing_ok=True)
+            spool.answer(path, answer)
             done += 1
         return done

@@ -20,6 +20,8 @@ DISTURBING: frozenset[str] = frozenset({"restart", "service", "script", "shutdow
 
 #: asleep: shut down by us, so that its silence is no trouble
 State = Literal["good", "trouble", "unknown", "asleep"]
+#: a PC that was heard of so shortly before its plug was has its power
+SPEAKS_S = 60
 #: a PC that was woken is heard of within this long, or is in trouble
 WAKES_S = 300
 
@@ -46,12 +48,14 @@ class Word(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What is believed of a bay's machine. `online` None: nobody says. `seen_at`: when it was last heard that it is so."""
+    """What is believed of a bay's machine. `online` None: nobody says. `seen_at`: when it was last heard that it is so; `heard_at`: when the machine
+    itself was, which whoever looks after it may say much later."""
 
     state: State
     told: tuple[str, ...]
     seen_at: int
     online: bool | None = None
+    heard_at: int = 0
 
 
 def called(way: str) -> str:
@@ -92,10 +96,12 @@ def believed(words: Iterable[Word]) -> Told:
         if word is not base and stands:
             troubles += word.machine.troubles
     state = "trouble" if troubles or base.machine.health == "trouble" else base.machine.health
-    off = any(word.machine.of == "power" and word.machine.online is False for word in power)
+    # a plug that measures too little is contradicted by a PC that speaks
+    speaks = max((word.machine.heard_at for word in of_pc if word.machine.online is True), default=0)
+    off = any(word.machine.online is False and word.machine.heard_at - speaks > SPEAKS_S for word in power)
     online = False if off else base.machine.online
     seen_at = base.machine.heard_at if base.machine.online is False else base.heard_at
-    return Told(state, tuple(dict.fromkeys(troubles)), seen_at, online)
+    return Told(state, tuple(dict.fromkeys(troubles)), seen_at, online, base.machine.heard_at)
 
 
 def rested(told: Told, since_at: int, woken_at: int, now: int) -> Told:

@@ -69,7 +69,12 @@ class WayWatch:
 
     # ---- looking
     def tick(self) -> None:
-        if self._desk.now() >= self._look_at and self.resting:
+        now = self._desk.now()
+        if now < self._looked_at:  # the clock was set back: what was heard, and when to look again, was by the other one
+            self._looked_at = self._look_at = now
+            self._heard_at, self._patience_at = min(self._heard_at, now), 0
+            self._renew_at = self._kept_at = 0
+        if now >= self._look_at and self.resting:
             self._looking = asyncio.get_running_loop().create_task(self.look())
 
     def soon(self) -> None:

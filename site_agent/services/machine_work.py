@@ -96,7 +96,7 @@ class MachineWork:
 
     def __init__(self, db: Database | InlineWriter, desk: Desk, site_id: str, bays: Bays):
         self._db, self._desk, self._site_id, self._bays = db, desk, site_id, bays
-        self._look_at = 0
+        self._look_at = self._followed_at = 0
         #: one command at a time by each way: who is asked for much at once takes less
         self._busy: dict[str, asyncio.Lock] = {}
         #: what is known of commands that go on: id of the row -> outcome
@@ -142,6 +142,8 @@ class MachineWork:
         for way in what.ways:
             if said and asyncio.get_running_loop().time() > until:
                 break
+            if way.name in choice.HARD and any(isinstance(one, Later) and one.after_s is not None for one in said):
+                break  # one that asks for patience may be at it: its power is not cut meanwhile
             outcome = await self._try(row, what.order, way)
             if not isinstance(outcome, Never | Later):
                 return outcome
@@ -230,8 +232,9 @@ class MachineWork:
         now = self._desk.now()
         rows = self._db.read(lambda tx: work.overdue(tx, "sent", 1 << 60, FOLLOWED_MAX))
         self.going = {row.id: self.going[row.id] for row in rows if row.id in self.going}
-        if not rows or now < self._look_at:
+        if not rows or self._followed_at <= now < self._look_at:  # by a clock that was set back it is time
             return
+        self._followed_at = now
         self._look_at = now + (FOLLOW_S if any(now - row.since_at < SOON_S for row in rows) else FOLLOW_LATER_S)
         for row in rows:
             if row.kind in (KIND, JOB):

@@ -33,6 +33,8 @@ _log = log.get("site_agent.presence")
 replace = msgspec.structs.replace
 
 LOOK_EVERY_S = 15
+#: longer without a look, and nothing was heard without a break
+GAP_S = 120
 #: a bay's word is news for so long; hands that rested for longer play no more, where the PC cannot tell a game
 FRESH_S, INPUT_S = 120, 600
 #: the doors are heard once they have been live for so long: by then what a cut held back has come
@@ -44,6 +46,8 @@ RESUME_S = 900
 #: evidence is written down so often while it only grows
 KEPT_EVERY_S, HEARD_KEPT_EVERY_S = 300, 3600
 LOOK_BACK_SLOTS = 96
+#: who came to another booking that ended so lately (slots) may have stayed in the house
+STAYED_SLOTS = 4
 KEPT_S = 30 * 86_400
 
 
@@ -57,6 +61,8 @@ class _BayNow:
         self.stranger_at, self.row = 0, Unbooked("", "", 0, 0)
         #: whose guest has played without a pause, and the bookings for whose guest the same person may have been taken
         self.who, self.unclear = "", set[str]()
+        #: when somebody last touched its PC, as far as it tells: it takes hands that rest for a game for some minutes more
+        self.touched_at = 0
 
 
 class _Work(NamedTuple):
@@ -85,6 +91,8 @@ class Presence:
         self._bays: dict[str, _BayNow] = {}
         self._played: dict[str, Played] = {}
         self._written: dict[str, int] = {}
+        #: booking -> when its guest was last taken for the one who plays
+        self._going: dict[str, int] = {}
         self._looked_at = self._doors_live_at = 0
         self._changed = True
         self._watchers: list[Callable[[], None]] = []
@@ -105,6 +113,8 @@ class Presence:
         now = self._desk.now()
         if not self._changed and 0 <= now - self._looked_at < LOOK_EVERY_S:
             return 0
+        if not 0 <= now - self._looked_at <= GAP_S:
+            self._was_away(now)
         self._changed, self._looked_at = False, now
         self._hear_doors(now)
         work = self._db.read(lambda tx: self._work(tx, now))
@@ -117,6 +127,12 @@ class Presence:
             for watcher in self._watchers:
                 watcher()
         return done
+
+    def _was_away(self, now: int) -> None:
+        """Nobody looked for a while, or the clock jumped: what happened meanwhile was heard by nobody here."""
+        self._doors_live_at = 0
+        for bay in self._bays.values():
+            bay.deaf_at = now
 
     def _hear_doors(self, now: int) -> None:
         self._doors_live_at = (self._doors_live_at or now) if self._trail.live() else 0
@@ -151,7 +167,9 @@ class Presence:
             bay = self._bays[rid] = _BayNow(now)
             bay.heard_at = bay.heard_kept_at = store.heard(tx).get(rid, 0)
         bay.unclear &= {one.b.id for one in seated}
-        bay.playing = is_playing(self._activity(tx, rid), now)
+        told = self._activity(tx, rid)
+        bay.playing = is_playing(told, now)
+        bay.touched_at = min(now, told.last_input_at) if told is not None and told.last_input_at else now
         if bay.playing is None:
             bay.deaf_at = now
             return
@@ -175,8 +193,8 @@ class Presence:
         if running is not None:
             return running
         before = max((one for one in seated if one.b.ends_at <= now and one.came), key=lambda one: one.b.end, default=None)
-        if before is None or (before.a is not None and before.a.said and before.state == "completed"):
-            return None
+        if before is None or (before.state == "completed" and (before.a.said or not goes_on(self._going.get(before.b.id, 0), now))):
+            return None  # whoever begins anew after a visit was over, cleans up or is early
         seen = self._played_of(tx, before.b.id)
         resumed = now - max(seen.played_until if seen else 0, before.b.ends_at) <= RESUME_S
         return before if resumed and now < _theirs_until(before, seated) else None
@@ -191,13 +209,16 @@ class Presence:
             bay.unclear.add(whose.b.id)
             return
         bay.who = whose.b.id
-        self._note_played(tx, whose.seat, whose.b, now, work)
+        self._going[whose.b.id] = now
+        self._note_played(tx, whose.seat, whose.b, bay.touched_at, now, work)
 
-    def _note_played(self, tx: Tx, rid: str, b: Booking, now: int, work: _Work) -> None:
+    def _note_played(self, tx: Tx, rid: str, b: Booking, touched_at: int, now: int, work: _Work) -> None:
+        """Up to the end a bay that counts as played is; what may be charged for after it is what hands have done."""
         known = self._played_of(tx, b.id)
-        row = Played(b.id, rid, known.played_from if known else now, now, b.ends_at)
+        until = now if now <= b.ends_at else max(touched_at, known.played_until if known else 0)
+        row = Played(b.id, rid, known.played_from if known else until, until, b.ends_at)
         self._played[b.id] = row
-        if known is None or now - self._written.get(b.id, 0) >= KEPT_EVERY_S:
+        if known is None or until - self._written.get(b.id, 0) >= KEPT_EVERY_S:
             work.played.append(row)
 
     def _played_of(self, tx: Tx, booking_id: str) -> Played | None:
@@ -220,11 +241,17 @@ class Presence:
         policy = house.profile.policy
         if one.state != "completed":
             verdict = presence.judge(one.b, one.a, self._seen(tx, house, one, now), policy, now)
-            if verdict is not None:
+            if verdict is not None and not (verdict.state == "no_show" and self._perhaps_let_in(tx, one, now)):
                 work.verdicts.append((one, verdict))
                 self._flush(one.b.id, work)
         if one.came and one.b.ends_at < now <= one.b.ends_at + overtime.OVER_MAX_S + RESUME_S and not one.a.waived:
             self._overtime(tx, house, one, seated, now, work)
+
+    def _perhaps_let_in(self, tx: Tx, one: Visit, now: int) -> bool:
+        """Whether nobody but the doors would have seen the guest, and they let somebody in of whom they do not know who it was."""
+        if self._bay_witness(self._bays.get(one.seat), one.b, now) == "heard":
+            return False
+        return store.let_in_unnamed(tx, self._site_id, passes.window(one.b.start, one.b.end)[0])
 
     def _seen(self, tx: Tx, house: House, one: Visit, now: int) -> Seen:
         b = one.b
@@ -235,16 +262,17 @@ class Presence:
         return Seen(
             doors=self._doors_witness(now), bay=self._bay_witness(bay, b, now), door_at=uses[0][0] if uses else 0, door_told=told,
             door_last_at=uses[-1][0] if uses else 0, played_from=played.played_from if played else 0,
-            played_until=played.played_until if played else 0, playing=bool(bay and bay.playing and goes_on(played, now)),
+            played_until=played.played_until if played else 0, playing=bool(bay and bay.playing and goes_on(self._going.get(b.id, 0), now)),
             unclear=bool(bay and b.id in bay.unclear) or (not one.came and self._company_came(tx, b)),
         )  # fmt: skip
 
     def _company_came(self, tx: Tx, b: Booking) -> bool:
-        """Whether somebody came to another booking of the same order or customer around that time: one PIN lets a whole party in."""
+        """Whether somebody came to another booking of the same order or customer around that time, or just before it: one PIN lets a whole party
+        in, and nobody uses it again to stay."""
         others = records.bookings_of_order(tx, b.order_id)
         if b.customer_id:
             others += records.bookings_of_customer(tx, b.customer_id, b.start - LOOK_BACK_SLOTS)
-        near = {x.id for x in others if x.id != b.id and x.site_id == b.site_id and x.start < b.end and b.start < x.end}
+        near = {x.id for x in others if x.id != b.id and x.site_id == b.site_id and x.start < b.end and b.start <= x.end + STAYED_SLOTS}
         found = (records.attendance(tx, one) for one in near)
         return any(a is not None and a.state in ("checked_in", "completed") for a in found)
 
@@ -310,6 +338,7 @@ class Presence:
         before_at = self._desk.now() - KEPT_S
         self._played = {key: row for key, row in self._played.items() if row.ends_at >= self._desk.now() - 2 * 86_400}
         self._written = {key: at for key, at in self._written.items() if key in self._played}
+        self._going = {key: at for key, at in self._going.items() if key in self._played}
         return await self._db.write(lambda tx: store.forget(tx, before_at))
 
     def panel(self) -> PresencePanel:
@@ -318,7 +347,7 @@ class Presence:
         def playing(one: Visit) -> bool:
             bay = self._bays.get(one.seat)
             return bool(
-                one.state == "checked_in" and bay is not None and bay.playing and goes_on(self._played.get(one.b.id), self._desk.now())
+                one.state == "checked_in" and bay is not None and bay.playing and goes_on(self._going.get(one.b.id, 0), self._desk.now())
             )
 
         return self._db.read(lambda tx: words.panel(tx, self._houses.of(tx, self._site_id), self._desk.now(), playing))
@@ -351,9 +380,9 @@ class Presence:
         await self._db.write(run)
 
 
-def goes_on(played: Played | None, now: int) -> bool:
+def goes_on(going_at: int, now: int) -> bool:
     """Whether somebody of this visit played at the last look."""
-    return played is not None and now - played.played_until <= LOOK_EVERY_S * 2
+    return now - going_at <= LOOK_EVERY_S * 2
 
 
 def is_playing(told: Activity | None, now: int) -> bool | None:

@@ -46,7 +46,10 @@ class ReaderCodes:
         return told
 
     def _lacking(self, tx: Tx) -> list[tuple[str, str]]:
-        granted = reader_codes.granted(tx, self._site_id, (self._desk.now() + REACH_S) // 900)
+        # what is over stays on the controller for a day, and its code is shown no more
+        granted = reader_codes.granted(
+            tx, self._site_id, self._desk.now() // 900 - shown_until(0) // 900, (self._desk.now() + REACH_S) // 900
+        )
         return [(booking_id, granted[booking_id]) for booking_id in door_codes.lacking(tx, self._desk, self._site_id, granted)]
 
     async def _one(self, doors: Doors, booking_id: str, ref: str) -> bool:
@@ -64,8 +67,11 @@ class ReaderCodes:
     def _tell(self, tx: Tx, booking_id: str, ref: str, text: str) -> bool:
         """The booking may have changed while the controller was asked: then its credential's code is asked for anew."""
         b = records.booking(tx, booking_id)
-        if b is None or b.status != "confirmed" or self._desk.now() >= shown_until(b.end):
+        if b is None or b.status != "confirmed":
             return False
-        if reader_codes.granted(tx, self._site_id, b.start + 1).get(booking_id) != ref:
+        if self._desk.now() >= shown_until(b.end):  # but for the slots after its end it would be no more among those that are asked for
+            self._refused[ref] = self._desk.now() + AGAIN_REFUSED_S
+            return False
+        if reader_codes.granted(tx, self._site_id, b.start, b.start + 1).get(booking_id) != ref:
             return False
         return door_codes.tell(tx, self._desk, b, ref, text)

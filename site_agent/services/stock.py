@@ -330,7 +330,7 @@ class Stock:
             told += [f"{playing}: please look how it is there."] if inside else []
             told += [f"It failed {len(track.takes)} times within a day, so it stays out until somebody puts it back."] if kept.stays else []
             told += ["It is well again and comes back by itself soon."] if track.good_at and not kept.stays else []
-            told += ["Just now nobody is heard who could say how it is."] if not track.is_heard else []
+            told += [_unheard(track)] if not track.is_heard else []
             state = "stays" if kept.stays else "out"
             return BayOut(rid, bay, state, " ".join(filter(None, told)), track.taken_at, block.end * slots.SLOT_S, moved, waiting, block.id)
         if track.spared_until > now and track.fails:
@@ -343,6 +343,12 @@ class Stock:
                 rid, bay, "playing", f"{playing}, and {clause(track.why)}. Please look how it is there.", track.failing_at, 0, 0, 0, ""
             )
         return None
+
+
+def _unheard(track: Track) -> str:
+    if track.kind == "resting":
+        return "Just now its PC is being restarted, or was shut down from here."
+    return "Just now nobody is heard who could say how it is."
 
 
 def _asked_told(tx: Tx, house: House, rid: str, track: Track, zone: str) -> str:

@@ -17,6 +17,8 @@ from shared.runtime.database import Tx
 SPARE, STRAY = "spare-", "stray-"
 #: instead of a stamp, of what is on the controller without its PIN, which another credential there has
 PIN_TAKEN = "pin taken"
+#: nothing waits longer to be tried again: what seems to was noted before the clock was set back
+AGAIN_MAX_S = 600
 #: whose credential opens or ends within this may stand at the door already
 SOON_S = 8 * 3600
 
@@ -76,7 +78,8 @@ URGENT = 1
 def due(tx: Tx, now: int, urgency_max: int = 9) -> tuple[Work, int] | None:
     """What is owed now before all else, with its urgency (0 the most), of those up to `urgency_max`; None where nothing is."""
     row = tx.one(
-        f"SELECT {_COLUMNS}, {_URGENCY} AS urgency FROM door_work WHERE next_at > 0 AND next_at <= :now AND {_URGENCY} <= :most"
+        f"SELECT {_COLUMNS}, {_URGENCY} AS urgency FROM door_work WHERE next_at > 0 AND NOT next_at BETWEEN :now + 1 AND :now + {AGAIN_MAX_S}"
+        f" AND {_URGENCY} <= :most"
         " ORDER BY urgency, ends_at, booking_id LIMIT 1",
         {"now": now, "most": urgency_max},
     )

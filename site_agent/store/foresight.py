@@ -24,7 +24,7 @@ def played(tx: Tx, resource_id: str, from_slot: int, until_slot: int) -> list[tu
     rows = tx.all(
         "SELECT b.first, b.past FROM bookings b JOIN attendance a ON a.booking_id = b.id WHERE a.state IN ('checked_in', 'completed')"
         " AND b.resource_id = :r AND a.seat IN ('', :r) AND b.first >= :low AND b.first < :u AND b.past > :f"
-        " UNION SELECT b.first, b.past FROM attendance a JOIN bookings b ON b.id = a.booking_id WHERE a.seat = :r AND b.resource_id <> :r"
+        " UNION SELECT b.first, b.past FROM attendance a JOIN bookings b ON b.id = a.booking_id WHERE a.seat = :r AND a.seat <> '' AND b.resource_id <> :r"
         " AND a.state IN ('checked_in', 'completed') AND b.first >= :low AND b.first < :u AND b.past > :f",
         {"f": from_slot, "low": from_slot - LONGEST, "u": until_slot, "r": resource_id},
     )

@@ -26,6 +26,8 @@ SCHEMA = (
 #: how a door tells that a credential was used; what was opened from afar, or by the exit button, was nobody's PIN
 CREDENTIALS = ("pin", "qr", "nfc", "face")
 UNBOOKED_SHOWN_S = 14 * 86_400
+#: of the trail, the newest rows that are looked through; and how long after an unlock a leaf opens by it
+LOOKED_MAX, PULSE_S = 1000, 30
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -85,6 +87,21 @@ def uses(tx: Tx, site_id: str, booking_id: str, from_at: int, until_at: int) -> 
         f" AND how IN ({marks}) AND at >= :f AND at < :u ORDER BY at, n",
         {"b": booking_id, "s": site_id, "f": from_at, "u": until_at},
     )
+
+
+def let_in_unnamed(tx: Tx, site_id: str, from_at: int) -> bool:
+    """Whether since then somebody was let in who used no credential of a booking's, or a door stood open or unlocked: from afar, by staff's card, by a
+    schedule. The exit button lets nobody in. Looks through the newest `LOOKED_MAX` rows."""
+    rows = tx.all(
+        "SELECT at, kind, how, booking_id, door_id, detail FROM door_trail WHERE site_id = ? ORDER BY n DESC LIMIT ?", (site_id, LOOKED_MAX)
+    )
+    unlocked = {(door_id, at // PULSE_S + more) for at, kind, _, _, door_id, _ in rows if kind == "unlocked" for more in (0, 1)}
+    for at, kind, how, booking_id, door_id, lock in rows:
+        unnamed = kind == "unlocked" and not booking_id and how != "button"
+        stood = kind == "opened" and lock == "unlocked" and (door_id, at // PULSE_S) not in unlocked
+        if at >= from_at and (unnamed or stood or kind in ("forced", "held", "emergency")):
+            return True
+    return False
 
 
 # ---- in use without a booking

@@ -85,6 +85,11 @@ def m008_emergencies_and_cards(db) -> None:
         db.execute(statement)
 
 
+def m009_seats(db) -> None:
+    """Guests who were reseated are few, and found without reading every visit there ever was (M4)."""
+    db.execute("CREATE INDEX attendance_seat ON attendance (seat) WHERE seat <> ''")
+
+
 STEPS = (
     m001_site,
     m002_drills,
@@ -94,6 +99,7 @@ STEPS = (
     m006_door_checks,
     m007_presence_and_health,
     m008_emergencies_and_cards,
+    m009_seats,
 )
 
 

@@ -18,6 +18,9 @@ SCHEMA = (
 )
 
 
+ONE_TROUBLE_S = 3600
+
+
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     """One bay. `block_id`: the block by which it is out of sale, empty while it is on sale. `why`: why it was taken out. `asked`: staff are asked
     whether it is to be taken out; `stays`: it failed so often that only staff put it back. `spared_by`: who has it sold all the same."""
@@ -58,7 +61,10 @@ def done_to(tx: Tx, resource_id: str, kinds: tuple[str, ...], since_at: int) -> 
 
 # ---- troubles, for what is foreseen
 def add_trouble(tx: Tx, resource_id: str, text: str, at: int) -> None:
-    tx.run("INSERT INTO bay_troubles (resource_id, text, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (resource_id, text, at))
+    """One that comes and goes is one, as long as it comes again within `ONE_TROUBLE_S`."""
+    known = "SELECT 1 FROM bay_troubles WHERE resource_id = ? AND at > ? AND text = ? LIMIT 1"
+    if tx.one(known, (resource_id, at - ONE_TROUBLE_S, text)) is None:
+        tx.run("INSERT INTO bay_troubles (resource_id, text, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (resource_id, text, at))
 
 
 def troubles_since(tx: Tx, resource_id: str, since_at: int) -> int:

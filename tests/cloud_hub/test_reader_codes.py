@@ -140,3 +140,12 @@ async def test_a_code_for_another_facilitys_booking_stops_nothing_of_ours(w):
         await w.db.write(lambda tx: door_codes.take(tx, w.hub.desk, door_codes.DoorCode(booking_id=b.id, sealed="Other"), "truro"))
     await w.db.write(lambda tx: door_codes.take(tx, w.hub.desk, door_codes.DoorCode(booking_id="never-was-1", sealed="Other"), SITE))
     assert w.db.read(lambda tx: tx.all("SELECT * FROM door_codes")) == []
+
+
+async def test_bookings_that_are_over_are_not_asked_for_again_and_keep_no_other_from_its_code(w):
+    over = [await w.sold(bay, SOONEST, booking_id=f"booking-000{bay}", who=bay) for bay in (1, 2)]
+    await told(w)
+    w.clock.forward(over[0].ends_at + KEPT_S + 60 - int(w.clock.now()))
+    await w.kit.db.write(lambda tx: old_rows.forget(tx, w.kit.bookings._desk))
+    await w.linked()
+    assert await told(w) == 0 and len(w.reader.asked) == 2

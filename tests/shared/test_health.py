@@ -47,6 +47,13 @@ def test_what_is_unknown_or_at_rest_takes_nothing_out():
     assert step(heard((20, SILENT), (4, UNKNOWN), (3, SILENT))) == "none", "the count begins anew after a break"
 
 
+def test_a_bay_that_is_out_is_not_well_because_somebody_restarts_it():
+    out = msgspec.structs.replace(heard((30, SILENT)), taken_at=NOW - 25 * MIN, takes=(NOW - 25 * MIN,))
+    restarted = follow(follow(out, RESTING, NOW - 14 * MIN), RESTING, NOW)
+    assert step(restarted) == "none"
+    assert step(follow(follow(restarted, GOOD, NOW - 10 * MIN), GOOD, NOW)) == "lift"
+
+
 def test_bays_that_fall_silent_together_are_asked_about():
     fell = heard((6, SILENT))
     assert step(fell, others=heard((60, GOOD), (5, SILENT))) == "ask"

@@ -54,6 +54,14 @@ async def test_a_guest_finds_the_bay_awake_lit_prepared_and_welcoming_once(w):
     assert (await lately(w))["Prepare"][0] == "done" and (await board(w))["needs"] == []
 
 
+async def test_a_pc_that_somebody_switched_off_is_woken_before_its_bay_is_taken_from_the_guest(w):
+    await w.booked(1, 3)  # in an hour and a half
+    w.machines.states["31"] = Machine("31", "BOX-1", False, NOON, "trouble", ("Its PC is off.",))
+    for _ in range(6):
+        await w.due(11)
+    assert done(w) == ["wake"]
+
+
 async def test_what_was_moved_or_cancelled_needs_nothing_and_what_waits_is_dropped(w):
     booking = await w.booked(1, 2)
     w.machines.here = False
@@ -112,7 +120,10 @@ async def test_after_a_guest_the_bay_is_cleaned_and_shut_down_and_its_silence_is
     assert "shutdown" not in done(w)  # somebody has just used it
     await w.due(16 * MIN)
     assert done(w)[-1] == "shutdown"
-    w.machines.states["31"] = Machine("31", "BOX-1", False, int(w.clock.now()), "trouble", ("Its PC is off.",))
+    # whoever looks after it may say for long that it is on, and has not heard of it since
+    w.machines.states["31"] = Machine("31", "BOX-1", True, int(w.clock.now()), "good")
+    await w.due(8 * MIN)
+    w.machines.states["31"] = Machine("31", "BOX-1", False, int(w.clock.now()) - 8 * MIN, "trouble", ("Its PC is off.",))
     for _ in range(2):
         await w.due(16 * MIN)
     assert done(w).count("shutdown") == 1

@@ -74,6 +74,28 @@ def test_after_a_guest_the_bay_is_cleaned_up_and_dark_once_nobody_is_there():
     gone = bay(visit("a", 9, 10, state="completed", changed=9.8), online=True)
     assert due(gone, 9.83) == {"cleanup"} and due(gone, 9.95) == {"cleanup", "lights_off"}
     assert due(bay(visit("a", 9, 10, state="no_show", changed=9.3), online=True), 10.5) == set()
+    plays_on = bay(visit("a", 9, 10, state="completed", changed=10.17), online=True, touched_at=at(10.18))
+    assert "cleanup" not in due(plays_on, 10.2), "by the clock the time is over, and hands play on"
+
+
+def test_who_is_believed_not_to_come_and_plays_after_all_is_not_shut_down():
+    for job in ("shutdown", "nightly"):
+        facts = bay(
+            visit("a", 5, 6, state="completed", changed=6), visit("b", 9, 10, state="no_show", changed=9.25), online=True, night=("night", at(9), at(12))
+        )  # fmt: skip
+        assert job not in due(facts, 9.5) and job in due(facts, 10.3)
+
+
+def test_a_pc_that_nobody_here_switched_off_is_called_up_hours_before_its_guest_unless_staff_are_at_it():
+    facts = bay(visit("a", 10, 11), visit("b", 12, 13), online=False, rouse_s=3 * 3600)
+    assert due(facts, 6.9) == set() and due(facts, 7.1) == {"wake"}
+    assert len([job for job in plan(facts, JOBS, at(7.1)) if job.due_at <= at(7.1)]) == 1
+    assert due(facts._replace(blocked=((at(7), at(8)),)), 7.1) == set() and due(facts._replace(rouse_s=0), 7.1) == set()
+
+
+def test_a_pc_that_did_not_hear_the_call_is_called_once_more():
+    calls = [job for job in plan(bay(visit("a", 10, 11), online=False), JOBS, at(9.9)) if job.job == "wake"]
+    assert [job.due_at - at(10) for job in calls] == [-10 * MIN, -6 * MIN] and len({job.id for job in calls}) == 2
 
 
 def test_a_pc_that_nobody_needs_is_shut_down_once_and_never_where_nothing_wakes_it():
@@ -129,7 +151,7 @@ def test_nothing_that_ends_a_game_is_done_while_a_guest_is_there_or_at_the_door(
     done = [job for job in plan(facts, JOBS, now) if job.due_at <= now < job.until_at and not job.held]
     for one in facts.visits:
         opens, closes = window(one.start_at // SLOT, one.end_at // SLOT)
-        good = one.state in ("", "checked_in") and opens <= now < closes
+        good = one.state in ("", "checked_in", "no_show") and opens <= now < closes
         inside = one.state == "checked_in" and one.changed_at <= now < one.end_at + STAYS_S
         if good or inside:
             assert not ENDS_THE_GAME & {job.kind for job in done}

@@ -106,6 +106,62 @@ async def test_a_taken_pin_is_granted_without_it_and_told(world):
     assert credential.pin is None and "works at the kiosk" in stuck.error and stuck.next_at == NOON + 600
 
 
+async def test_a_pin_that_becomes_free_is_put_on_the_door_at_once(world):
+    other = await world.booked(2, 0)
+    await settled(world)
+    grant, regrant, held = world.doors.grant, world.doors.regrant, f"v-{other['id']}"
+
+    def taken(let):
+        async def put(*asked):
+            if held in world.doors.visitors and asked[-1].pin is not None:
+                raise PinTaken("Another credential of this site has the PIN already.")
+            return await let(*asked)
+
+        return put
+
+    world.doors.grant, world.doors.regrant = taken(grant), taken(regrant)
+    mine = await world.booked(1, 0)
+    await settled(world)
+    assert world.doors.visitors[f"v-{mine['id']}"].pin is None
+    await world.staff.post(f"/api/bookings/{other['id']}/cancel", {})
+    await settled(world)
+    assert world.doors.visitors[f"v-{mine['id']}"].pin == mine["pin"] and world.kit.credentials.stuck() == []
+
+
+async def test_a_grant_whose_answer_was_lost_is_taken_off_although_the_booking_was_changed_meanwhile(world):
+    grant = world.doors.grant
+
+    async def answer_is_lost(credential):
+        await grant(credential)
+        raise away()
+
+    world.doors.grant = answer_is_lost
+    booking = await world.booked(1, 0)
+    await settled(world)
+    assert len(world.doors.visitors) == 1
+    credentials = world.kit.credentials
+    moved = world.db.read(lambda tx: records.booking(tx, booking["id"]))
+    world.db.write_now(lambda tx: records.put_booking(tx, replace(moved, pin="907733")))
+    await credentials._plan()  # while the controller is left alone, nothing else is done
+    await world.staff.post(f"/api/bookings/{booking['id']}/cancel", {})
+    world.doors.grant = grant
+    world.clock.forward(20)
+    await settled(world)
+    assert world.doors.visitors == {} and credentials.counts() == (0, 0)
+
+
+async def test_a_clock_that_is_set_back_makes_no_wait_longer(world):
+    booking = await world.booked(1, 0)
+    await settled(world)
+    world.doors.failure = away()
+    await world.staff.post(f"/api/bookings/{booking['id']}/cancel", {})
+    await settled(world)
+    world.doors.failure = None
+    world.clock._now -= 7200
+    await settled(world)
+    assert world.doors.visitors == {}
+
+
 async def test_a_controller_that_says_no_is_shown_and_tried_now_and_then(world):
     world.doors.failure = DoorsRefused("The token was refused.", code="token_refused")
     await world.booked(1, 0)

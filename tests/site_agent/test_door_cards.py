@@ -48,6 +48,22 @@ async def test_a_card_is_held_to_a_reader_lent_and_taken_back_with_names_in_the_
     assert code_of(await world.staff.post("/api/doors/cards/back", {"booking_id": booking["id"]})) == (404, "not_found")
 
 
+async def test_a_guest_who_plays_on_keeps_the_card_until_the_new_end(world):
+    booking = await world.booked(1, 0)
+    ref = await granted(world, booking["id"])
+    await lent(world, booking["id"])
+    longer = await world.staff.post(f"/api/bookings/{booking['id']}/extend", {"booking_id": "booking-longer-1", "minutes": 30})
+    assert longer.status_code == 201, longer.text
+    for _ in range(3):
+        await world.kit.door_cards.tick()
+        await world.kit.credentials.settle()
+    assert world.doors.cards == {"token-1": ref} and "take_card" not in world.doors.calls
+    assert (await world.staff.get("/api/doors/cards/booking-longer-1")).json()["state"] == "lent"
+    world.clock.forward(5401)
+    await world.kit.door_cards.tick()
+    assert world.doors.cards == {}
+
+
 @pytest.mark.parametrize("how", ["cancelled", "over"])
 async def test_a_card_opens_nothing_when_the_booking_is_cancelled_or_over(world, how):
     booking = await world.booked(1, 0)

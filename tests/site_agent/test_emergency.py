@@ -116,6 +116,44 @@ async def test_a_clock_that_is_set_meanwhile_neither_shortens_nor_prolongs_it(wo
     assert state(world) == "over" and world.doors.mode == "normal"
 
 
+async def test_a_clock_that_is_set_back_while_the_doors_are_not_let_go_keeps_nobody_waiting(world):
+    await called(world)
+    world.doors.failure = away()
+    await after(world, 1803, step=601)
+    assert state(world) == "ending"
+    world.clock._now -= 86_400
+    world.doors.failure = None
+    await after(world, 10)
+    assert state(world) == "over" and world.doors.mode == "normal"
+
+
+@pytest.mark.parametrize("doubt", ["", "The clock was not set."])
+async def test_after_a_restart_with_a_clock_that_is_behind_it_lasts_no_longer_than_it_was_called_for(world, doubt):
+    await called(world)
+    world.clock._now -= 86_400
+    world.agent.desk.clock_doubt = lambda: doubt
+    anew = EmergencyDesk(world.db, world.agent.desk, world.kit.bookings._houses, SITE, world.doors, world.clock.monotonic)
+    await anew.start()
+    world.clock.forward(1801)
+    await anew.tick()
+    await world.until(lambda: world.doors.mode == "normal" and state(world) == "over")
+    await anew.stop()
+
+
+async def test_a_call_that_is_sent_again_after_a_restart_does_not_begin_its_time_anew(world):
+    await called(world)
+    kit, ada = world.kit, Asker("staff", "staff-ada", "Ada Example", frozenset({"emergency"}))
+    anew = EmergencyDesk(world.db, world.agent.desk, kit.bookings._houses, SITE, world.doors, world.clock.monotonic)
+    await anew.start()
+    world.clock.forward(1500)
+    known = world.db.read(lambda tx: emergencies.one(tx, "emergency-1"))
+    await anew.call("emergency-1", "lockdown", "again", 30, True, Asker("staff", known.by_id, ada.name, ada.rights))
+    world.clock.forward(301)
+    await anew.tick()
+    await world.until(lambda: world.doors.mode == "normal" and state(world) == "over")
+    await anew.stop()
+
+
 async def test_a_wish_that_comes_while_the_controller_is_slow_is_carried_out_next_and_not_lost(world):
     slow, let = asyncio.Event(), world.doors.emergency
 
@@ -221,6 +259,53 @@ async def test_a_door_that_cannot_be_held_is_named_and_keeps_no_other_shut(world
     assert state(world) == "over" and world.doors.holds == {FRONT: "normal"}
 
 
+def two_doors(world):
+    async def both():
+        return [DoorState(door_id, name, name, True, "locked", "closed") for door_id, name in ((FRONT, "Front"), ("door-side", "Side"))]
+
+    world.doors.doors = both
+
+
+async def test_a_door_that_cannot_be_let_go_keeps_no_other_open(world):
+    two_doors(world)
+    let = world.doors.held
+
+    async def front_is_away(door_id):
+        if door_id == FRONT:
+            raise away()
+        return await let(door_id)
+
+    await called(world, mode="unlock_all")
+    world.doors.held = front_is_away
+    await world.staff.post("/api/doors/emergency/end", {"reason": "over"})
+    assert world.doors.holds == {FRONT: "unlocked_for", "door-side": "normal"} and state(world) == "ending"
+    world.doors.held = let
+    await after(world, 10)
+    assert world.doors.holds == {FRONT: "normal", "door-side": "normal"} and state(world) == "over"
+
+
+async def test_all_doors_open_called_again_lasts_longer_and_no_door_is_let_go_in_between(world):
+    two_doors(world)
+    await called(world, mode="unlock_all", minutes=10)
+    let, failing = world.doors.hold, True
+
+    async def side_is_away(door_id, rule, minutes=0):
+        if door_id == "door-side" and failing:
+            raise away()
+        await let(door_id, rule, minutes)
+
+    world.doors.hold = side_is_away
+    await called(world, mode="unlock_all", minutes=40, number=2)
+    assert world.doors.holds == {FRONT: "unlocked_for", "door-side": "unlocked_for"} and state(world, 2) == "wanted"
+    failing = False
+    await after(world, 10)
+    assert (state(world, 1), state(world, 2)) == ("over", "on")
+    assert world.doors.holds == {FRONT: "unlocked_for", "door-side": "unlocked_for"}
+    assert "hold normal 0" not in world.doors.calls and world.doors.calls.count("hold unlocked_for 40") == 2
+    await after(world, 2400, step=60)
+    assert world.doors.holds == {FRONT: "normal", "door-side": "normal"} and state(world, 2) == "over"
+
+
 async def test_while_all_doors_are_meant_to_stand_open_none_is_an_alarm_for_it(world):
     await called(world, mode="evacuation")
     opened_leaf = DoorEvent(NOON, FRONT, "Front", False, "", "", "", "", "", kind="opened", key="leaf-1", lock="unlocked")
@@ -281,6 +366,20 @@ async def test_a_mode_that_was_begun_at_the_controller_is_shown_told_once_and_ca
     assert code_of(await world.staff.post("/api/doors/emergency/end", {})) == (404, "not_found")
 
 
+async def test_a_controller_that_tells_its_mode_a_moment_late_is_not_taken_for_somebody_elses_lock_down(world):
+    await called(world)
+    for mode in ("lockdown", "normal"):
+        told_now = asyncio.Future()
+        told_now.set_result(mode)
+        world.doors.emergency_now = lambda told_now=told_now: told_now
+        if mode == "lockdown":
+            await world.staff.post("/api/doors/emergency/end", {"reason": "over"})
+        else:
+            await after(world, 10)
+        assert not alarms(world) and not world.kit.emergency.barred(), mode
+    assert not any("nobody called that here" in sentence for sentence in told(world))
+
+
 async def test_whoever_ends_ours_at_the_controller_has_the_last_word(world):
     await called(world)
     world.doors.mode = "normal"
@@ -337,6 +436,7 @@ async def test_before_the_emulated_controller_a_reboot_at_its_end_lets_the_doors
         assert not emulator.box.emergency.lockdown and desk.panel().standing is None
         emulator.box.set_emergency(Emergency(lockdown=False, evacuation=True))
         desk.hint()
+        await ticked()  # so soon after our own word its own is heard twice
         await ticked()
         assert desk.panel().outside == "evacuation"
         await desk.call("emergency-2", "unlock_all", "delivery", 5, True, ada)

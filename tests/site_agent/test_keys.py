@@ -8,7 +8,7 @@ import pytest
 from cloud_hub.services.keys import Keys
 from cloud_hub.services.passes import Passes
 from cloud_hub.store import schema as hub_schema
-from shared.errors import Refused
+from shared.errors import Refused, Unavailable
 from shared.keys import SigningKey
 from shared.ledger import records
 from shared.ledger.keychain import KeyChain, next_path
@@ -99,6 +99,29 @@ async def test_the_old_key_ends_with_the_last_booking_that_stands_also_after_a_r
     assert not next_path(w.hub.chain._path).exists() and later
 
 
+async def test_two_hellos_at_once_end_the_old_key_once_and_no_key_that_nobody_knows_yet_is_used(w):
+    keys, let, gates = w.hub.keys, w.hub.keys._db.write, [asyncio.Event(), asyncio.Event()]
+    keys.rotate()
+    second, waiting = w.hub.chain.next, list(gates)
+    keys._acknowledged[SITE] = {second.id}
+
+    async def slowly(work):
+        gate, done = waiting.pop(0), await let(work)
+        await gate.wait()
+        return done
+
+    keys._db.write = slowly
+    ends = [asyncio.create_task(keys.tick(NOON)) for _ in gates]
+    await w.until(lambda: not waiting)
+    gates[0].set()
+    await ends[0]
+    keys.rotate()
+    gates[1].set()
+    await ends[1]
+    keys._db.write = let
+    assert w.hub.chain.in_use.id == second.id and w.hub.chain.next is not None and keys.changing() == (SITE,)
+
+
 async def test_a_stolen_key_of_the_hub_opens_nothing_once_the_site_has_heard(w):
     b = sold(w)
     await w.quiet()
@@ -167,6 +190,27 @@ async def test_a_facility_on_its_own_changes_its_key_by_the_command(tmp_path, ca
         shown = capsys.readouterr().out
         assert f"{w.kit.link.key().id}  in use" in shown and f"{first}  changed; its passes are good until" in shown
         assert (w.loaded.data_dir / DATABASE).exists()
+
+
+async def test_a_wish_to_withdraw_is_not_lost_when_the_agent_ends_meanwhile_and_is_answered_when_the_books_are_full(tmp_path):
+    async with opened(tmp_path) as w:
+        keys, folder, first = w.kit.link.keys, w.loaded.data_dir, w.kit.link.key().id
+        left = spool.leave(folder / SPOOL, spool.Errand(kind="keys", name="command", role="withdraw"))
+        let, why = keys._db.write, asyncio.CancelledError()
+
+        async def fails(work):
+            raise why
+
+        keys._db.write = fails
+        with pytest.raises(asyncio.CancelledError):
+            await keys.take_wishes(folder)
+        assert left.exists() and keys.ring.find(first).withdrawn is False
+        why = Unavailable("The disk is full.")
+        await keys.take_wishes(folder)
+        assert spool.answer_of(left).read_bytes() == b'{"done":false}' and not left.exists()
+        keys._db.write = let
+        spool.leave(folder / SPOOL, spool.Errand(kind="keys", name="command", role="withdraw"))
+        assert await keys.take_wishes(folder) == 1 and keys.ring.find(first).withdrawn
 
 
 @pytest.mark.parametrize("lone", [True, False])

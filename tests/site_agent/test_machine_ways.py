@@ -56,6 +56,24 @@ async def test_a_way_that_is_away_or_refuses_is_passed_over_and_the_next_does_it
     assert len(w.ways["bay_agent"].given) == 2 and w.ways["lan"].given == []
 
 
+async def test_while_one_way_asks_for_patience_the_power_is_not_cut(w):
+    w.ways["ninjaone"].here = False
+    w.ways["bay_agent"].failure = MachinesUnavailable("The PC was told to do that less than 5 minutes ago.", retry_after_s=200, busy=True)
+    w.ways["bay_agent"].failing = ("command",)
+    await w.help()
+    await w.rest()
+    assert w.given("lan") == [] and (await last(w))[0] == "waiting"
+
+
+async def test_by_a_clock_that_was_set_back_the_machines_are_looked_at_all_the_same(w):
+    await w.move(20)
+    w.clock._now -= 7200
+    w.ways["bay_agent"].states["31"] = Machine("31", "x", True, NOON, "trouble", ("No picture.",))
+    for _ in range(2):
+        await w.move(12)
+    assert w.kit.machines.ways["bay_agent"]._looked_at > w.clock.now() - 15
+
+
 async def test_what_may_have_been_taken_goes_by_no_second_way(w):
     w.ways["ninjaone"].failure, w.ways["ninjaone"].failing = MachinesUnavailable("No answer came.", outcome_unknown=True), ("command",)
     await w.help()
@@ -192,6 +210,12 @@ def word(way: str, ago: int, health: str, online: bool | None = True, *troubles:
 def test_the_newest_word_about_the_pc_is_believed_and_no_trouble_is_lost(words, told):
     found = believed(words)
     assert (found.state, found.told) == told
+
+
+def test_a_plug_that_measures_too_little_takes_no_word_from_a_pc_that_speaks():
+    no_power = word("lan", 0, "trouble", False, "No power.", of="power")
+    assert believed([word("bay_agent", 25, "good"), no_power]).online is True
+    assert believed([word("bay_agent", 90, "good"), no_power]).online is False
 
 
 def test_a_machine_that_we_shut_down_is_asleep_until_it_should_have_woken():

@@ -166,6 +166,69 @@ async def test_time_used_after_the_end_is_noted_charged_by_the_quarter_hour_and_
     assert code_of(await world.staff.post("/api/bookings/nothing-here/overtime", {"reason": "x"})) == (404, "booking_not_found")
 
 
+class Hands:
+    """A bay whose PC tells when it was last touched, and takes rested hands for a game for ten minutes more."""
+
+    def __init__(self, world: SiteWorld):
+        self.world, self.at = world, 0
+
+    def activity(self, tx, resource_id: str) -> Activity | None:
+        now = self.world.agent.desk.now()
+        return Activity(now, self.at, now - self.at < 600)
+
+
+async def test_only_what_hands_did_after_the_end_is_charged_and_not_how_long_they_rest(world, bays):
+    hands = Hands(world)
+    world.kit.presence._activity = hands.activity
+    one = await world.booked(1, 0)
+    await check_in(world, one)
+    for _ in range(60):
+        hands.at = world.agent.desk.now()
+        await pass_by(world, 1)  # the last touch is a minute after the end
+    await pass_by(world, 20)
+    assert (visit(world, one).state, visit(world, one).overtime_min) == ("completed", 0)
+
+
+async def test_who_comes_back_for_a_glove_or_cleans_up_after_the_end_costs_nobody_anything(world, bays):
+    one, other = await world.booked(1, 0), await world.booked(2, 0)
+    await check_in(world, one)
+    await check_in(world, other)
+    bays.playing |= {1: True}
+    await pass_by(world, 56)
+    bays.playing |= {1: False}
+    await pass_by(world, 14)
+    bays.playing |= {1: True}  # somebody cleans up
+    await happens(world, event(after_s=72 * 60, actor_id=await granted(world, other["id"]), how="pin"))
+    await pass_by(world, 3)
+    bays.playing |= {1: False}
+    await pass_by(world, 10)
+    assert visit(world, one).state == visit(world, other).state == "completed"
+    assert visit(world, one).overtime_min == visit(world, other).overtime_min == 0
+
+
+async def test_where_only_doors_tell_who_may_have_come_in_otherwise_is_no_no_show(world):
+    """A guest who stays for a second booking uses no PIN again, and staff let people in, too."""
+    world.kit.presence._activity = lambda tx, resource_id: None
+    await pass_by(world, 2)
+    first, second = await world.booked(1, 1, phone="902-555-0177"), await world.booked(1, 3, phone="902-555-0177")
+    absent, let_in = await world.booked(2, 1), await world.booked(3, 2)
+    await pass_by(world, 27)
+    await check_in(world, first)
+    await pass_by(world, 20)
+    assert visit(world, absent).state == "no_show", "nobody was let in but by PIN"
+    await happens(world, event(after_s=49 * 60, how="remote"))
+    await pass_by(world, 70)
+    assert visit(world, second).state == visit(world, let_in).state == ""
+
+
+async def test_after_a_while_in_which_nobody_looked_nothing_is_an_absence(world, bays):
+    one = await world.booked(1, 1)
+    await pass_by(world, 20)
+    world.clock.forward(20 * 60)  # the machine was held up
+    await pass_by(world, 20)
+    assert visit(world, one).state == ""
+
+
 async def test_overtime_ends_where_the_next_guest_begins(world, bays):
     one, following = await world.booked(1, 0), await world.booked(1, 3, name="Testa Bogey")
     await check_in(world, one)

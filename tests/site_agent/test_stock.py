@@ -332,6 +332,10 @@ async def test_a_worn_bay_gets_a_quiet_time_proposed_that_staff_accept_or_dismis
 async def test_troubles_are_counted_once_each_and_a_dismissed_proposal_rests(world, bays):
     for n in range(5):
         bays.troubles[2] = (f"The disk told of error {n}.",)
+        await pass_by(world, 1)
+        bays.troubles[2] = ()  # and comes and goes
+        await pass_by(world, 1)
+        bays.troubles[2] = (f"The disk told of error {n}.",)
         await pass_by(world, 2)
     assert world.db.read(lambda tx: store.troubles_since(tx, f"{SITE}.box-2", 0)) == 5
     world.clock.forward(600)

@@ -80,4 +80,6 @@ def condition(lane: Lane, now: float) -> tuple[str, str]:
         return "warn", f"Left alone for {span(now - lane.away_since)}. {left} {lane.why}".strip()
     if lane.why:
         return "calm", f"Its last try failed: {lane.why}"
+    if lane.rows.get("stuck"):
+        return "calm", "It goes on; what is stuck waits for a person."
     return "good", "No trouble."

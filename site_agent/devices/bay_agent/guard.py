@@ -55,6 +55,7 @@ class Guard:
             self._warn(call.bay if call.bay in self._bays else STRANGER, "key", call.address)
             return refused("wrong_key", "This is not signed with the key of a bay's PC here. Enrol it: site-agent bays enrol.")
         now = self._clock.now()
+        self._began_at = min(self._began_at, int(now))  # a clock that was set back must not keep everybody out until then
         said_at = int(call.at) if call.at.isascii() and call.at.isdigit() and len(call.at) <= 12 else 0
         if abs(now - said_at) > SKEW_MAX_S or said_at < self._began_at:
             return self.answer(key, call, 409, {"code": "clock", "detail": _off(said_at - now), "now": now})

@@ -1,7 +1,7 @@
 """The `Machines` port on the bays' own program: it calls here, over the LAN, and is answered with what it is to do. No cloud is needed.
 
 Not for: HTTP (`web.bay_agent` hands its calls in), nor who may speak (`guard`). Invariants: nothing is promised of a PC that was not heard of for
-`YOUNG_S`; a command is worth `EXPIRES_S`; what a PC's own settings do not offer is never sent to it.
+`YOUNG_S`; a command is worth minutes (`tasks`); what a PC's own settings do not offer is never sent to it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from site_agent.ports import (
 
 #: a PC that was heard of within this time is there
 YOUNG_S = 120
+#: until a PC that was started has settled: what moves in it by then is nobody
+BOOT_S = 60
 KINDS = frozenset(get_args(CommandKind))
 #: what ends the PC's own program, and with it the game
 _POWER = ("restart", "shutdown")
@@ -113,6 +115,8 @@ class BayAgents:
         if pc is None or pc.hello is None or not self._young(pc):
             return None
         idle_s = pc.hello.idle_s
+        if idle_s is not None and pc.hello.uptime_s is not None and idle_s >= pc.hello.uptime_s - BOOT_S:
+            return Activity(pc.hello_at, 0, False)  # that it was started is no hand on it
         playing = None if idle_s is None else idle_s < self.settings.playing_within_s
         return Activity(pc.hello_at, 0 if idle_s is None else pc.hello_at - idle_s, playing)
 

@@ -14,8 +14,9 @@ import msgspec
 from site_agent.devices.bay_agent.objects import Given, Outcome
 from site_agent.ports import CommandOutcome, MachineCommand
 
-#: after this the PC begins nothing of it any more
-EXPIRES_S = 600
+#: after this the PC begins nothing of it any more; what resets a bay was judged by who is there now, and soon that is somebody else
+EXPIRES_S, RESETS_S = 600, 120
+RESETS = ("prepare", "cleanup")
 #: so many commands of a bay are remembered, and so many asked for at once
 KEPT_MAX, ASKED_MAX = 200, 20
 
@@ -60,7 +61,7 @@ class Tasks:
         """What the PC is to be shown: all that it has not said that it has, and is not too old."""
         found = []
         for mark, one in self._known.items():
-            left_s = int(one.given_at + EXPIRES_S - now)
+            left_s = int(one.given_at + _worth_s(one) - now)
             if one.state == "given" and one.command is not None and left_s > 0:
                 found.append(Given(mark, one.command.kind, one.command.what, one.command.parameters, left_s))
         return found
@@ -97,8 +98,8 @@ class Tasks:
                 self._asked.popitem(last=False)
             return CommandOutcome("waiting")
         if one.state == "given":
-            if not one.shown and now >= one.given_at + EXPIRES_S:
-                text = f"The bay's PC did not ask for it within {EXPIRES_S // 60} minutes, so it was not done."
+            if not one.shown and now >= one.given_at + _worth_s(one):
+                text = f"The bay's PC did not ask for it within {_worth_s(one) // 60} minutes, so it was not done."
                 return CommandOutcome("failed", text, mark)
             return CommandOutcome("waiting", "", mark)
         if one.state in ("done", "failed"):
@@ -109,3 +110,7 @@ class Tasks:
         self._known[mark] = task
         while len(self._known) > KEPT_MAX:
             self._known.popitem(last=False)
+
+
+def _worth_s(task: Task) -> int:
+    return RESETS_S if task.command is not None and task.command.kind in RESETS else EXPIRES_S

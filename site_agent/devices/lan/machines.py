@@ -30,6 +30,8 @@ from site_agent.ports import (
 
 #: how long the power is off when it is cut, and how much later it must be on again
 OFF_S, BACK_S = 8, 60
+#: what a plug that took the command to cut the power is known by
+CUT = "cut"
 #: a PC that was called up draws power within this long, or did not hear
 WOKEN_S = 90
 
@@ -186,6 +188,7 @@ class LanMachines:
             await self._wake(bay)
         elif command.kind == "restart" and bay.plug is not None:
             await bay.plug.set(False, back_after_s=OFF_S)
+            return CUT
         elif command.kind == "lights" and bay.lights is not None:
             if command.what not in ("on", "off"):
                 raise MachinesRefused(f"Lights are on or off, not {command.what!r}.", code="command_unknown")
@@ -214,7 +217,7 @@ class LanMachines:
                 return CommandOutcome("done", f"The lights are {command.what}.")
             return CommandOutcome("failed", f"The lights are {'on' if on else 'off'}.")
         if command.kind == "restart" and bay.plug is not None:
-            return _cycled(await bay.plug.state(), passed_s)
+            return _cycled(await bay.plug.state(), passed_s, taken=ref == CUT)
         return await self._woken(bay, passed_s)
 
     async def _woken(self, bay: _Bay, passed_s: float) -> CommandOutcome:
@@ -249,9 +252,12 @@ def _powered(plug: Switch, idle_w: float) -> bool | None:
     return None if plug.watts is None or not idle_w else plug.watts >= idle_w
 
 
-def _cycled(plug: Switch, passed_s: float) -> CommandOutcome:
+def _cycled(plug: Switch, passed_s: float, *, taken: bool) -> CommandOutcome:
+    """`taken`: its plug has said that it took the command; otherwise a plug that is on may never have been off."""
+    if plug.on and not taken:
+        return CommandOutcome("waiting")
     if plug.on and passed_s >= OFF_S:
-        return CommandOutcome("done", f"Its power was off for {OFF_S} seconds, and is on again.")
+        return CommandOutcome("done", f"Its power was off for {OFF_S} seconds, and is on again.", CUT)
     if passed_s < BACK_S:
-        return CommandOutcome("running", "Its power is off for some seconds.")
-    return CommandOutcome("failed", "Its power was cut, and its plug has not switched on again.")
+        return CommandOutcome("running", "Its power is off for some seconds.", CUT)
+    return CommandOutcome("failed", "Its power was cut, and its plug has not switched on again.", CUT)

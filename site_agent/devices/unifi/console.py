@@ -48,11 +48,13 @@ _UNPROVEN = (
 
 
 class Lacks:
-    """What the controller was found not to have, for an hour each."""
+    """What the controller was found not to have, for an hour each. What it has once done it has: while it starts it may answer as if it had not, and
+    doors must be let go again all the same."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._until: dict[tuple[str, str], float] = {}
+        self._has: set[tuple[str, str]] = set()
 
     def refuse(self, feature: str, device: str = "") -> None:
         """Raises DoorsRefused where it was found lately that there is no such thing here."""
@@ -61,8 +63,17 @@ class Lacks:
 
     def noted(self, feature: str, device: str = "") -> DoorsRefused:
         """It was found just now."""
-        self._until[(feature, device)] = self._monotonic() + LACKS_S
+        if not self.has(feature, device):
+            self._until[(feature, device)] = self._monotonic() + LACKS_S
         return self._refusal(feature, device)
+
+    def done(self, feature: str, device: str = "") -> None:
+        """It was done just now, so it is there."""
+        self._has.add((feature, device))
+        self._until.pop((feature, device), None)
+
+    def has(self, feature: str, device: str = "") -> bool:
+        return (feature, device) in self._has
 
     @staticmethod
     def _refusal(feature: str, device: str) -> DoorsRefused:
@@ -78,6 +89,7 @@ class Console:
 
     # ---- emergency
     async def emergency_now(self) -> EmergencyMode:
+        self._lacks.refuse("emergency")
         pair = await self._offered("emergency", self._wire.get_emergency)
         return "evacuation" if pair.evacuation else "lockdown" if pair.lockdown else "normal"
 
@@ -85,13 +97,15 @@ class Console:
         await self._offered("emergency", lambda: self._wire.put_emergency(lockdown=mode == "lockdown", evacuation=mode == "evacuation"))
 
     async def _offered(self, feature: str, call: Callable[[], Awaitable[objects.EmergencyPair | None]]):
-        self._lacks.refuse(feature)
+        """One that is called, or ended, is asked for whatever was found before."""
         try:
-            return await call()
+            found = await call()
         except WireError as error:
             if error.kind in ("unsupported", "unknown_thing"):
                 raise self._lacks.noted(feature) from error
             raise words.failure(error) from error
+        self._lacks.done(feature)
+        return found
 
     # ---- doors that are held
     async def hold(self, door_id: str, rule: HoldRule, minutes: int = 0) -> None:
@@ -102,17 +116,21 @@ class Console:
             await self._wire.put_rule(door_id, _RULES[rule], minutes if rule == "unlocked_for" else None)
         except WireError as error:
             raise self._of_hold(error, door_id) from error
+        self._lacks.done("hold", door_id)
 
     async def held(self, door_id: str) -> DoorHold:
         self._lacks.refuse("hold", door_id)
         try:
-            return words.hold(door_id, await self._wire.get_rule(door_id))
+            rule = await self._wire.get_rule(door_id)
         except WireError as error:
             raise self._of_hold(error, door_id) from error
+        self._lacks.done("hold", door_id)
+        return words.hold(door_id, rule)
 
     def _of_hold(self, error: WireError, door_id: str) -> Exception:
         # Old hubs were seen to answer 200 with a failure of the box's own, which is no failure that passes.
-        if error.kind == "unsupported" or (error.code == "CODE_SYSTEM_ERROR" and 200 <= error.status < 300):
+        old = error.code == "CODE_SYSTEM_ERROR" and 200 <= error.status < 300 and not self._lacks.has("hold", door_id)
+        if error.kind == "unsupported" or old:
             return self._lacks.noted("hold", door_id)
         return words.failure(error, door=True)
 

@@ -122,7 +122,7 @@ class UnifiDoors:
                 silent_after_s=settings.silent_after_s,
             ),
             clock.now, look_every_s=settings.look_every_s, back_off_s=settings.back_off_s, page_pause_s=settings.page_pause_s,
-            on_trouble=self._heard,
+            on_trouble=self._heard, there=self._time_there,
         )  # fmt: skip
         self.reachable: bool | None = None
         self.trouble = ""
@@ -142,6 +142,10 @@ class UnifiDoors:
         age_s = self._clock.monotonic() - heard
         # Carried on by our uptime, not by our clock: that is the one in question.
         return said_at + age_s - self._clock.now() if age_s <= DATE_KEPT_S else None
+
+    def _time_there(self) -> float | None:
+        skew_s = self.clock_skew_s()
+        return None if skew_s is None else self._clock.now() + skew_s
 
     def _dated(self, said_at: float) -> None:
         self._date = (said_at, self._clock.monotonic())

@@ -43,7 +43,8 @@ _DEVICES = ("access.data.device.update", "access.data.v2.device.update")
 
 
 class Feed:
-    """The events of one controller. `now` answers unix seconds; `on_trouble(error)` hears of a certificate that changed."""
+    """The events of one controller. `now` answers unix seconds, `there` the same by the controller's clock, None where that is not known;
+    `on_trouble(error)` hears of a certificate that changed."""
 
     def __init__(
         self,
@@ -55,10 +56,11 @@ class Feed:
         back_off_s: float,
         page_pause_s: float,
         on_trouble: Callable[[WireError], None] = lambda error: None,
+        there: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._wire, self._stream, self._now = wire, stream, now
         self._look_every_s, self._back_off_s, self._page_pause_s = look_every_s, back_off_s, page_pause_s
-        self._on_trouble = on_trouble
+        self._on_trouble, self._there = on_trouble, there
         self.live = False
         self._cursor_ms = 0
         self._given: dict[str, int] = {}
@@ -219,6 +221,9 @@ class Feed:
     # ---- the log
     async def _look(self, behind_s: int) -> AsyncIterator[DoorEvent]:
         """What the log has since `behind_s` before the last event and was not given yet, the oldest first. Raises StreamEnded."""
+        there = self._there()
+        if there is not None:  # a row from when its clock was ahead would have us look into the future alone
+            self._cursor_ms = min(self._cursor_ms, int(there * 1000))
         since = max(0, self._cursor_ms // 1000 - behind_s)
         try:
             hits, total = await self._page(1, since, None)

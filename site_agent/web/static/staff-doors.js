@@ -23,7 +23,8 @@
       now ? h("strong.hot", {}, now) : null,
       Club.may("emergency") && (panel.standing?.state !== "ending") && now ? h("button.button.small", { type: "button", onclick: () => end(now, later) }, "End it…") : null,
       Club.may("emergency") ? h("button.button.small.danger", { type: "button", onclick: () => call(later) }, "Emergency…") : null);
-    if (old) old.replaceWith(fresh); else box.append(fresh);
+    const after = box.querySelector(":scope > .spares, :scope > .held");
+    if (old) old.replaceWith(fresh); else if (after) after.before(fresh); else box.append(fresh);
   };
 
   function call(later) {
@@ -34,14 +35,14 @@
     let id = Club.newId(), sure = false;
     const form = h("form.stack", {
       // another wish is another call, and asks again
-      oninput: () => { if (sure) { id = Club.newId(); sure = false; button.textContent = "Go on"; error.hidden = true; } },
+      oninput: () => { if (sure) { id = Club.newId(); sure = false; button.textContent = "Go on"; button.classList.remove("danger"); error.hidden = true; } },
       onsubmit: (event) => Club.act(button, error, async () => {
         const mode = form.elements.mode.value;
         let panel;
         try {
           panel = await Club.post("/api/doors/emergency", { request_id: id, mode, reason: reason.value, minutes: Number(minutes.value), sure });
         } catch (problem) {
-          if (problem.code === "confirm") { sure = true; button.textContent = `Yes: ${NAME[mode].toLowerCase()} now`; }
+          if (problem.code === "confirm") { sure = true; button.textContent = `Yes: ${NAME[mode].toLowerCase()} now`; button.classList.add("danger"); }
           throw problem;
         }
         Club.sheet.close();

@@ -9,7 +9,7 @@
   // called with every look at the panels, after the doors have been drawn
   Club.held = async (doors, later) => {
     if (!doors.configured) return;
-    panel.append(box);
+    if (box.parentElement !== panel) panel.append(box);
     try {
       const told = await Club.get("/api/doors/credentials"), text = JSON.stringify(told);
       if (text === shown && box.firstChild) return tick();

@@ -17,6 +17,7 @@
     const focused = box.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
     box.dataset.told = told;
     const bays = panel.bays.filter((bay) => bay.state !== "none");
+    box.classList.toggle("hot", panel.alarms.length + jobs.needs.length > 0);
     box.replaceChildren(h("h2", {}, "Machines"),
       ...panel.alarms.map((text) => h("p.notice", {}, text)),
       panel.trouble ? h("p.notice", {}, panel.trouble) : "",

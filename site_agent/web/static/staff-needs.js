@@ -50,8 +50,10 @@
 
   function displaced(one, later) {
     const error = refused(), booking = one.booking, who = booking.name || "Guest";
+    // said once where it is so of each
+    const asked = one.ways.length > 1 && one.ways.every((way) => way.asks && way.possible);
     const ways = one.ways.map((way) => {
-      const place = `${way.bay}, ${when(way, booking)}`, asks = way.asks ? h("span.fine", {}, " · the booking centre is asked") : null;
+      const place = `${way.bay}, ${when(way, booking)}`, asks = way.asks && !asked ? h("span.fine", {}, " · the booking centre is asked") : null;
       if (!Club.may("book")) return h("li", {}, place);
       if (!way.possible) return h("li", {}, place, h("span.fine", {}, " · once the booking centre is heard again"));
       const id = Club.newId();  // the same for every press: a second one finds what the first has done
@@ -64,7 +66,7 @@
     });
     const found = !booking.displaced && FOUND.includes(one.why);
     const seats = one.asked ? h("p.fine", {}, `The booking centre is asked for ${one.asked}. Its answer shows here.`)
-      : found ? null : ways.length ? h("ul.ways", {}, ways) : h("p.fine", {}, "Nothing fits; please call the guest.");
+      : found ? null : ways.length ? [h("ul.ways", {}, ways), asked ? h("p.fine", {}, "The booking centre is asked for each of these; its answer shows here.") : ""] : h("p.fine", {}, "Nothing fits; please call the guest.");
     const why = WHY[one.why] || "Somebody else has the slots.";
     return h("article.conflict", {}, h("p", {}, h("strong", {}, who), ` · ${booking.bay}, ${booking.clock}`),
       h("p.fine", {}, one.reason ? `${why.replace(/\.$/, "")}: ${one.reason}` : why), seats, error, open(booking.id));

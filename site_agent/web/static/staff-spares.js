@@ -7,11 +7,13 @@
   // called with every look at the panels, after the doors have been drawn
   Club.spares = (spares, doors, later) => {
     if (!doors.configured) return;
-    const stock = spares.ready + spares.coming;
-    panel.append(h("div.spares", {},
+    const stock = spares.ready + spares.coming, old = panel.querySelector(":scope > .spares"), told = JSON.stringify(spares);
+    if (old?.dataset.told === told) return;
+    const fresh = h("div.spares", { "data-told": told },
       spares.used.map((one) => h("p.notice.bad", { role: "alert" }, `A spare PIN for ${one.bay}, ${one.clock} opened ${one.door} at ${Club.clock(one.at * 1000)}, and no booking is known here that has it. During an outage it may be a web sale not heard of yet; otherwise look who is there.`)),
       h("p.fine", {}, stock ? `${spares.ready} spare ${spares.ready === 1 ? "PIN" : "PINs"} for outages${spares.coming ? `, ${spares.coming} on the way to the doors` : ""}.` : "No spare PINs for outages just now."),
-      stock && Club.may("void_pins") ? h("button.button.small", { type: "button", onclick: () => ask(later) }, "Void spare PINs…") : null));
+      stock && Club.may("void_pins") ? h("button.button.small", { type: "button", onclick: () => ask(later) }, "Void spare PINs…") : null);
+    if (old) old.replaceWith(fresh); else panel.append(fresh);
   };
 
   function ask(later) {

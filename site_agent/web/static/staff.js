@@ -116,7 +116,11 @@
   }
 
   function doors(panel) {
-    const box = find("doors"), emergency = box.querySelector("[data-emergency]");
+    // drawn only when it says something else: a press or the keyboard's place would be lost with the button under it
+    const box = find("doors"), told = JSON.stringify(panel, (key, value) => (key === "seen_at" ? undefined : value));
+    if (box.dataset.told === told) { if (panel.configured) Club.emergency(box, later); return; }
+    box.dataset.told = told;
+    const kept = box.querySelectorAll(":scope > [data-emergency], :scope > .spares, :scope > .held");
     if (!panel.configured) { box.replaceChildren(h("h2", {}, "Doors"), h("p.fine", {}, "No door controller is connected.")); return; }
     box.replaceChildren(h("h2", {}, "Doors"), panel.trouble ? h("p.notice", {}, panel.trouble) : "", h("ul.list", {}, panel.doors.map((door) => {
       const states = [door.lock, door.leaf].filter((word) => word !== "unknown").join(" · ") || "state unknown", words = [door.where, states].filter(Boolean).join(" · ");
@@ -128,7 +132,7 @@
         later();
       });
       return h("li.door", {}, h("span.what", {}, h("strong", {}, door.name), h("span", {}, words)), Club.may("unlock") ? button : null);
-    })), ...Club.devices(panel), ...(emergency ? [emergency] : []));
+    })), ...Club.devices(panel), ...kept);
     Club.emergency(box, later);
   }
 

@@ -65,7 +65,7 @@ class Pc:
     def __init__(self, bay: str, key: bytes, folder: Path, clock: ManualClock, send: Send) -> None:
         self.bay, self.key, self.folder, self.clock, self._send = bay, key, folder, clock, send
         self.on, self.reached, self.boots, self.booting_s = True, True, 1, 0.0
-        self.clock_off_s, self.idle_s, self.disk_free_mb = 0.0, 42, 50_000
+        self.clock_off_s, self.idle_s, self.uptime_s, self.disk_free_mb = 0.0, 42, 36_000, 50_000
         self.programs: dict[str, bool] = {"TrackMan": True}
         self.ran: list[tuple[str, str, str]] = []
         self.ends: list[tuple[int | None, str]] = []
@@ -87,7 +87,7 @@ class Pc:
 
     def _facts(self) -> dict[str, Any]:
         return {
-            "version": "1", "system": "linux", "boot_id": f"boot-{self.boots}", "uptime_s": 100, "idle_s": self.idle_s,
+            "version": "1", "system": "linux", "boot_id": f"boot-{self.boots}", "uptime_s": self.uptime_s, "idle_s": self.idle_s,
             "disk_free_mb": self.disk_free_mb, "programs": [{"name": n, "running": r, "must_run": True} for n, r in self.programs.items()],
         }  # fmt: skip
 

@@ -9,6 +9,7 @@ import pytest
 from deploy.bay_agent import signing as pc_signing
 from deploy.bay_agent.journal import Entry
 from site_agent.devices.bay_agent import signing
+from site_agent.devices.bay_agent.tasks import Tasks
 from site_agent.ports import Activity, BayAnswer, MachineCommand, MachinesRefused, MachinesUnavailable
 from tests.site_agent.devices.bay_rig import BOX, NOBODYS, OTHER, REBOOT, SCRIPT, rigged
 
@@ -210,6 +211,25 @@ async def test_whether_somebody_plays_is_by_the_last_input_and_not_guessed_witho
         await rig.forward(20)
         found = rig.machines.activity(BOX)
         assert (found.playing, found.last_input_at) == (playing, 0 if idle_s is None else found.at - idle_s)
+    pc.idle_s, pc.uptime_s = 95, 100
+    await rig.forward(20)
+    found = rig.machines.activity(BOX)
+    assert (found.playing, found.last_input_at) == (False, 0), "a PC that was woken or restarted is nobody's game"
+
+
+@pytest.mark.parametrize(("kind", "worth_s"), [("cleanup", 120), ("prepare", 120), ("message", 600)])
+def test_what_resets_a_bay_is_begun_soon_or_not_at_all_since_somebody_else_comes(kind, worth_s):
+    tasks = Tasks()
+    tasks.give(MachineCommand(kind, "mark-9"), 0)
+    assert tasks.waiting(worth_s - 1) and not tasks.waiting(worth_s) and tasks.outcome("mark-9", worth_s).state == "failed"
+
+
+async def test_a_clock_of_the_site_that_was_set_back_keeps_no_pc_out(rig, pc):
+    await rig.forward(20)
+    rig.clock._now -= 7200
+    for _ in range(15):
+        await rig.forward(10)
+    assert (await state(rig)).health == "good"
 
 
 async def test_a_pc_that_was_told_to_shut_down_is_no_trouble_until_it_was_on_again(rig, pc):

@@ -26,10 +26,11 @@ async def test_switches_of_both_generations_are_spoken_to_with_and_without_a_pas
         since = await rig.machines.bookmark(BOX)
         await rig.machines.command(BOX, LIGHTS)
         assert rig.box.lights.on and (await rig.machines.outcome(BOX, LIGHTS, since, "")).state == "done"
-        await rig.machines.command(BOX, POWER)
-        assert not rig.box.plug.on and (await rig.machines.outcome(BOX, POWER, since, "")).state == "running"
+        ref = await rig.machines.command(BOX, POWER)
+        assert not rig.box.plug.on and (await rig.machines.outcome(BOX, POWER, since, ref)).state == "running"
         await rig.forward(8)
-        assert (await rig.machines.outcome(BOX, POWER, since, "")).state == "done" and rig.box.plug.on
+        assert (await rig.machines.outcome(BOX, POWER, since, ref)).state == "done" and rig.box.plug.on
+        assert (await rig.machines.outcome(BOX, POWER, since, "")).state == "waiting", "a plug that never answered may never have been off"
 
 
 async def test_a_relay_that_does_not_move_is_seen(rig):

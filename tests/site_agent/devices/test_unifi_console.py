@@ -76,6 +76,31 @@ async def test_what_a_firmware_lacks_is_refused_with_a_sentence_and_asked_again_
     await doors.hold(front, "unlocked")
 
 
+async def test_what_has_been_offered_is_asked_for_again_after_an_answer_as_if_it_were_not(controller, connect):
+    emulator = await controller()
+    doors, front = connect(emulator), emulator.door_id("front")
+    await doors.emergency("lockdown")
+    await doors.hold(front, "unlocked")
+    emulator.faults.next("html", status=404, count=2)
+    with pytest.raises(DoorsRefused, match="does not offer"):
+        await doors.emergency("normal")
+    with pytest.raises(DoorsRefused, match="does not offer"):
+        await doors.held(front)
+    await doors.emergency("normal")
+    await doors.hold(front, "normal")
+    assert await doors.emergency_now() == "normal" and (await doors.held(front)).rule == "none"
+
+
+async def test_an_emergency_is_asked_for_even_where_none_was_offered_a_moment_ago(controller, connect):
+    emulator = await controller()
+    doors = connect(emulator)
+    emulator.faults.next("html", status=404)
+    with pytest.raises(DoorsRefused, match="does not offer emergencies"):
+        await doors.emergency_now()
+    await doors.emergency("lockdown")
+    assert emulator.box.emergency.lockdown
+
+
 async def test_without_emergencies_the_rest_goes_on(controller, connect):
     emulator = await controller(style=Style(lacks=frozenset({"emergency"})))
     doors = connect(emulator)

@@ -349,6 +349,22 @@ async def test_a_controller_whose_clock_is_off_loses_nothing_since_it_is_asked_b
     assert again.heard[-1].at == NOON + skew_s + 60
 
 
+async def test_a_clock_of_the_controllers_that_was_ahead_for_a_while_makes_it_deaf_to_nothing_after(controller, connect, listen, clock):
+    emulator = await controller(style=Style(log_event="none"), log_delay_s=0.0)
+    front, ahead_s = emulator.door_id("front"), 86_400
+    emulator.box.now = lambda: clock.now() + ahead_s
+    doors = connect(emulator, look_every_s=0.05, **QUICK)
+    ears = await listen(doors)
+    await live(ears)
+    emulator.box.deny(front)
+    await ears.until(lambda: len(ears.told) == 1)
+    ahead_s = 0
+    doors._dated(clock.now())  # as its next answer tells
+    emulator.box.press_button(front)
+    await ears.until(lambda: len(ears.told) == 2, within_s=2)
+    assert ears.told[-1] == ("unlocked", "button")
+
+
 async def test_ten_thousand_rows_are_read_in_order_with_little_in_memory_and_few_pages(controller, connect, listen, clock):
     emulator = await controller(log_delay_s=0.0)
     template = emulator.box.door(emulator.door_id("front")).targets()

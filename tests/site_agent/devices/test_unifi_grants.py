@@ -171,6 +171,32 @@ async def test_revoking_frees_the_pin_and_leaves_a_cancelled_record(controller, 
     assert await doors.grant(credential(emulator, "booking-9000"))
 
 
+async def test_a_visitor_that_is_erased_while_it_is_looked_for_is_made_anew(controller, connect):
+    emulator = await controller()
+    doors = connect(emulator)
+    first = await doors.grant(credential(emulator))
+    listed = doors._wire.list_visitors
+
+    async def erased_behind_our_back(*asked, **more):
+        rows = await listed(*asked, **more)
+        emulator.box.visitors.visitors.pop(first, None)
+        return rows
+
+    doors._wire.list_visitors = erased_behind_our_back
+    assert await doors.grant(credential(emulator)) != first
+    assert emulator.box.read_pin(emulator.door_id("front"), "570121").admitted
+
+
+@pytest.mark.parametrize("says", ["CODE_NOT_EXISTS", "CODE_PARAMS_INVALID"])
+async def test_a_controller_that_has_no_pin_to_take_off_cancels_the_visitor_all_the_same(controller, connect, says):
+    emulator = await controller()
+    doors = connect(emulator)
+    ref = await doors.grant(credential(emulator, pin=None))
+    emulator.faults.next("code", code=says, method="DELETE", path=f"/visitors/{ref}/pin_codes")
+    await doors.revoke(ref)
+    assert emulator.box.visitors.get(ref).cancelled
+
+
 async def test_cancelling_without_unassigning_would_leave_the_pin_taken(controller, connect):
     """The twin: why the PIN goes first."""
     emulator = await controller()
