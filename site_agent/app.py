@@ -47,43 +47,43 @@ from site_agent.services import documents
 from site_agent.services.alarms import of_books
 from site_agent.services.alarms_up import AlarmsUp
 from site_agent.services.backups import open_backups
-from site_agent.services.bay_jobs import BayJobs
-from site_agent.services.bay_signs import BaySigns
+from site_agent.services.bays.bay_jobs import BayJobs
+from site_agent.services.bays.bay_signs import BaySigns
+from site_agent.services.bays.foresight import Foresight
+from site_agent.services.bays.machine_work import JOB as BAY_JOB
+from site_agent.services.bays.machine_work import KIND as MACHINE
+from site_agent.services.bays.machine_work import lane_of
+from site_agent.services.bays.machines import MachineDesk
+from site_agent.services.bays.quiet import Quiet
+from site_agent.services.bays.stock import Stock
 from site_agent.services.booking import BookingDesk
-from site_agent.services.camera import Camera
-from site_agent.services.checkin import CheckIn
 from site_agent.services.clock import TimeDesk
-from site_agent.services.credentials import Credentials
-from site_agent.services.displaced import DisplacedDesk
-from site_agent.services.door_cards import DoorCards
-from site_agent.services.door_check import DoorCheck
-from site_agent.services.door_trail import Clips, DoorTrail, TrailRow, TrailSettings
-from site_agent.services.door_witness import DoorWitness
-from site_agent.services.doors import DoorDesk
-from site_agent.services.emergency import EmergencyDesk
-from site_agent.services.foresight import Foresight
+from site_agent.services.doors.credentials import Credentials
+from site_agent.services.doors.door_cards import DoorCards
+from site_agent.services.doors.door_check import DoorCheck
+from site_agent.services.doors.door_trail import Clips, DoorTrail, TrailRow, TrailSettings
+from site_agent.services.doors.door_witness import DoorWitness
+from site_agent.services.doors.doors import DoorDesk
+from site_agent.services.doors.emergency import EmergencyDesk
+from site_agent.services.doors.outage_pins import OutagePins
+from site_agent.services.doors.phone_doors import PhoneDoors
+from site_agent.services.doors.reader_codes import ReaderCodes
 from site_agent.services.halts import Halts
 from site_agent.services.kit import Kit
 from site_agent.services.link import Link
 from site_agent.services.live import Live
-from site_agent.services.machine_work import JOB as BAY_JOB
-from site_agent.services.machine_work import KIND as MACHINE
-from site_agent.services.machine_work import lane_of
-from site_agent.services.machines import MachineDesk
 from site_agent.services.notices import NoticeDesk
 from site_agent.services.outage import Outage
-from site_agent.services.outage_pins import OutagePins
 from site_agent.services.people import People
-from site_agent.services.phone_doors import PhoneDoors
 from site_agent.services.plug import Plug
-from site_agent.services.presence import Presence
-from site_agent.services.quiet import Quiet
-from site_agent.services.reader_codes import ReaderCodes
 from site_agent.services.recovery import Recovery
-from site_agent.services.stock import Stock
 from site_agent.services.tally import Tally
 from site_agent.services.upkeep import Upkeep
-from site_agent.services.walkin import WalkIn
+from site_agent.services.visits.camera import Camera
+from site_agent.services.visits.checkin import CheckIn
+from site_agent.services.visits.displaced import DisplacedDesk
+from site_agent.services.visits.presence import Presence
+from site_agent.services.visits.walkin import WalkIn
 from site_agent.store.schema import identity, prepare
 from site_agent.web import site as web
 

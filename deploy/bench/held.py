@@ -26,7 +26,7 @@ from deploy.emulators.unifi_access import UnifiAccessEmulator
 from site_agent import app
 from site_agent.app import SiteAgent
 from site_agent.config import load
-from site_agent.services.credentials import Credentials
+from site_agent.services.doors.credentials import Credentials
 
 RUNS, CANCELS, PERCENT = 5, 20, 95
 REVOKE_BAR_MS = 500.0

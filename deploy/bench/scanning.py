@@ -18,7 +18,7 @@ from shared import passes
 from shared.keys import SigningKey
 from shared.model import Booking
 from site_agent.devices import qr
-from site_agent.services.camera import SAME_CODE_S, Camera, frame
+from site_agent.services.visits.camera import SAME_CODE_S, Camera, frame
 
 WIDTH, HEIGHT = 640, 480
 DECODE_BAR_MS, DECODE_PERCENT = 10.0, 95

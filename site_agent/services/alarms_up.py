@@ -12,8 +12,8 @@ from shared.ledger import site_alarms
 from shared.ledger.desk import Desk
 from shared.model import SiteAlarm
 from shared.runtime.database import Database, InlineWriter, Tx
-from site_agent.services import door_words
 from site_agent.services.alarms import Alarm
+from site_agent.services.doors import door_words
 from site_agent.store import door_trail
 from site_agent.store.door_trail import Alert
 

@@ -19,7 +19,7 @@ from shared.ledger.frontdesk import Houses
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.services.alarms import Alarm
-from site_agent.services.door_witness import DoorWitness
+from site_agent.services.doors.door_witness import DoorWitness
 from site_agent.services.people import Asker
 from site_agent.services.views import iso
 from site_agent.store import spool

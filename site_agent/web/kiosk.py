@@ -25,7 +25,7 @@ from site_agent.services.booking import Ask
 from site_agent.services.kit import Kit
 from site_agent.services.recovery import BELOW_FLOOR
 from site_agent.services.views import BookingView
-from site_agent.services.walkin import money, price_shown
+from site_agent.services.visits.walkin import money, price_shown
 from site_agent.web import bodies
 from site_agent.web.auth import asker_of, client_ip, give_kiosk, kit_of, paired
 

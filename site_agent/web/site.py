@@ -19,7 +19,8 @@ from shared.runtime.problems import Problems
 from shared.runtime.ratelimit import RateLimiter, RateRule
 from shared.runtime.web import EdgeSettings, WebEdge
 from site_agent.services.kit import Kit
-from site_agent.web import api, bay_agent, bays, health, hooks, kiosk, scan, staff
+from site_agent.web import api, bay_agent, health, hooks, kiosk, staff
+from site_agent.web.api import scan
 from site_agent.web.auth import SESSION, who
 from site_agent.web.pages import Pages
 from site_agent.web.problems import catalogue, translate
@@ -68,7 +69,7 @@ def make(kit: Kit, version: str, lifespan: Lifespan) -> WebEdge:
         },
     )  # fmt: skip
     app = LeanLitestar(
-        [front, api.router(), bays.router(), kiosk.router(), staff.router(),
+        [front, api.router(), kiosk.router(), staff.router(),
          hooks.doors, bay_agent.bay_agent, health.live, health.ready, health.metrics, pages.static.handler()],
         request_class=StrictRequest, exception_handlers=problems.handlers(), openapi_config=description.config, logging_config=None,
         lifespan=[lifespan],

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
-from site_agent.services import door_trail
+from site_agent.services.doors import door_trail
 from tests.browser.site_pages_world import sound, staff_page
 from tests.site_agent.test_door_trail import event, granted, leaf
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from playwright.async_api import expect
 
 from site_agent.ports import DoorCard
-from site_agent.services.door_trail import Clips
+from site_agent.services.doors.door_trail import Clips
 from tests.browser.site_pages_world import PHONE, sound, staff_page
 from tests.site_agent.site_world import FRONT, SITE
 from tests.site_agent.test_door_trail import event, granted

@@ -111,8 +111,8 @@ def test_exactly_one_of_percent_and_cents_makes_a_code():
 def test_every_setting_is_read_by_some_decision():
     """A field that nobody reads is a promise that nobody keeps."""
     pure = ("slots", "rules", "pricing", "terms", "conflicts", "presence", "overtime", "health", "foresight")
-    services = ("stock", "presence", "presence_words", "foresight")
-    found = [("shared", name) for name in pure] + [("site_agent.services", name) for name in services]
+    services = (("bays", "stock"), ("bays", "foresight"), ("visits", "presence"), ("visits", "presence_words"))
+    found = [("shared", name) for name in pure] + [(f"site_agent.services.{room}", name) for room, name in services]
     readers = " ".join(files(package).joinpath(f"{name}.py").read_text("utf-8") for package, name in found)
     for struct in (Policy, Displacement, Presence, Overtime, Health, Care, Hours, Opening, Tariff, Rate, Discount, PromoCode):
         for field in struct.__struct_fields__:

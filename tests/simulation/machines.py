@@ -37,7 +37,7 @@ from shared.runtime.database import Tx
 from site_agent import app as site_app
 from site_agent.config import Loaded, load
 from site_agent.ports import Actor, DoorCredential, DoorEvent, Granted, GrantRef, Unlocked
-from site_agent.services.credentials import Credentials
+from site_agent.services.doors.credentials import Credentials
 from site_agent.services.kit import Kit
 from site_agent.store import schema as site_schema
 from tests.simulation.statements import SharedDisk

@@ -4,8 +4,8 @@ import pytest
 
 from shared.ledger import records, work
 from site_agent.ports import Activity, CommandOutcome, Machine, MachinesUnavailable
-from site_agent.services.machine_work import JOB, order_of
-from site_agent.services.machines import MachineDesk
+from site_agent.services.bays.machine_work import JOB, order_of
+from site_agent.services.bays.machines import MachineDesk
 from tests.site_agent.machines_world import BOX, MachinesDouble, machined
 from tests.site_agent.site_world import NOON, SITE
 

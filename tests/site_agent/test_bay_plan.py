@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from shared.passes import window
 from site_agent.config import JobSettings
-from site_agent.services.bay_plan import STAYS_S, BayFacts, Visit, continues, plan
+from site_agent.services.bays.bay_plan import STAYS_S, BayFacts, Visit, continues, plan
 
 SLOT, MIN = 900, 60
 BASE = 2_000_000 * SLOT

@@ -10,10 +10,10 @@ import pytest
 
 from deploy.bench.frames import Scene, empty
 from shared.errors import Refused
-from site_agent.services import camera
-from site_agent.services.camera import SAME_CODE_S, Camera, Frame, Seen, frame
-from site_agent.services.checkin import FOREIGN
-from site_agent.web.scan import RATE_RULE
+from site_agent.services.visits import camera
+from site_agent.services.visits.camera import SAME_CODE_S, Camera, Frame, Seen, frame
+from site_agent.services.visits.checkin import FOREIGN
+from site_agent.web.api.scan import RATE_RULE
 from tests.site_agent.site_world import Client, code_of, csrf_of
 
 WIDTH, HEIGHT = 480, 480

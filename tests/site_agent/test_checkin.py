@@ -149,7 +149,7 @@ async def test_the_door_away_still_checks_in_and_says_so(world):
 
 
 async def test_a_silent_controller_is_waited_for_three_seconds_and_no_longer(world, monkeypatch):
-    monkeypatch.setattr("site_agent.services.doors.ANSWER_WAIT_S", 0.05)
+    monkeypatch.setattr("site_agent.services.doors.doors.ANSWER_WAIT_S", 0.05)
     monkeypatch.setattr(world.kit.doors.answered.__func__, "__defaults__", (0.05,))
     booking = await world.booked(1, 0)
     world.doors.silent = True

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from site_agent.config import load
 from site_agent.ports import CardTaken, DoorCard, DoorsRefused
-from site_agent.services.door_trail import Clips
+from site_agent.services.doors.door_trail import Clips
 from site_agent.store import door_work
 from tests.site_agent.site_world import CONFIG, FRONT, NOON, away, code_of, opened, staff_file
 

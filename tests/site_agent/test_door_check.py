@@ -14,7 +14,7 @@ from shared.ledger import records
 from shared.runtime.clock import ManualClock
 from site_agent.devices.unifi import kept
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
-from site_agent.services import credentials
+from site_agent.services.doors import credentials
 from site_agent.store import door_checks, door_work
 from tests.site_agent.site_world import CONFIG, NOON, code_of, opened
 

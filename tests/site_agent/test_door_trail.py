@@ -12,8 +12,8 @@ from shared.ledger import outage_pins, records
 from shared.model import Customer
 from site_agent.__main__ import main
 from site_agent.ports import DoorEvent, DoorsUnavailable, EventKind
-from site_agent.services import door_trail as service
-from site_agent.services import door_words
+from site_agent.services.doors import door_trail as service
+from site_agent.services.doors import door_words
 from site_agent.store import door_trail, door_work
 from tests.site_agent.site_world import CONFIG, FRONT, NOON, SITE, away, code_of, opened
 
@@ -211,7 +211,7 @@ async def test_books_that_are_full_cost_no_event(world, monkeypatch):
 
 
 async def test_who_asked_for_an_unlock_is_written_down_when_the_books_take_it_again(world, monkeypatch):
-    monkeypatch.setattr("site_agent.services.doors.WRITE_AGAIN_S", 0.01)
+    monkeypatch.setattr("site_agent.services.doors.doors.WRITE_AGAIN_S", 0.01)
     real, tries = world.db.write, 0
 
     async def full(fn):

@@ -13,7 +13,7 @@ from shared.errors import Refused
 from shared.runtime.clock import ManualClock
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
 from site_agent.ports import Actor
-from site_agent.services.doors import DoorDesk
+from site_agent.services.doors.doors import DoorDesk
 from site_agent.services.people import Asker
 from tests.site_agent.site_world import SITE, SiteWorld, opened
 

@@ -12,7 +12,7 @@ from deploy.emulators.unifi_access import UnifiAccessEmulator
 from shared.errors import Failure
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
 from site_agent.ports import DoorEvent, DoorsRefused, DoorState
-from site_agent.services.emergency import EmergencyDesk
+from site_agent.services.doors.emergency import EmergencyDesk
 from site_agent.services.people import Asker
 from site_agent.store import emergencies
 from tests.site_agent.site_world import FRONT, NOON, SITE, away, code_of, opened

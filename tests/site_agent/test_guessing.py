@@ -2,7 +2,7 @@
 
 import asyncio
 
-from site_agent.services import checkin
+from site_agent.services.visits import checkin
 from tests.site_agent.site_world import PASSWORD, Client, code_of
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from shared.ledger import work
 from site_agent.ports import Bookmark, CommandOutcome, Machine, MachineCommand, MachinesRefused, MachinesUnavailable
-from site_agent.services.machine_choice import Told, Word, believed, rested
-from site_agent.services.machine_work import Order
+from site_agent.services.bays.machine_choice import Told, Word, believed, rested
+from site_agent.services.bays.machine_work import Order
 from tests.site_agent.devices import lan_rig
 from tests.site_agent.machines_world import BOX, MachinesDouble, looked_after, machined
 from tests.site_agent.site_world import NOON, SITE, code_of
@@ -224,3 +224,19 @@ def test_a_machine_that_we_shut_down_is_asleep_until_it_should_have_woken():
     late = rested(off, NOON, NOON + 100, NOON + 500)
     assert late.state == "trouble" and late.told[0] == "It was woken, and has not been heard of since."
     assert rested(Told("good", (), NOON, True), NOON, 0, NOON).state == "good"
+
+
+async def test_people_are_told_of_a_command_when_it_is_written_and_not_before(w):
+    desk, writing, told = w.kit.machines, [], []
+    settled = desk.work.settled
+
+    def watched(tx, row, outcome) -> None:
+        writing.append(True)
+        settled(tx, row, outcome)
+        writing.pop()
+
+    desk.work.settled = watched
+    desk.watch(lambda: told.append(bool(writing)))
+    await w.help()
+    await w.rest()
+    assert told and not any(told)

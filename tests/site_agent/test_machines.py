@@ -11,7 +11,7 @@ from shared.ledger import records, work
 from site_agent import app as site_app
 from site_agent.config import load
 from site_agent.ports import CommandOutcome, Machine, MachinesRefused, MachinesUnavailable
-from site_agent.services import machine_work
+from site_agent.services.bays import machine_work
 from site_agent.services.people import ROLES
 from tests.site_agent.machines_world import BOX, Doubled, MachinesDouble, machined
 from tests.site_agent.site_world import NOON, SITE, code_of

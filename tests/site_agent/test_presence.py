@@ -5,7 +5,7 @@ import pytest
 from shared.ledger import records
 from shared.model import Attendance
 from site_agent.ports import Activity
-from site_agent.services.presence import is_playing
+from site_agent.services.visits.presence import is_playing
 from tests.site_agent.site_world import NOON, SITE, SiteWorld, away, code_of
 from tests.site_agent.test_door_trail import event, granted, happens
 

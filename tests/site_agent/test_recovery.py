@@ -17,7 +17,7 @@ from shared.ledger import boxes, lines, records, repair, streams
 from site_agent import jobs
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
 from site_agent.ports import DoorCredential
-from site_agent.services.door_witness import FOUND, DoorWitness
+from site_agent.services.doors.door_witness import FOUND, DoorWitness
 from site_agent.services.upkeep import Upkeep
 from site_agent.store import spool
 from tests.site_agent.site_world import FRONT, NOON, SITE, SiteWorld, away, code_of

@@ -10,9 +10,9 @@ from shared.health import Sign
 from shared.ledger import records, site_alarms, work
 from shared.model import Attendance, Booking
 from site_agent.ports import MachineCommand
-from site_agent.services.bay_signs import BaySigns
-from site_agent.services.machine_choice import Told
-from site_agent.services.machine_work import JOB, Order
+from site_agent.services.bays.bay_signs import BaySigns
+from site_agent.services.bays.machine_choice import Told
+from site_agent.services.bays.machine_work import JOB, Order
 from site_agent.store import stock as store
 from tests.site_agent.site_world import NOON, SITE, SiteWorld, code_of
 

@@ -7,6 +7,7 @@ A file beside the keys, a few hundred bytes. Invariant: losing it costs nothing 
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ class KeptFile:
 
     def __init__(self, site_folder: Path) -> None:
         self._path = site_folder / FOLDER / "known.json"
+        self._writing = threading.Lock()  # more than one thread writes, and the file beside has one name
         self._kept = _Kept()
 
     def read(self) -> None:
@@ -76,6 +78,7 @@ class KeptFile:
 
     def _write(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = self._path.with_suffix(f".{os.getpid()}")
-        beside.write_bytes(msgspec.json.encode(self._kept))
-        beside.replace(self._path)
+        with self._writing:
+            beside = self._path.with_suffix(f".{os.getpid()}")
+            beside.write_bytes(msgspec.json.encode(self._kept))
+            beside.replace(self._path)

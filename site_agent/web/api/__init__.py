@@ -5,13 +5,10 @@ service, and answer; nothing is decided here.
 """
 
 from shared.runtime.routing import Router
-from site_agent.web import bay_jobs, credentials, machines, scan
-from site_agent.web import doors as all_doors
-from site_agent.web.api import arrivals, blocks, bookings, day, doors, people, standing
+from site_agent.web.api import arrivals, bays, blocks, bookings, credentials, day, doors, emergencies, machines, people, scan, standing
 
 
 def router() -> Router:
     """Everything under /api."""
-    nouns = (people, day, bookings, arrivals, blocks, doors, standing)
-    beside = (machines, bay_jobs, credentials, all_doors)
-    return Router("/api", route_handlers=[*(one for noun in (*nouns, *beside) for one in noun.HANDLERS), scan.scan])
+    nouns = (people, day, bookings, arrivals, scan, blocks, doors, credentials, emergencies, machines, bays, standing)
+    return Router("/api", route_handlers=[one for noun in nouns for one in noun.HANDLERS])

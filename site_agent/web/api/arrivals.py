@@ -5,9 +5,9 @@ from litestar.params import FromPath, JSONBody
 
 from shared.runtime.openapi import raises
 from site_agent.services.booking import Outcome
-from site_agent.services.checkin import CheckedIn
-from site_agent.services.displaced import Conflict
 from site_agent.services.views import BookingView
+from site_agent.services.visits.checkin import CheckedIn
+from site_agent.services.visits.displaced import Conflict
 from site_agent.web import bodies
 from site_agent.web.api.common import DOOR, KIOSK_SCHEME, STAFF_SCHEME, STOPPED, TIMES, outcome
 from site_agent.web.auth import asker_of, kit_of, needs

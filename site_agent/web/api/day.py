@@ -9,15 +9,15 @@ from site_agent.services.alarms import Alarm, of_books
 from site_agent.services.backups import BackupPanel
 from site_agent.services.booking import OVERRIDE_WARNING, DayGrid
 from site_agent.services.clock import ClockState, MarkState
-from site_agent.services.credentials import Stuck
-from site_agent.services.displaced import Conflict
-from site_agent.services.doors import Panel
+from site_agent.services.doors.credentials import Stuck
+from site_agent.services.doors.doors import Panel
+from site_agent.services.doors.outage_pins import SparePins
 from site_agent.services.halts import HaltView
 from site_agent.services.link import LinkState
 from site_agent.services.notices import NoticeView
 from site_agent.services.outage import Drill
-from site_agent.services.outage_pins import SparePins
 from site_agent.services.recovery import RecoveryPanel
+from site_agent.services.visits.displaced import Conflict
 from site_agent.store.board import Board, Figures
 from site_agent.web import bodies
 from site_agent.web.api.common import ANY, KIOSK_SCHEME, STAFF_SCHEME, DayQuery

@@ -7,9 +7,9 @@ from litestar import Request, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from shared.runtime.openapi import raises
-from site_agent.services.door_trail import AlertView, TrailPage
-from site_agent.services.doors import Panel
-from site_agent.services.outage_pins import SparePins
+from site_agent.services.doors.door_trail import AlertView, TrailPage
+from site_agent.services.doors.doors import Panel
+from site_agent.services.doors.outage_pins import SparePins
 from site_agent.services.views import iso
 from site_agent.web import bodies
 from site_agent.web.api.common import STAFF_SCHEME

@@ -5,7 +5,7 @@ Invariant: pure; nothing is said of the doors that they have not told, and nobod
 
 from __future__ import annotations
 
-from site_agent.services import door_words
+from site_agent.services.doors import door_words
 from site_agent.store.emergencies import Mode, Row
 
 _DOES: dict[Mode, str] = {

@@ -21,11 +21,11 @@ from shared.presence import Seen, Verdict, Witness
 from shared.runtime import log
 from shared.runtime.database import Database, Event, InlineWriter, Tx
 from site_agent.ports import Activity
-from site_agent.services import presence_words as words
-from site_agent.services.door_trail import DoorTrail
-from site_agent.services.doors import DoorDesk
+from site_agent.services.doors.door_trail import DoorTrail
+from site_agent.services.doors.doors import DoorDesk
 from site_agent.services.people import Asker
-from site_agent.services.presence_words import PresencePanel, Visit
+from site_agent.services.visits import presence_words as words
+from site_agent.services.visits.presence_words import PresencePanel, Visit
 from site_agent.store import presence as store
 from site_agent.store.presence import Played, Unbooked
 

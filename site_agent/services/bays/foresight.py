@@ -17,7 +17,8 @@ from shared.ledger.frontdesk import House, Houses
 from shared.model import Interval
 from shared.policy import Care
 from shared.runtime.database import Database, InlineWriter, Tx
-from site_agent.services import stock, views
+from site_agent.services import views
+from site_agent.services.bays import stock
 from site_agent.services.people import Asker
 from site_agent.store import foresight as store
 from site_agent.store import stock as kept

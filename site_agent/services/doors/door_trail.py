@@ -21,8 +21,9 @@ from shared.ledger.frontdesk import House, Houses
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import DoorEvent, Doors
-from site_agent.services import door_words, views
-from site_agent.services.doors import DoorDesk
+from site_agent.services import views
+from site_agent.services.doors import door_words
+from site_agent.services.doors.doors import DoorDesk
 from site_agent.services.people import Asker
 from site_agent.store import door_trail, door_work
 from site_agent.store.door_trail import LEAVES, Alert, AlertKind, Row

@@ -20,8 +20,8 @@ from shared.ledger.worker import Drop, Wait
 from shared.outcomes import Later, Never, Outcome, Taken, Unknown
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import Bookmark, CommandOutcome, MachineCommand, Machines, MachinesUnavailable
-from site_agent.services import machine_choice as choice
-from site_agent.services.machine_choice import DISTURBING, Way
+from site_agent.services.bays import machine_choice as choice
+from site_agent.services.bays.machine_choice import DISTURBING, Way
 from site_agent.store import machines as store
 
 #: what somebody asked for, and what a bay needs by itself
@@ -224,7 +224,7 @@ class MachineWork:
             self._over(tx, row, outcome.code if outcome.code == UNKNOWN else FAILED, outcome.reason)
         elif isinstance(outcome, Taken) and order_of(row.body).command.kind in ("wake", "restart"):
             store.put_woken(tx, row.subject, self._desk.now())
-        self._bays.changed()
+        tx.tell("machine", row.subject)  # and not at once: whoever is told lives in the loop, and nothing is written yet
 
     # ---- to its end
     async def follow(self) -> None:

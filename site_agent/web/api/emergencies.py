@@ -7,12 +7,12 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta
 
 from shared.runtime.openapi import raises
-from site_agent.services.door_cards import CardState
-from site_agent.services.emergency import MINUTES_MAX, REASON_MAX, EmergencyPanel
+from site_agent.services.doors.door_cards import CardState
+from site_agent.services.doors.emergency import MINUTES_MAX, REASON_MAX, EmergencyPanel
+from site_agent.web.api.common import STAFF_SCHEME
 from site_agent.web.auth import asker_of, kit_of, needs
 from site_agent.web.bodies import Body, Id
 
-STAFF_SCHEME = [{"staff": []}]
 Words = Annotated[str, Meta(max_length=REASON_MAX)]
 Key = Annotated[str, Meta(min_length=1, max_length=120)]
 

@@ -23,8 +23,8 @@ from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import DoorCredential, Doors, Granted
 from site_agent.services import views
-from site_agent.services.credentials import ERASE_AFTER_S, Credentials, stray
-from site_agent.services.door_wanted import pin_part, wanted
+from site_agent.services.doors.credentials import ERASE_AFTER_S, Credentials, stray
+from site_agent.services.doors.door_wanted import pin_part, wanted
 from site_agent.services.views import iso
 from site_agent.store import door_checks, door_work
 from site_agent.store.door_checks import Check, Drift

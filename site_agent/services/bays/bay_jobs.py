@@ -18,11 +18,11 @@ from shared.model import Attendance, Booking, Interval, Resource
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.config import JobSettings
 from site_agent.ports import MachineCommand
-from site_agent.services import machine_choice as choice
-from site_agent.services.bay_plan import BayFacts, Job, Visit, nightly_id, plan
-from site_agent.services.machine_work import JOB, Order, lane_of, order_of, state_of
-from site_agent.services.machines import CommandView, MachineDesk
-from site_agent.services.stock import BY as STOCK
+from site_agent.services.bays import machine_choice as choice
+from site_agent.services.bays.bay_plan import BayFacts, Job, Visit, nightly_id, plan
+from site_agent.services.bays.machine_work import JOB, Order, lane_of, order_of, state_of
+from site_agent.services.bays.machines import CommandView, MachineDesk
+from site_agent.services.bays.stock import BY as STOCK
 from site_agent.store import foresight
 from site_agent.store import machines as store
 
@@ -269,7 +269,8 @@ class BayJobs:
         for bay, facts in self._bays(tx, house, now):
             rows = [row for row in work.about(tx, bay.id) if row.kind == JOB and now - row.created_at < LATELY_S]
             views.append(self._view(tx, house, bay, facts, rows, now))
-            needs += self._needs(house, bay, facts, rows, now)
+            told = self._machines.told(tx, bay.id)
+            needs += self._needs(house, bay, facts, rows, now, is_on=told is not None and told.online is True)
         return JobsPanel(tuple(needs), tuple(views))
 
     def _view(self, tx: Tx, house: House, bay: Resource, facts: BayFacts, rows: list[Work], now: int) -> BayJobsView:
@@ -286,13 +287,15 @@ class BayJobs:
         return BayJobsView(bay.id, called, following, tuple(self._machines.view(row) for row in lately[:LATELY_MAX]), played)
 
     @staticmethod
-    def _needs(house: House, bay: Resource, facts: BayFacts, rows: list[Work], now: int) -> list[str]:
-        """What was not done for guests who are expected, or there."""
+    def _needs(house: House, bay: Resource, facts: BayFacts, rows: list[Work], now: int, *, is_on: bool) -> list[str]:
+        """What was not done for guests who are expected, or there. Who is on needs no waking any more."""
         here = {visit.booking_id: visit for visit in facts.visits if not visit.over and now < visit.end_at}
         said = []
         for row in rows:
             order = order_of(row.body)
             visit = here.get(order.booking_id)
+            if order.job == "wake" and is_on:
+                continue
             if visit is not None and order.job in NEEDED and state_of(row) in NOT_DONE and row.code not in NOT_MISSED:
                 at = slots.label(house.facility.zone, visit.start_at // 900)
                 doing = "woken" if order.job == "wake" else "prepared"

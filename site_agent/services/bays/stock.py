@@ -22,8 +22,9 @@ from shared.model import Attendance, Block, Booking, Interval
 from shared.policy import Health
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
-from site_agent.services import door_words, views
+from site_agent.services import views
 from site_agent.services.alarms import Alarm
+from site_agent.services.doors import door_words
 from site_agent.services.people import Asker
 from site_agent.store import presence as visits
 from site_agent.store import stock as store
@@ -413,7 +414,11 @@ def _reason(why: str) -> str:
     return why[:300]
 
 
+_BEGINNINGS = ("It", "Its", "The", "A", "An", "Nobody", "Somebody", "There", "No")
+
+
 def clause(why: str) -> str:
     """A sentence as a part of another: "its PC is off"."""
     told = why.strip().rstrip(".") or "nobody said why"
-    return told[:1].lower() + told[1:]
+    # the name of a program keeps its letters
+    return told[:1].lower() + told[1:] if told.partition(" ")[0] in _BEGINNINGS else told

@@ -14,7 +14,8 @@ from shared import presence, slots
 from shared.ledger.frontdesk import House
 from shared.model import Attendance, Booking
 from shared.runtime.database import Tx
-from site_agent.services import door_words, views
+from site_agent.services import views
+from site_agent.services.doors import door_words
 from site_agent.store import presence as store
 from site_agent.store.presence import Unbooked
 

@@ -15,7 +15,7 @@ import msgspec
 
 from shared import passes
 from shared.errors import refuse
-from site_agent.services.checkin import FOREIGN
+from site_agent.services.visits.checkin import FOREIGN
 
 SIDE_MIN, SIDE_MAX = 32, 1280
 #: a guest holds a code up for about three seconds, and the screen that answers takes one or two to look again

@@ -23,8 +23,8 @@ from shared.ledger.frontdesk import Houses
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import Doors, EmergencyMode
-from site_agent.services import door_words, emergency_doors, emergency_words
 from site_agent.services.alarms import Alarm
+from site_agent.services.doors import door_words, emergency_doors, emergency_words
 from site_agent.services.people import Asker
 from site_agent.services.views import iso
 from site_agent.store import door_trail, emergencies

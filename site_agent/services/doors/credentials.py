@@ -21,7 +21,7 @@ from shared.model import Booking
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import DoorCredential, Doors, DoorsRefused, DoorsUnavailable, GrantRef, PinTaken
-from site_agent.services.door_wanted import REACH_S, now_for, same_pin, stamp, wanted
+from site_agent.services.doors.door_wanted import REACH_S, now_for, same_pin, stamp, wanted
 from site_agent.store import door_work
 from site_agent.store.door_work import STRAY, URGENT, Work
 

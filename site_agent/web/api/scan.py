@@ -13,7 +13,7 @@ from litestar.params import QueryParameter
 from shared.runtime.body import read_octets
 from shared.runtime.openapi import TakesOctets
 from shared.runtime.ratelimit import RateRule
-from site_agent.services.camera import SIDE_MAX, SIDE_MIN, Seen, frame
+from site_agent.services.visits.camera import SIDE_MAX, SIDE_MIN, Seen, frame
 from site_agent.web.auth import asker_of, kit_of, needs
 
 PATH = "/api/scan"
@@ -32,3 +32,6 @@ async def scan(request: Request, width: Side, height: Side) -> Response[Seen]:
     be checked in with, or with a sentence for the guest where the code is none of ours; the same pass again within eight seconds is no news."""
     seen = await kit_of(request).camera.look(asker_of(request).id, frame(await read_octets(request), width, height))
     return Response(None, status_code=204) if seen is None else Response(seen)
+
+
+HANDLERS = (scan,)

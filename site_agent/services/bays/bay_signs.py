@@ -9,9 +9,9 @@ from __future__ import annotations
 from shared.health import Sign
 from shared.ledger.desk import Desk
 from shared.runtime.database import Tx
-from site_agent.services.machine_choice import Told
-from site_agent.services.machine_work import JOB, KIND, order_of
-from site_agent.services.machines import MachineDesk
+from site_agent.services.bays.machine_choice import Told
+from site_agent.services.bays.machine_work import JOB, KIND, order_of
+from site_agent.services.bays.machines import MachineDesk
 from site_agent.store import stock as store
 
 #: a restart may take so long

@@ -19,7 +19,7 @@ from shared.model import Attendance, Booking
 from shared.runtime.database import Tx
 from site_agent.ports import DoorCredential
 from site_agent.services import views
-from site_agent.services.door_witness import FOUND
+from site_agent.services.doors.door_witness import FOUND
 
 REACH_S = 14 * 86_400
 

@@ -21,7 +21,7 @@ from shared.runtime.database import Database, InlineWriter, Tx
 from shared.runtime.passwords import LockOut
 from site_agent.ports import Actor
 from site_agent.services import views
-from site_agent.services.doors import DoorDesk, Opened
+from site_agent.services.doors.doors import DoorDesk, Opened
 from site_agent.services.link import Link
 from site_agent.services.people import Asker
 from site_agent.services.views import BookingView

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from shared.errors import Failure
 from site_agent.ports import HOLD_MINUTES_MAX, Doors, DoorsRefused, DoorsUnavailable
-from site_agent.services import door_words
+from site_agent.services.doors import door_words
 
 
 async def hold_all(doors: Doors, held: Iterable[str], seconds: int, note: Callable[[str], Awaitable[object]]) -> None:

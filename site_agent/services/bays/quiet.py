@@ -12,7 +12,7 @@ from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
-from site_agent.services.machines import MachineDesk
+from site_agent.services.bays.machines import MachineDesk
 from site_agent.store import machines as store
 
 _log = log.get("site_agent.machines")

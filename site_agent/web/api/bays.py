@@ -5,14 +5,12 @@ from litestar import Request, get, post
 from litestar.params import FromPath, JSONBody
 
 from shared.runtime.openapi import raises
-from shared.runtime.routing import Router
-from site_agent.services.foresight import Proposed
-from site_agent.services.presence_words import PresencePanel
-from site_agent.services.stock import BayOut
+from site_agent.services.bays.foresight import Proposed
+from site_agent.services.bays.stock import BayOut
+from site_agent.services.visits.presence_words import PresencePanel
 from site_agent.web import bodies
+from site_agent.web.api.common import STAFF_SCHEME
 from site_agent.web.auth import asker_of, kit_of, needs
-
-STAFF_SCHEME = [{"staff": []}]
 
 
 class BaysPanel(msgspec.Struct, frozen=True):
@@ -85,6 +83,4 @@ async def explain(request: Request, row_id: FromPath[str], data: JSONBody[bodies
     return desk.panel()
 
 
-def router() -> Router:
-    """What this file adds under /api."""
-    return Router("/api", route_handlers=[bays, sell, take_out, not_now, waive, explain])
+HANDLERS = (bays, sell, take_out, not_now, waive, explain)

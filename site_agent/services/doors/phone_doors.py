@@ -16,9 +16,9 @@ from shared.ledger.door_wishes import Wish
 from shared.model import DoorOutcome
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter
-from site_agent.services.checkin import PHONE, CheckIn
 from site_agent.services.link import Link
 from site_agent.services.people import Asker
+from site_agent.services.visits.checkin import PHONE, CheckIn
 
 _log = log.get("site_agent.phone_doors")
 

@@ -24,10 +24,10 @@ from shared.model import Resource
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.config import MachineSettings
 from site_agent.ports import Activity, MachineCommand, Machines
-from site_agent.services import machine_choice as choice
-from site_agent.services.machine_choice import DISTURBING, Told, Way
-from site_agent.services.machine_watch import WayWatch
-from site_agent.services.machine_work import DEADLINE_S, JOB, KIND, MachineWork, Order, State, lane_of, order_of, state_of
+from site_agent.services.bays import machine_choice as choice
+from site_agent.services.bays.machine_choice import DISTURBING, Told, Way
+from site_agent.services.bays.machine_watch import WayWatch
+from site_agent.services.bays.machine_work import DEADLINE_S, JOB, KIND, MachineWork, Order, State, lane_of, order_of, state_of
 from site_agent.services.people import Asker
 from site_agent.store import machines as store
 
@@ -123,6 +123,7 @@ class MachineDesk:
         #: the last word on what a bay needs by itself, of whoever plans that
         self.judge_job: Callable[[Tx, Work, Order, int], Order | Drop | Wait] = _nobody_plans
         self._watchers: list[Callable[[], None]] = []
+        db.listen(lambda events: self.changed() if any(topic == "machine" for topic, _ in events) else None)
 
     @property
     def configured(self) -> bool:

@@ -16,7 +16,7 @@ from shared.ledger.desk import Desk
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import Machine, Machines, MachinesUnavailable
-from site_agent.services.machine_choice import Way, Word
+from site_agent.services.bays.machine_choice import Way, Word
 from site_agent.store import machines as store
 
 _log = log.get("site_agent.machines")

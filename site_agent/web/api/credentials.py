@@ -3,10 +3,9 @@
 from litestar import Request, get, post
 
 from shared.runtime.openapi import raises
-from site_agent.services.door_check import HeldPanel
+from site_agent.services.doors.door_check import HeldPanel
+from site_agent.web.api.common import STAFF_SCHEME
 from site_agent.web.auth import asker_of, kit_of, needs
-
-STAFF_SCHEME = [{"staff": []}]
 
 
 @get("/doors/credentials", tags=["Doors"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)

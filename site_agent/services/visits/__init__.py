@@ -1,0 +1,1 @@
+"""Guests at the house: arriving, walking in, put elsewhere, there or not."""
