@@ -29,7 +29,7 @@ def ready(request: Request) -> Response[dict[str, Any]]:
         told = {"status": "not ready", "books": kit.db.failing_kind or "unwritable", "alarms": alarms}
         return Response(told, status_code=503, headers={"retry-after": "5"})
     link, halted = kit.link.state(), kit.halts.list()
-    alarms += [{"code": one.code, "text": one.text} for one in [*kit.recovery.alarms(), *kit.halts.alarms(), *kit.emergency.alarms()]]
+    alarms += [{"code": one.code, "text": one.text} for one in [*kit.recovery.alarms(), *kit.halts.alarms(), *kit.emergency.alarms(), *kit.doors.alarms()]]
     recovery = kit.recovery.panel()
     backups = kit.backups.panel()
     if backups.degraded:

@@ -168,10 +168,12 @@ async def test_every_fault_of_the_controller_is_a_sentence_for_staff_until_it_is
         await watched.after(15, watched=True)
         await watched.world.until(lambda told=sentence: told in watched.desk.trouble)
         assert watched.desk.trouble.endswith(".") and TOKEN not in watched.desk.trouble and watched.lock == "unknown", fault
+        assert [one.text for one in watched.desk.alarms()] == ([watched.desk.trouble] if fault in ("a wrong token", "a missing scope") else [])
         watched.emulator.faults.clear()
         watched.emulator.box.tokens.update(rights)
         await watched.after(15, watched=True)
         await watched.world.until(lambda: watched.desk.trouble == "" and watched.lock == "locked")
+        assert watched.desk.alarms() == []
 
 
 async def test_another_certificate_is_a_sentence_for_staff_and_nothing_is_sent_to_whoever_shows_it(watched):

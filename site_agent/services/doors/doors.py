@@ -19,11 +19,14 @@ from shared.ledger.frontdesk import Houses
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import Actor, DoorDevice, DoorPlace, Doors, DoorsRefused, DoorState, DoorsUnavailable, Unlocked
+from site_agent.services.alarms import Alarm
 from site_agent.services.people import Asker
 from site_agent.store import door_trail
 from site_agent.store.door_trail import Row
 
 _log = log.get("site_agent.doors")
+
+RUNBOOK = "door-controller-away"
 
 #: how long a person at the door is kept waiting for the controller's answer
 ANSWER_WAIT_S = 3.0
@@ -103,7 +106,7 @@ class DoorDesk:
         self._db, self._desk, self._houses, self._site_id, self._doors = db, desk, houses, site_id, doors
         self._seen: dict[str, DoorState] = {}
         self._asked_at = self._heard_at = 0
-        self._trouble = ""
+        self._trouble, self._refused = "", False
         self._again: dict[str, tuple[int, ...]] = {}
         self._asked: OrderedDict[str, Row] = OrderedDict()
         self._starting: asyncio.Future[None] | None = None
@@ -263,7 +266,12 @@ class DoorDesk:
         except DoorsUnavailable as error:
             raise refuse("door_unavailable", error.detail, retry_after_s=error.retry_after_s) from None
         except DoorsRefused as error:
-            raise refuse("door_refused", error.detail) from None
+            told = f"{error.detail} The facility is locked down: end that first, under “Doors”." if self.barred() else error.detail
+            raise refuse("door_refused", told) from None
+
+    def alarms(self) -> list[Alarm]:
+        """A sentence as long as the controller refuses us, which only a person can mend; one that is away comes back by itself."""
+        return [Alarm("doors_refused", self._trouble, RUNBOOK, bad=False)] if self._trouble and self._refused else []
 
     def doors_of(self, tx: Tx, resource_id: str) -> tuple[str, ...]:
         """The doors that a booking of this bay opens: the facility's and the bay's own."""
@@ -359,7 +367,7 @@ class DoorDesk:
             self._seen = {door.door_id: door for door in await self._doors.doors()}
             self._trouble, self._heard_at = "", self._desk.now()
         except Failure as error:
-            self._trouble = error.detail
+            self._trouble, self._refused = error.detail, isinstance(error, DoorsRefused)
         self._asked_at = self._desk.now()
         if before != (self._seen, self._trouble) or (was_old and not self._trouble):
             self._tell()

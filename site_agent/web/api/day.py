@@ -93,7 +93,7 @@ def panels(request: Request, on: DayQuery) -> Panels:
     """Link, doors, the day's figures, conflicts, stuck door credentials and stopped bays."""
     kit = kit_of(request)
     return Panels(
-        [*of_books(kit.db), *kit.recovery.alarms(), *kit.halts.alarms(), *kit.emergency.alarms()], kit.link.state(), kit.doors.panel(),
+        [*of_books(kit.db), *kit.recovery.alarms(), *kit.halts.alarms(), *kit.emergency.alarms(), *kit.doors.alarms()], kit.link.state(), kit.doors.panel(),
         kit.live.figures(bodies.day(on)), kit.displaced.conflicts(asker_of(request)),
         kit.credentials.stuck(), kit.halts.list(), kit.outage.current(), kit.outage_pins.state(), kit.backups.panel(), kit.time.state(), kit.mark.state(),
         kit.recovery.panel(), kit.notices.open(),
