@@ -47,6 +47,15 @@ async def a_guest_without_a_bay_chooses_by_link(walk: Walk) -> str:
         return any(one["booking"]["id"] == sale.booking_id and one["ways"] for one in conflicts)
 
     await until("Staff were not shown the guest without a bay", queued, PLACED_WITHIN_S)
+    new = await chosen_by_link(walk, sale)
+    walk.sold("chosen by link", Sale(place, new["id"], _time(new), sale.guest))
+    await told_of_the_move(walk, sale, new["resource"])
+    must((await place.staff.ask("DELETE", f"/api/blocks/{block_id}")).ok, "The bay could not be put back on sale")
+    return f"the guest of {told(place, sale.at)} was queued for staff, and chose {told(place, _time(new))} by the link in the SMS"
+
+
+async def chosen_by_link(walk: Walk, sale: Sale) -> dict[str, Any]:
+    """The guest takes the first way out on the page that the SMS leads to; the booking that came of it."""
     link = await _link_to_choose(walk, sale)
     async with Browser(walk.hub.url) as browser:
         page = await browser.go(link)
@@ -54,11 +63,7 @@ async def a_guest_without_a_bay_chooses_by_link(walk: Walk) -> str:
         must(form is not None, f"The page of ways out offers none; it said: {page.words[:300]}")
         page = await browser.send(form, {})
         must(page.status == 200, f"A way out could not be chosen; the page said: {page.words[:300]}")
-    new = await replaced(walk, sale)
-    walk.sold("chosen by link", Sale(place, new["id"], _time(new), sale.guest))
-    await told_of_the_move(walk, sale, new["resource"])
-    must((await place.staff.ask("DELETE", f"/api/blocks/{block_id}")).ok, "The bay could not be put back on sale")
-    return f"the guest of {told(place, sale.at)} was queued for staff, and chose {told(place, _time(new))} by the link in the SMS"
+    return await replaced(walk, sale)
 
 
 async def _whole_facility(place: Place) -> tuple[Time, list[str]]:
