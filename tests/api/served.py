@@ -105,6 +105,13 @@ class Books:
         return different
 
 
+def _waits(db: Any) -> bool:
+    try:
+        return bool(db.read(lambda tx: streams.waiting(tx, SITE))[0])
+    except AssertionError:  # the apps have been stopped beneath their last request
+        return False
+
+
 class Judge:
     """An app with every answer looked at. `quiet` waits until neither side has anything to tell the other; `whose` says which tables the
     request has written itself (None: nobody else writes)."""
@@ -228,7 +235,7 @@ class World:
         """Neither side has anything left to tell; after 2 s it is told as it is."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
-                while any(db.read(lambda tx: streams.waiting(tx, SITE))[0] for db in (self.hub.hub.db, self.site.kit.db)):
+                while any(_waits(db) for db in (self.hub.hub.db, self.site.kit.db)):
                     await asyncio.sleep(0.001)
 
     def judged(self, name: str) -> Judge:
