@@ -113,13 +113,13 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("which", "draft", "said"), BAD, ids=range(len(BAD)))
-async def test_what_cannot_be_used_is_not_kept_and_the_sentences_say_why(w, which, draft, said):
-    no = await refused(desk(w).save(which, draft, 0, ANA))
-    told = sentences(no)
-    assert no.refusal.code == "bad_request" and any(said.lower() in one.lower() for one in told), told
-    assert all(one[0].isupper() and one.endswith(".") and len(one) < 500 for one in told)
-    assert desk(w).own() == [] and desk(w).previews(which, draft) == [] and journal(w) == []
+async def test_what_cannot_be_used_is_not_kept_and_the_sentences_say_why(w):
+    for which, draft, said in BAD:
+        no = await refused(desk(w).save(which, draft, 0, ANA))
+        told = sentences(no)
+        assert no.refusal.code == "bad_request" and any(said.lower() in one.lower() for one in told), told
+        assert all(one[0].isupper() and one.endswith(".") and len(one) < 500 for one in told)
+        assert desk(w).own() == [] and desk(w).previews(which, draft) == [] and journal(w) == []
 
 
 async def test_the_second_of_two_admins_is_told_and_neither_text_is_lost(w):
