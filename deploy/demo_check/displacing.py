@@ -15,7 +15,7 @@ from deploy.demo_check.times import Time
 from deploy.demo_check.walk import Place, Sale, Walk, far, must, now_slot, told, until, wanted
 from shared import slots
 
-PLACED_WITHIN_S, TOLD_WITHIN_S = 10.0, 30.0
+PLACED_WITHIN_S, CHOSEN_WITHIN_S, TOLD_WITHIN_S = 10.0, 30.0, 30.0
 
 
 async def guests_of_a_blocked_bay_move_and_are_told(walk: Walk) -> str:
@@ -56,14 +56,14 @@ async def a_guest_without_a_bay_chooses_by_link(walk: Walk) -> str:
 
 async def chosen_by_link(walk: Walk, sale: Sale) -> dict[str, Any]:
     """The guest takes the first way out on the page that the SMS leads to; the booking that came of it."""
-    link = await _link_to_choose(walk, sale)
+    link = await link_to_choose(walk, sale)
     async with Browser(walk.hub.url) as browser:
         page = await browser.go(link)
         form = page.form(link.removesuffix("/ways") + "/ways", button="")
         must(form is not None, f"The page of ways out offers none; it said: {page.words[:300]}")
         page = await browser.send(form, {})
         must(page.status == 200, f"A way out could not be chosen; the page said: {page.words[:300]}")
-    return await replaced(walk, sale)
+    return await replaced(walk, sale, CHOSEN_WITHIN_S)
 
 
 async def _whole_facility(place: Place) -> tuple[Time, list[str]]:
@@ -98,7 +98,7 @@ async def _blocked(place: Place, at: Time) -> str:
     return block_id
 
 
-async def replaced(walk: Walk, sale: Sale) -> dict[str, Any]:
+async def replaced(walk: Walk, sale: Sale, within_s: float = PLACED_WITHIN_S) -> dict[str, Any]:
     """Waits until another booking stands in its place; that one."""
     found: list[dict[str, Any]] = []
 
@@ -109,7 +109,7 @@ async def replaced(walk: Walk, sale: Sale) -> dict[str, Any]:
         found[:] = [(await walk.hub.booking(old["replaced_by"])).body]
         return found[0]["status"] == "confirmed"
 
-    await until(f"The guest of {told(sale.place, sale.at)} has no other place", so, PLACED_WITHIN_S)
+    await until(f"The guest of {told(sale.place, sale.at)} has no other place", so, within_s)
     return found[0]
 
 
@@ -124,7 +124,7 @@ async def told_of_the_move(walk: Walk, sale: Sale, bay: str) -> float:
     return await until(f"No SMS told the guest of {bay}", came, TOLD_WITHIN_S)
 
 
-async def _link_to_choose(walk: Walk, sale: Sale) -> str:
+async def link_to_choose(walk: Walk, sale: Sale) -> str:
     """The path of the page that the SMS about the lost bay leads to."""
     assert sale.guest is not None, "a guest who is told"
     number, found = number_of(sale.guest), []

@@ -10,6 +10,8 @@ SELDOM = {
     "POST /api/conflicts/{booking_id}/place", "POST /api/kiosks/pair", "POST /api/sign-in", "POST /api/sign-out", "POST /api/halts/lift", "POST /api/clock/confirm",
     "POST /api/scan", "POST /api/doors/alerts/answer", "POST /api/doors/emergency/end",
     *(f"POST /api/doors/cards{what}" for what in ("", "/read", "/back")),
+    *(f"POST /api/bays/{what}" for what in ("{resource_id}/sell", "{resource_id}/take-out", "unbooked/{row_id}")), "POST /api/changed/answer",
+    *(f"POST /api/machines/{{resource_id}}/{what}" for what in ("help", "message")), "POST /api/bookings/{booking_id}/overtime",
 }  # fmt: skip
 #: it would end the session that everything else is asked with
 NO_SIGN_OUT = ("--exclude-path", "/api/sign-out")
