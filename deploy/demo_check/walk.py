@@ -27,7 +27,9 @@ FAR_DAYS = 4
 #: a night when clocks change is looked for among so many days from then on, all of which guests may book
 NIGHT_DAYS = 9
 #: numbers kept for fiction that nobody of the demo's data has, nor the hub; a run needs about a dozen
-CHECK_PHONES = range(164, 198)
+CHECK_PHONES = range(164, 190)
+#: those of guests who stay inside when the check is over, and so keep a booking open for the next check
+STAYING_PHONES = range(190, 198)
 
 
 class Failed(Exception):
@@ -68,10 +70,10 @@ class Walk:
         """The site with the most to sell; the last, as the demo lists them."""
         return self.places[-1]
 
-    def guest(self) -> Person:
+    def guest(self, *, stays: bool = False) -> Person:
         """Somebody new, so that nobody's limit is met."""
         self._guests += 1
-        number = CHECK_PHONES[self._guests % len(CHECK_PHONES)]
+        number = secrets.choice(STAYING_PHONES) if stays else CHECK_PHONES[self._guests % len(CHECK_PHONES)]
         # the hub knows a guest again by the number, and then writes to the address that it knows: one number, one address
         return Person(f"Checka Fairway {number}", f"902-555-{number:04d}", f"checka.{number}@example.test")
 
