@@ -41,6 +41,7 @@ async def test_it_stops_although_something_came_up_at_the_same_moment(world):
     world.kit.credentials._awake.set()
     async with asyncio.timeout(5):
         await world.kit.credentials.stop()
+    assert world.kit.credentials._worker.done()
 
 
 async def test_cancelling_revokes(world):
