@@ -12,8 +12,8 @@ from deploy.demo_check.displacing import link_to_choose, replaced, told_of_the_m
 from deploy.demo_check.times import Time
 from deploy.demo_check.walk import Failed, Place, Sale, Walk, must, now_slot, today, told, until, wanted
 
-#: the guest comes within three hours; a bay of the demo that fails is out of sale for longer
-SOON_SLOTS = 12
+#: the guest comes within ten hours; a bay of the demo that fails is out of sale for twelve
+SOON_SLOTS = 40
 #: in its last half hour a booking keeps its name and gets another seat, as staff see
 LATER_SLOTS = 4
 HOUR_ROWS = 4 // times.ROW_SLOTS
@@ -30,7 +30,7 @@ async def a_bay_without_power_leaves_sale(walk: Walk) -> str:
     try:
         took_s = await until(f"{bay} has no power and is still on sale", lambda: _is(place, bay, "out"), FAILS_WITHIN_S)
         (out,) = [one for one in await _bays(place) if one["resource_id"] == bay]
-        how = await _moved_or_asked(walk, sale) if sale else "(no two boxes are free within three hours, so nobody was booked there)"
+        how = await _moved_or_asked(walk, sale) if sale else "(no box is free within ten hours, so nobody was booked there)"
     finally:
         await _cable(walk, bay, into_plug=True)
     back_s = await until("A bay that has its power again is not on sale", lambda: _is(place, bay, ""), BACK_WITHIN_S)
@@ -41,9 +41,11 @@ async def a_bay_without_power_leaves_sale(walk: Walk) -> str:
 
 
 async def _somebody_soon(walk: Walk) -> Sale | None:
-    """A guest with a booking that the kiosk has sold, within three hours, at a time when another bay is free too; None where there is no such time."""
-    for place in reversed(walk.places):
-        at = await _free(place)
+    """A guest with a booking that the kiosk has sold, within ten hours, at a time when another bay is free too, or else at any time; None where there
+    is none."""
+    places = list(reversed(walk.places))
+    for others, quiet, place in [(others, quiet, place) for others in (1, 0) for quiet in (True, False) for place in places]:
+        at = await _free(place, others, quiet=quiet)
         if at is None:
             continue
         guest, booking_id = walk.guest(), new_id("check")
@@ -60,9 +62,11 @@ async def _somebody_soon(walk: Walk) -> Sale | None:
 
 
 async def _any_bay(place: Place) -> str:
-    blocked = await _blocked(place) | await _in_play(place)
     day = wanted(await place.staff.availability(today(place).isoformat()), 200, "The site's availability")
-    return next(one["id"] for one in day["resources"] if one["id"] not in blocked)
+    bays, blocked, played = [one["id"] for one in day["resources"]], await _blocked(place), await _in_play(place)
+    found = next((bay for bay in bays if bay not in blocked | played), None) or next((bay for bay in bays if bay not in blocked), None)
+    must(found is not None, f"Every bay of {place.name} is out of sale already; restart the demo")
+    return found or ""
 
 
 async def _moved_or_asked(walk: Walk, sale: Sale) -> str:
@@ -72,9 +76,10 @@ async def _moved_or_asked(walk: Walk, sale: Sale) -> str:
         new = await replaced(walk, sale, MOVED_WITHIN_S)
     except Failed:
         waiting = wanted(await sale.place.staff.ask("GET", "/api/conflicts"), 200, "The conflict queue of the site")
-        must(any(one["booking"]["id"] == sale.booking_id for one in waiting), "A guest without a bay is neither moved nor shown to staff")
-        await link_to_choose(walk, sale)
-        return "waits for staff, since no bay is free at the time, and was sent a link to choose by"
+        if any(one["booking"]["id"] == sale.booking_id for one in waiting):
+            await link_to_choose(walk, sale)
+            return "waits for staff, since no bay is free at the time, and was sent a link to choose by"
+        new = await replaced(walk, sale)  # placed at the last moment, or else lost
     there = Time(slot(new["start"]), slot(new["end"]), new["resource_id"])
     must(new["resource_id"] != sale.at.resource_id, "The guest of a bay without power has the same bay again")
     must(new["pin"] == pin, f"A guest who was moved has another PIN: {new['pin']}")
@@ -83,9 +88,10 @@ async def _moved_or_asked(walk: Walk, sale: Sale) -> str:
     return f"was moved to {told(sale.place, there)} and was told"
 
 
-async def _free(place: Place) -> Time | None:
-    """The first hour within the next three that the site sells in two bays, one of which nobody plays in and staff have not taken out of sale."""
-    blocked = await _blocked(place) | await _in_play(place)
+async def _free(place: Place, others: int, *, quiet: bool) -> Time | None:
+    """The first hour within the next ten that the site sells in a bay which staff have not taken out of sale, and in so many other bays; `quiet`: one
+    in which nobody plays now."""
+    blocked = await _blocked(place) | (await _in_play(place) if quiet else set())
     days = [(today(place) + timedelta(days=number)).isoformat() for number in range(2)]
     shown = times.join([wanted(await place.staff.availability(day), 200, "The site's availability") for day in days])
     cells = {one["id"]: one["cells"] for one in shown["resources"]}
@@ -94,7 +100,7 @@ async def _free(place: Place) -> Time | None:
             continue
         free = [bay for bay, each in cells.items() if each[index : index + HOUR_ROWS] == "i" * HOUR_ROWS]
         mine = [bay for bay in free if bay not in blocked]
-        if mine and len(free) > 1:
+        if mine and len(free) > others:
             return Time(start, start + HOUR_ROWS * times.ROW_SLOTS, mine[0])
     return None
 
@@ -102,7 +108,8 @@ async def _free(place: Place) -> Time | None:
 async def _blocked(place: Place) -> set[str]:
     """The bays with a block today or tomorrow."""
     days = [(today(place) + timedelta(days=number)).isoformat() for number in range(2)]
-    return {one["resource_id"] for day in days for one in wanted(await place.staff.ask("GET", "/api/blocks", params={"date": day}), 200, "The blocks")}
+    found = [one for day in days for one in wanted(await place.staff.ask("GET", "/api/blocks", params={"date": day}), 200, "The blocks")]
+    return {one["resource_id"] for one in found if one["status"] == "active"}
 
 
 async def _in_play(place: Place) -> set[str]:

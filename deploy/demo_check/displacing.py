@@ -128,10 +128,12 @@ async def link_to_choose(walk: Walk, sale: Sale) -> str:
     """The path of the page that the SMS about the lost bay leads to."""
     assert sale.guest is not None, "a guest who is told"
     number, found = number_of(sale.guest), []
+    order_id = wanted(await walk.hub.booking(sale.booking_id), 200, "The booking at the hub")["order_id"]
 
     async def came() -> bool:
         texts = [one["text"] for one in await walk.inbox.received("sms", number)]
-        found[:] = [link for text in texts for link in re.findall(r"https?://\S+/ways\b", text)]
+        # the number may have had others, of checks before this one
+        found[:] = [link for text in texts for link in re.findall(rf"https?://\S+/{re.escape(order_id)}/\S+/ways\b", text)]
         return bool(found)
 
     await until("No SMS with a link to choose came", came, TOLD_WITHIN_S)

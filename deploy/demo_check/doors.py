@@ -10,8 +10,10 @@ import httpx
 
 from deploy.demo.clients import new_id
 from deploy.demo_check.times import Time
-from deploy.demo_check.walk import Place, Sale, Walk, free, must, near, now_slot, told, until, wanted
+from deploy.demo_check.walk import Place, Sale, Walk, free, must, near, now_slot, today, told, until, wanted
 from shared import slots
+from shared.ledger.outage_pins import WINDOW
+from shared.passes import window
 
 AWAY_S = 4.0
 #: the agent's back-off is seconds while the controller has just gone
@@ -24,7 +26,8 @@ SLOT_S = 900
 async def a_booking_of_the_cut_opens_the_door(walk: Walk) -> str:
     """The hub sells in the dark, and its guest's PIN is on the door's reader already, though the site has not heard of the sale."""
     place = walk.largest
-    at = await _first_of_the_hub(place)
+    at = await hour_with_a_spare(place)
+    assert at is not None, "waited for before the cut"
     sale, guest = new_id("check"), walk.guest()
     body = wanted(await walk.hub.book(sale, (at.resource_id,), at.start, at.end, guest), 201, f"A booking in the cut for {told(place, at)}")
     walk.sold("opens in the cut", Sale(place, sale, at, guest))
@@ -38,12 +41,17 @@ async def a_booking_of_the_cut_opens_the_door(walk: Walk) -> str:
     return f"sold by the hub in the dark: {told(place, at)}; {place.name} has not heard of it, and {len(opened)} readers take its PIN at that time, none before"
 
 
-async def _first_of_the_hub(place: Place) -> Time:
-    """The earliest hour that the hub sells alone."""
-    for found in await free(place, "instant", side="hub", first_day=0, days=CUT_DAYS, not_before=now_slot() + 4):
-        return found
-    must(False, f"{place.name} has no free hour within {CUT_DAYS} days that the hub sells alone")
-    raise AssertionError
+async def hour_with_a_spare(place: Place) -> Time | None:
+    """The earliest free hour that the hub sells alone and for which a spare PIN is on the door controller; None while there is none yet."""
+    day = wanted(await place.staff.availability(today(place).isoformat()), 200, "The site's availability")
+    names = {one["id"]: one["name"] for one in day["resources"]}
+    spares = [one for one in (await place.doors.state())["visitors"] if one["has_pin"] and ": spare PIN, " in one["remarks"]]
+    for at in await free(place, "instant", side="hub", first_day=0, days=CUT_DAYS, not_before=now_slot() + 4):
+        first = at.start // WINDOW * WINDOW
+        named, opens = f": spare PIN, {names[at.resource_id]},", window(first, first + WINDOW)
+        if any(named in one["remarks"] and (one["start_time"], one["end_time"]) == opens for one in spares):
+            return at
+    return None
 
 
 async def a_cancelled_guests_pin_dies_with_the_controllers_return(walk: Walk) -> str:

@@ -104,7 +104,12 @@ def stock(tx: Tx, site_id: str) -> Stock:
 def lacking(tx: Tx, desk: Desk, resource_id: str, windows: Iterable[int]) -> list[int]:
     """Which of these hours (their first slots) have no credential yet and a slot that could still be sold: what is taken is not sold a second
     time while the two sides do not hear each other (own-3)."""
-    rows = tx.all("SELECT first FROM outage_pins WHERE resource_id = :r AND state <> 'ended'", {"r": resource_id})
+    # one whose booking is not in that hour any more (given back, moved) lets nobody in who comes after it
+    rows = tx.all(
+        "SELECT first FROM outage_pins AS p WHERE resource_id = :r AND state <> 'ended' AND (state <> 'given' OR EXISTS (SELECT 1 FROM claims"
+        " WHERE claims.ref = p.booking_id AND claims.resource_id = p.resource_id AND slot >= p.first AND slot < p.past))",
+        {"r": resource_id},
+    )
     had = {row[0] for row in rows}
     wanted = [first for first in windows if first not in had]
     if not wanted:

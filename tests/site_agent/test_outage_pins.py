@@ -124,6 +124,21 @@ async def test_a_cancel_that_is_heard_takes_the_bookings_own_off_the_doors(w):
     assert all(c.pin != sold.outage_pin for c in w.doors.visitors.values())
 
 
+async def test_an_hour_that_was_sold_in_a_cut_and_given_back_has_another_for_the_next_cut(w):
+    await kept(w)
+    await dark(w)
+    sold = w.hub.sell(2, 6)
+    await healed(w)
+    await w.kit.credentials.settle()
+    w.hub.db.write_now(lambda tx: sales.cancel(tx, w.hub.desk, sold.id, by="customer"))
+    await w.quiet()
+    await kept(w)
+    await dark(w)
+    again = w.hub.sell(2, 6)
+    assert again.outage_pin not in ("", sold.outage_pin)
+    assert again.outage_pin in {c.pin for c in w.doors.visitors.values()}
+
+
 async def test_a_release_takes_off_the_doors_what_nobody_has(w):
     await kept(w)
     assert 3 in windows(w)["Box 2"]
@@ -199,7 +214,7 @@ async def test_one_used_by_nobody_we_know_is_an_alert_that_ends_when_the_sale_is
     events.append(used(ref, int(w.clock.now())))
     assert await w.kit.outage_pins.watch() == 1 and await w.kit.outage_pins.watch() == 0, "one alert"
     (told,) = (await w.staff.get("/api/panels", date="2026-11-21")).json()["spare_pins"]["used"]
-    assert (told["bay"], told["door"], told["at"]) == ("Box 2", "Front", int(w.clock.now()))
+    assert (told["bay"], told["door"], told["at"]) == ("Box 2", "Front door", int(w.clock.now()))
     assert any("spare PIN used without a known booking" in row for row in w.journal())
     await healed(w)
     assert (await w.staff.get("/api/panels", date="2026-11-21")).json()["spare_pins"]["used"] == []
