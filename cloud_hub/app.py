@@ -19,7 +19,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 from prometheus_client import Counter
 
-from shared.ledger import repair
+from shared.ledger import fencing
 from shared.ledger.availability import DayCache
 from shared.ledger.clock_trust import ClockTrust
 from shared.ledger.desk import Desk, Limits
@@ -135,7 +135,7 @@ class App:
         await hub.db.start()
         await hub.trust.start()
         if disk.torn(hub.db.path):
-            await hub.db.write(lambda tx: repair.fence_all(tx, hub.desk, disk.TORN))
+            await hub.db.write(lambda tx: fencing.fence_all(tx, hub.desk, disk.TORN))
             disk.torn_noted(hub.db.path)
         box_id = await hub.db.write(lambda tx: settings.kept(tx, "box_id", hub.desk.new_id))
         hub.desk.box_id, hub.desk.term = box_id, int(hub.db.read(lambda tx: settings.get(tx, "term")) or 1)

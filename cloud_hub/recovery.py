@@ -17,7 +17,7 @@ from pathlib import Path
 
 from shared import recovery
 from shared.errors import Failure
-from shared.ledger import boxes, repair, streams
+from shared.ledger import boxes, fencing, streams
 from shared.ledger.desk import Desk
 from shared.runtime import sealed
 from shared.runtime.backup import newest
@@ -168,7 +168,7 @@ def _begin_term(tx: Tx, config: Config, why: str, *, vouched: bool) -> None:
     settings.put(tx, "term", str(desk.term))
     for site in config.hub.sites:  # also those that were enrolled after the backup: they too may have sold with the hub before
         streams.open_site(tx, site.id, hub_id=config.hub.hub_id, box_id=desk.box_id, term=desk.term)
-    repair.fence_all(tx, desk, why)
+    fencing.fence_all(tx, desk, why)
     set_back(tx, streams.sites(tx), desk.now())
     for site_id in streams.sites(tx):
         boxes.mark_restored(tx, desk, site_id, vouched=vouched, stated=False)

@@ -11,6 +11,10 @@ from pathlib import Path
 SOURCE = Path(__file__).parent / "bay_agent"
 #: a time that every archive can hold, so that the same source gives the same file
 THEN = (2026, 1, 1, 0, 0, 0)
+SAID = """The bay agent, the program for a bay's PC: it asks the site agent for work over the LAN, and needs Python 3.11 or newer and nothing else.
+1. At the facility's box, site-agent bays enrol BAY prints the PC's key. Put it into bay.key, beside this file and a bay-agent.toml (after bay-agent.example.toml).
+2. On the PC, try it: py bay-agent.pyz check --config bay-agent.toml. Then have it run at log on. All of it is in deploy/bay_agent/README.md.
+{made}"""
 _MAIN = "import sys\n\nfrom bay_agent.__main__ import main\n\nsys.exit(main())\n"
 
 
@@ -27,13 +31,14 @@ def pack(into: Path) -> Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command: 0 with the file's name, 2 with a sentence where it cannot be written."""
+    """The command: 0 with what it has made and how that is put on a PC, 2 with a sentence where it cannot be written."""
     parser = argparse.ArgumentParser(prog="clubos bay-agent", description="Make the one file for the bays' PCs.")
     parser.add_argument("--out", type=Path, default=Path("build/bay-agent.pyz"), help="the file (build/bay-agent.pyz)")
     args = parser.parse_args(argv)
     try:
-        print(pack(args.out))
+        made = pack(args.out)
     except OSError as error:
         print(f"{args.out} cannot be written: {(error.strerror or 'unknown reason').lower()}.", file=sys.stderr)
         return 2
+    print(SAID.format(made=made))
     return 0

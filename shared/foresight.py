@@ -7,6 +7,7 @@ numbers that were counted; equal facts give the same proposal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 
 from shared import slots
 from shared.model import Frozen, Interval
@@ -47,14 +48,18 @@ def propose(bay: str, wear: Wear, free: Sequence[Interval], usage: Usage, rule: 
         return None
     length = rule.length_min // slots.SLOT_MIN
     # a quiet night hour before a quiet afternoon: what is not played is what counts, the earliest of equals is taken
-    found = min(((played(at, usage, zone), at.start, at) for at in _places(free, length)), default=None)
-    return Proposal(at=found[2], why=sentence(bay, wear, found[2], rule, zone)) if found else None
+    found = min((place for run in free for place in _places(run, length, usage, zone)), default=None)
+    if found is None:
+        return None
+    at = Interval(found[1], found[1] + length)
+    return Proposal(at=at, why=sentence(bay, wear, at, rule, zone))
 
 
-def _places(free: Sequence[Interval], length: int) -> Iterator[Interval]:
-    for run in free:
-        first = -(-run.start // STEP_SLOTS) * STEP_SLOTS
-        yield from (Interval(at, at + length) for at in range(first, run.end - length + 1, STEP_SLOTS))
+def _places(run: Interval, length: int, usage: Usage, zone: str) -> Iterator[tuple[int, int]]:
+    """Every place of that length in a free run: how many minutes used to be played then, and its start."""
+    until = [0, *accumulate(usage.get(_hour(zone, slot), 0) for slot in range(run.start, run.end))]
+    first = -(-run.start // STEP_SLOTS) * STEP_SLOTS
+    yield from ((until[at + length - run.start] - until[at - run.start], at) for at in range(first, run.end - length + 1, STEP_SLOTS))
 
 
 def played(at: Interval, usage: Usage, zone: str) -> int:

@@ -1,8 +1,9 @@
 """When a failing bay leaves sale, and when it comes back (M3). Pure: what was heard of the bays in, what to do out.
 
 Not here: hearing machines, making blocks, moving guests. Invariants: only what was heard without a break counts, so unknown takes nothing out
-and puts nothing back; bays that fall silent together are asked about, since the power, the network or whoever watches is likelier to have
-failed than all of them; what staff say stands for as long as they said.
+and puts nothing back; a PC that is silent while its bay is closed was switched off for the night; bays that fall silent together are asked
+about, since the power, the network or whoever watches is likelier to have failed than all of them; what staff say stands for as long as they
+said.
 """
 
 from __future__ import annotations
@@ -57,9 +58,12 @@ class Track(Frozen):
         return self.failing_at > 0 or self.good_at > 0
 
 
-def follow(track: Track, sign: Sign, now_at: int) -> Track:
+def follow(track: Track, sign: Sign, now_at: int, *, in_use: bool = True) -> Track:
     """The track with what is heard now. A break in hearing begins both counts anew. A bay that rests is well, but one that was taken out has not
-    shown by its restart that it is."""
+    shown by its restart that it is. `in_use`: the bay is open, or somebody is there or due; otherwise a PC that is silent was switched off for the
+    night, and rests."""
+    if sign.kind == "silent" and not in_use and not track.taken_at:
+        sign = Sign(kind="resting")
     fails, well = sign.kind in ("silent", "broken"), sign.kind == "good" or (sign.kind == "resting" and not track.taken_at)
     return msgspec.structs.replace(
         track,

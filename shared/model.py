@@ -208,6 +208,10 @@ class Booking(Frozen):
     def ends_at(self) -> int:
         return self.end * 900
 
+    def seat(self, visit: Attendance | None) -> str:
+        """The bay its guest plays in: where the facility has reseated it (block-2), else the one that was booked."""
+        return visit.seat if visit is not None and visit.seat else self.resource_id
+
 
 class Hold(Frozen):
     """Slots kept while a guest fills the form (B6). Only the owner's clock ends it (terr-6)."""

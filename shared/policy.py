@@ -173,6 +173,7 @@ class Presence(Frozen, frozen=True, kw_only=True):
 
     `no_show_min`: from so long after the start nobody is waited for any more. `unbooked_min`: somebody who plays for so long in a bay that
     nobody has is told of. A customer with `no_show_flag_count` no-shows within `no_show_flag_days` is flagged to staff, 0: nobody is.
+    `resell_min`: from so long after the start the rest of a no-show's time goes on sale by itself, 0: only when staff say so.
     """
 
     by_rule: bool = True
@@ -180,6 +181,13 @@ class Presence(Frozen, frozen=True, kw_only=True):
     unbooked_min: Annotated[int, Meta(ge=1, le=240)] = 5
     no_show_flag_count: Annotated[int, Meta(ge=0, le=100)] = 2
     no_show_flag_days: Annotated[int, Meta(ge=1, le=730)] = 90
+    resell_min: Annotated[int, Meta(ge=0, le=240)] = 0
+
+    def __post_init__(self):
+        if 0 < self.resell_min < self.no_show_min:
+            raise ValueError(
+                f"resell_min {self.resell_min} is less than no_show_min {self.no_show_min}: until then the guest is waited for."
+            )
 
 
 class Overtime(Frozen, frozen=True, kw_only=True):

@@ -1,15 +1,16 @@
-"""Who came, who did not, and whose time is over: concluded from check-ins, doors and bays (B15). Pure.
+"""Who came, who did not, whose time is over, and what of it can be sold again: concluded from check-ins, doors and bays (B15). Pure.
 
-Not here: hearing doors and bays, writing attendance, money (`overtime`). Invariants: what staff have said of a visit is never changed; what
-was not heard is unknown and never an absence, so that a no-show needs a witness who would have seen the guest; a guest who has lost the place
-is no no-show.
+Not here: hearing doors and bays, writing attendance, putting on sale (`ledger.resale`), money (`overtime`). Invariants: what staff have said of
+a visit is never changed; what was not heard is unknown and never an absence, so that a no-show needs a witness who would have seen the guest; a
+guest who has lost the place is no no-show.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from shared.model import Attendance, Attended, Booking, Frozen
+from shared import slots
+from shared.model import Attendance, Attended, Booking, Frozen, Interval
 from shared.overtime import OVER_MAX_S
 from shared.policy import Policy
 
@@ -17,6 +18,8 @@ from shared.policy import Policy
 Witness = Literal["heard", "deaf", "none"]
 #: a bay that somebody has in the minutes before the start is theirs by then
 EARLY_S = 15 * 60
+#: why a booking ends earlier than the one in whose place it stands: nobody had come, and the rest of its time was put on sale
+REST_ON_SALE = "rest_on_sale"
 
 
 class Seen(Frozen):
@@ -105,3 +108,17 @@ def theirs_until(b: Booking, following: Booking | None, came_at: int) -> int:
 def is_flagged(no_shows: int, policy: Policy) -> bool:
     """Whether a customer with so many no-shows within the time that is looked at is shown to staff."""
     return 0 < policy.presence.no_show_flag_count <= no_shows
+
+
+def rest_of(b: Booking, now_at: int, policy: Policy, free_until: int, *, zone: str) -> Interval | None:
+    """The part of a no-show's time that can be sold again, in slots: from the next start on the grid of the facility's clock until its end. Before it
+    at least a slot is left of the booking, with its buffer.
+
+    `free_until`: the slot until which the bay could be had from now on, the booking's own time counting as free. None where the shortest booking
+    does not fit before that, or nothing of the time is left.
+    """
+    grid, least = policy.grid_min // slots.SLOT_MIN, (policy.min_min + policy.buffer_min) // slots.SLOT_MIN
+    first = max(-(-now_at // slots.SLOT_S), b.start + b.buffer + 1)
+    # two steps: in the night in which clocks change one may be shorter or longer
+    cut = next((at for at in range(first, first + 2 * grid) if slots.local_minute(zone, at) % policy.grid_min == 0), b.end)
+    return Interval(cut, b.end) if cut < b.end and free_until - cut >= least else None

@@ -16,7 +16,7 @@ import msgspec
 
 from shared import rules
 from shared.keys import SigningKey
-from shared.ledger import records, repair
+from shared.ledger import fencing, records
 from shared.ledger.clock_trust import ClockTrust
 from shared.ledger.desk import Desk, Limits
 from shared.ledger.displaced import Placing
@@ -61,6 +61,7 @@ from site_agent.services.clock import TimeDesk
 from site_agent.services.doors.credentials import Credentials
 from site_agent.services.doors.door_cards import DoorCards
 from site_agent.services.doors.door_check import DoorCheck
+from site_agent.services.doors.door_holds import DoorHolds
 from site_agent.services.doors.door_trail import Clips, DoorTrail, TrailRow, TrailSettings
 from site_agent.services.doors.door_witness import DoorWitness
 from site_agent.services.doors.doors import DoorDesk
@@ -146,7 +147,7 @@ class SiteAgent:
         documents.state(tx, self.desk, loaded.facility, loaded.resources)
         if disk.torn(self.kit.db.path):
             if loaded.config.mqtt is not None:  # a facility on its own has nobody to repair it by: a fence there would never end
-                repair.fence_all(tx, self.desk, disk.TORN)
+                fencing.fence_all(tx, self.desk, disk.TORN)
             records.journal(tx, self.desk.now(), site_id, "agent", "books torn", self.desk.box_id, disk.TORN)
         records.journal(tx, self.desk.now(), site_id, "agent", "started", self.desk.box_id)
 
@@ -156,7 +157,9 @@ class SiteAgent:
         self.kit.door_trail.watch(self._tell_door)
         self.kit.db.listen(self._machines_called)
         self.kit.door_trail.on_emergency = self.kit.emergency.hint
-        self.kit.door_trail.meant_open = self.kit.emergency.opens
+        self.kit.door_trail.meant_open = lambda door_id: self.kit.emergency.opens() or self.kit.door_holds.held(door_id) is not None
+        self.kit.doors.held = self.kit.door_holds.held
+        self.kit.door_holds.emergency = lambda: bool(self.kit.emergency.barred()) or self.kit.emergency.opens()
         self.kit.doors.barred = self.kit.emergency.barred
         self.kit.emergency.watch(self.kit.live.panels_changed)
         for told in (self.kit.link, self.kit.doors, self.kit.credentials, self.kit.door_check, self.kit.outage, self.kit.backups, self.kit.time, self.kit.machines):
@@ -278,7 +281,7 @@ def _kit(
         loaded=loaded, clock=clock, db=db, metrics=metrics, tls=tls, backups=backups,
         csrf=Csrf(load_or_create(loaded.data_dir / CSRF_KEY), tls=tls, sign_in_cookies=("session", "kiosk")),
         bookings=bookings, bay_calls=_bay_calls(machines or {}, desk), camera=Camera(_codes_in, clock.monotonic), checkin=checkin, credentials=credentials,
-        door_cards=DoorCards(db, desk, site_id, doors), emergency=emergency,
+        door_cards=DoorCards(db, desk, site_id, doors), door_holds=DoorHolds(db, desk, site_id, doors, door_desk), emergency=emergency,
         displaced=DisplacedDesk(db, desk, houses, site_id, link), placing=Placing(db, desk, houses, lambda _: link.up()),
         doors=door_desk, door_check=door_check, door_trail=trail, link=link, live=Live(db, desk, houses, site_id), machines=machine_desk,
         bay_jobs=BayJobs(db, desk, houses, site_id, machine_desk, settings.jobs if settings is not None else None),

@@ -21,6 +21,7 @@ WITNESS_EVERY_S = 20.0
 SESSIONS_EVERY_S = 3600.0
 FORGET_EVERY_S = 3600.0
 DOORS_EVERY_S = 1.0
+DOOR_HOLDS_EVERY_S = 15.0
 OUTAGE_PINS_EVERY_S = 30.0
 OUTAGE_PINS_WATCHED_EVERY_S = 20.0
 BACKUPS_EVERY_S = 15.0
@@ -58,6 +59,7 @@ def register(ticker: Ticks, kit: Kit, upkeeper: upkeep.Upkeep) -> None:
     ticker.every(OUTAGE_PINS_WATCHED_EVERY_S, kit.outage_pins.watch, "outage-pins-watched")
     ticker.every(1.0, kit.door_trail.tick, "door-trail")
     ticker.every(1.0, kit.emergency.tick, "emergency")
+    ticker.every(DOOR_HOLDS_EVERY_S, kit.door_holds.look, "door-holds")
     ticker.every(1.0, kit.door_cards.tick, "door-cards")
     ticker.every(FORGET_EVERY_S, kit.door_trail.tidy, "door-trail-tidy")
     ticker.every(DOORS_EVERY_S, lambda: kit.doors.tick(watched=kit.live.watching > 0), "doors")

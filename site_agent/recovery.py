@@ -20,7 +20,7 @@ from pathlib import Path
 
 from shared import recovery
 from shared.errors import Failure, Refused
-from shared.ledger import boxes, records, repair, streams
+from shared.ledger import boxes, fencing, records, streams
 from shared.ledger.desk import Desk
 from shared.runtime import sealed
 from shared.runtime.backup import newest
@@ -90,7 +90,7 @@ def _fence_restored(fresh: Path, site_id: str, name: str, granted: tuple[int, st
         box_id = schema.new_box(fresh, _new_id(), *granted)
 
     def run(tx: Tx, desk: Desk) -> None:
-        repair.fence_all(tx, desk, f"These books were put back from the backup {name}.")
+        fencing.fence_all(tx, desk, f"These books were put back from the backup {name}.")
         boxes.mark_restored(tx, desk, site_id, vouched=args.old_box_off or args.same_machine, stated=args.nothing_sold)
 
     _write(fresh, _desk(box_id, term), run)

@@ -16,7 +16,24 @@ import msgspec
 from sqlite_utils import Database as Tables
 
 from shared.keys import KeyRing
-from shared.ledger import attendance, blocks, boxes, displaced, frontdesk, holds, lines, pins, records, repair, sales, schema, streams, ways
+from shared.ledger import (
+    attendance,
+    blocks,
+    boxes,
+    displaced,
+    fencing,
+    frontdesk,
+    holds,
+    lines,
+    pins,
+    records,
+    repair,
+    resale,
+    sales,
+    schema,
+    streams,
+    ways,
+)
 from shared.ledger.desk import Desk, Limits
 from shared.ledger.displaced import Placing
 from shared.ledger.pump import Pump
@@ -298,7 +315,7 @@ class Party:
     async def restore(self, kept: sqlite3.Connection) -> None:
         """What the restore command does: the copy is put back and fenced, then the process starts."""
         self.roll_back(kept)
-        self.write(lambda tx, desk: repair.fence_all(tx, desk, "These books were put back from a backup."))
+        self.write(lambda tx, desk: fencing.fence_all(tx, desk, "These books were put back from a backup."))
         await self.restart()
 
     async def adopt(self, *, vouched: bool = False, stated: bool = False) -> Party:
@@ -340,6 +357,9 @@ class Party:
 
     def attend(self, booking_id: str, state: str) -> Attendance:
         return self.write(lambda tx, desk: attendance.attend(tx, desk, booking_id, state, by="staff"))
+
+    def sell_rest(self, booking_id: str, site_id: str = SITE) -> Booking:
+        return self.write(lambda tx, desk: resale.put_on_sale(tx, desk, self.houses.of(tx, site_id), booking_id, by="staff"))
 
     def check_in(self, booking_id: str) -> Attendance:
         return self.attend(booking_id, "checked_in")

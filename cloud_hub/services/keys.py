@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shared.keys import BadKey, KeyRing, PublicKey, SigningKey, sealed_by, to_sign_with
-from shared.ledger import keychain, records
+from shared.ledger import keychain
 from shared.ledger.keychain import TOLD_MAX, Chain, chain_of
 from shared.messages import Hello
 from shared.runtime import log
@@ -138,12 +138,8 @@ class Keys:
         old = self._chain.in_use
 
         def write(tx: Tx) -> PublicKey:
-            ring = self.ring.withdraw_now(old.id) if compromised else self.ring.withdraw(old.id, keychain.believed_until(tx, now_at))
-            ended = ring.find(old.id)
-            assert ended is not None
+            ended = keychain.end(tx, self.ring, old.id, now_at, compromised=compromised, by="hub", site_ids=self._sites)
             rows.put(tx, ended)
-            for site_id in self._sites:
-                records.journal(tx, now_at, site_id, "hub", "signing key withdrawn" if compromised else "signing key changed", old.id)
             return ended
 
         self.ring = self.ring.add(await self._db.write(write))

@@ -93,7 +93,7 @@ class PhoneDoors:
         """Why the door is not to be had by telephone, as code and sentence; nothing where it is."""
         opens_at, closes_at = passes.window(b.start, b.end)
         now, zone = self._desk.now(), house.facility.zone
-        seat = house.resources.get(a.seat if a and a.seat else b.resource_id)
+        seat = house.resources.get(b.seat(a))
         doors = house.facility.door_ids or (seat.door_ids if seat else ())
         if not house.facility.door_by_phone or not doors:
             return "door_not_by_phone", f"The door does not open by telephone here. {USE_PIN}"

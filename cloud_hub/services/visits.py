@@ -11,7 +11,7 @@ import re
 
 import msgspec
 
-from shared import passes, pricing, quotes, slots
+from shared import passes, pricing, quotes, slots, terms
 from shared.bookings import shown
 from shared.errors import Refused, refuse
 from shared.ledger import claims, displaced, door_codes, frontdesk, lines, records, secured
@@ -145,7 +145,7 @@ class Visits:
         # who was put elsewhere, or is to be, need not wait for an answer that would come too late
         if waits and (displaced.is_asked(tx, self._desk, b) or not (b.displaced or b.placed)):
             asked = "change"
-        return Visit(booking=b, shown=shown(b.status, a.state if a else ""), seat=a.seat if a and a.seat else b.resource_id,
+        return Visit(booking=b, shown=shown(b.status, a.state if a else ""), seat=b.seat(a),
                      asked=asked, no=no, attendance=a)  # fmt: skip
 
     def visit(self, page: OrderPage, booking_id: str) -> Visit:
@@ -250,7 +250,7 @@ class Visits:
     def longer(self, page: OrderPage, visit: Visit) -> tuple[Longer, ...]:
         """How much longer the bay can be kept, in steps; nothing where it is taken, lost, over, or as long as it may be."""
         b, policy, now = visit.booking, page.house.profile.policy, self._desk.now()
-        if b.status != "confirmed" or b.displaced or visit.asked or now >= b.ends_at:
+        if b.status != "confirmed" or b.displaced or visit.asked or now >= b.ends_at or visit.shown in ("completed", "no_show"):
             return ()
         return self._db.read(lambda tx: tuple(self._longer(tx, page.house, visit, policy.step_min)))
 
@@ -273,6 +273,7 @@ class Visits:
                 house.resource(visit.seat), Interval(b.start, end), house.profile.tariff, zone=house.facility.zone, site_id=b.site_id,
                 now_at=self._desk.now(), customer=customer, change_fee_cents=frontdesk.fee_owed(b),
             )  # fmt: skip
+            price = terms.longer(b, price)
             old = b.price.total_cents if b.price else 0
             yield Longer(minutes=minutes, end=end, cents=price.total_cents, more_cents=price.total_cents - old)
 

@@ -104,6 +104,7 @@ TONGUES: dict[Language, Tongue] = {
             "slot_taken": "sold to somebody else meanwhile",
             "outside_hours": "the facility is closed then",
             "answer_late": "the facility could not answer in time",
+            "rest_on_sale": "nobody had come, so the rest of the time is on sale again; the price stays",
         },
     ),
     "fr": Tongue(
@@ -131,6 +132,7 @@ TONGUES: dict[Language, Tongue] = {
             "slot_taken": "vendu à une autre personne entretemps",
             "outside_hours": "l’établissement est fermé à cette heure",
             "answer_late": "l’établissement n’a pas pu répondre à temps",
+            "rest_on_sale": "personne n’était venu, le reste du temps est donc remis en vente; le prix ne change pas",
         },
     ),
 }  # fmt: skip

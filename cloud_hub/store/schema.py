@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared.ledger import schema as ledger
-from shared.runtime.database import migrate
+from shared.runtime.database_steps import migrate
 
 from . import admin_sessions, notifications, surveys, texts, told_conditions
 

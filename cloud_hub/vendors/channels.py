@@ -60,7 +60,7 @@ CHANNELS: dict[str, Entry] = {
 def open_channel(vendor: str, table: Mapping[str, Any], around: Around) -> Channel:
     """The vendor's channel as the table wants it; it connects when it sends. Raises ConfigError."""
     wire = _file(_entry(vendor, around).wire)
-    return _opened(wire.open_channel, _settings(vendor, table, around), vendor, around)
+    return files.opened(wire.open_channel, table, wire.SETTINGS, around, f"channels.{vendor}")
 
 
 def open_hooks(vendor: str, table: Mapping[str, Any], around: Around) -> Hooks | None:
@@ -68,27 +68,13 @@ def open_hooks(vendor: str, table: Mapping[str, Any], around: Around) -> Hooks |
     entry = _entry(vendor, around)
     if not entry.hooks:
         return None
-    return _opened(_file(entry.hooks).open_hooks, _settings(vendor, table, around), vendor, around)
+    return files.opened(_file(entry.hooks).open_hooks, table, _file(entry.wire).SETTINGS, around, f"channels.{vendor}")
 
 
 def _entry(vendor: str, around: Around) -> Entry:
     if vendor not in CHANNELS:
         raise ConfigError(f"{around.where}: there is no channel 'channels.{vendor}'. Known here: {', '.join(CHANNELS)}.")
     return CHANNELS[vendor]
-
-
-def _settings(vendor: str, table: Mapping[str, Any], around: Around) -> Any:
-    return files.table(table, _file(CHANNELS[vendor].wire).SETTINGS, f"{around.where}, [channels.{vendor}]")
-
-
-def _opened(opener: Callable[[Any, Around], Any], settings: Any, vendor: str, around: Around) -> Any:
-    def secret(file: str, key: str) -> str:
-        return around.secret(file, f"channels.{vendor}.{key}")
-
-    try:
-        return opener(settings, around._replace(secret=secret))
-    except ValueError as error:
-        raise ConfigError(f"{around.where}, [channels.{vendor}]: {error}") from None
 
 
 def _file(name: str) -> Any:

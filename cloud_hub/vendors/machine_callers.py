@@ -26,12 +26,4 @@ def open_caller(vendor: str, table: Mapping[str, Any], around: Around) -> Machin
     if vendor not in CALLERS:
         raise ConfigError(f"{around.where}: nobody calls as 'machines.{vendor}'. Known here: {', '.join(CALLERS)}.")
     file = importlib.import_module(f".{CALLERS[vendor]}", __package__)
-    settings = files.table(table, file.SETTINGS, f"{around.where}, [machines.{vendor}]")
-
-    def secret(name: str, key: str) -> str:
-        return around.secret(name, f"machines.{vendor}.{key}")
-
-    try:
-        return file.open_caller(settings, around._replace(secret=secret))
-    except ValueError as error:
-        raise ConfigError(f"{around.where}, [machines.{vendor}]: {error}") from None
+    return files.opened(file.open_caller, table, file.SETTINGS, around, f"machines.{vendor}")

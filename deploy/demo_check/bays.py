@@ -44,7 +44,7 @@ async def _somebody_soon(walk: Walk) -> Sale | None:
     """A guest with a booking that the kiosk has sold, within ten hours, at a time when another bay is free too, or else at any time; None where there
     is none."""
     places = list(reversed(walk.places))
-    for others, quiet, place in [(others, quiet, place) for others in (1, 0) for quiet in (True, False) for place in places]:
+    for others, quiet, place in [(others, quiet, place) for others in (1, 0) for place in places for quiet in (True, False)]:
         at = await _free(place, others, quiet=quiet)
         if at is None:
             continue

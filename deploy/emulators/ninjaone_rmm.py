@@ -6,14 +6,14 @@ real PC; nothing is ever run. Invariant: it knows the vendor's words only, and n
 
 import argparse
 import asyncio
-import signal
 import tomllib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from random import Random
 
 import msgspec
 
+from deploy.emulators.common.command import run
 from deploy.emulators.messages.wire import Listener
 from deploy.emulators.ninjaone.tenant import Application, Settings, Tenant
 from shared.runtime.clock import Clock, SystemClock
@@ -91,19 +91,10 @@ def settings_of(path: Path, host: str = "", port: int | None = None) -> Settings
     return msgspec.structs.replace(found, **changes)
 
 
-async def _run(settings: Settings) -> None:
-    emulator = NinjaOneEmulator(settings)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await emulator.start()
-    try:
-        print(f"Emulated NinjaOne at {emulator.url} (page: {emulator.url}/_emulator/)", flush=True)
-        for spec in settings.devices:
-            print(f"Device {spec.id}: {spec.name}", flush=True)
-        await stop.wait()
-    finally:
-        await emulator.stop()
+def _lines(emulator: NinjaOneEmulator) -> Iterator[str]:
+    yield f"Emulated NinjaOne at {emulator.url} (page: {emulator.url}/_emulator/)"
+    for spec in emulator.settings.devices:
+        yield f"Device {spec.id}: {spec.name}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -115,12 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default="", help="address to listen on (this machine only by default)")
     parser.add_argument("--port", type=int, help="port to listen on (8140 by default, 0 for a free one)")
     args = parser.parse_args(argv)
-    try:
-        asyncio.run(_run(settings_of(args.config, args.host, args.port)))
-    except (ValueError, OSError, msgspec.ValidationError) as error:
-        print(f"The emulated NinjaOne cannot start: {error}", flush=True)
-        return 2
-    return 0
+    return run("emulated NinjaOne", lambda: NinjaOneEmulator(settings_of(args.config, args.host, args.port)), _lines)
 
 
 if __name__ == "__main__":

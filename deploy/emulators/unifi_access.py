@@ -7,7 +7,6 @@ door. Invariant: it knows the vendor's words only, and nothing of bookings.
 import argparse
 import asyncio
 import contextlib
-import signal
 import socket
 import tempfile
 import tomllib
@@ -19,6 +18,7 @@ import httpx
 import msgspec
 import uvicorn
 
+from deploy.emulators.common.command import run
 from deploy.emulators.tls import Certificate, self_signed
 from deploy.emulators.unifi.application import Application
 from deploy.emulators.unifi.control import Box
@@ -192,11 +192,12 @@ class UnifiAccessEmulator:
             await asyncio.sleep(0.01)
 
     async def go_down(self) -> None:
-        """Stops listening and ends every connection, as a box that loses power; the state stays. Again is nothing."""
+        """Stops listening and ends every connection, as a box that loses power; of the state stays what the style says. Again is nothing."""
         server, serving, self._server, self._serving = self._server, self._serving, None, None
         if server is None or serving is None:
             return
         self.box.notifications.drop_all()
+        self.box.rebooted()
         server.should_exit = True
         await serving
         # What outlived the grace period (a held answer) is cut, as a box that loses power does.
@@ -273,8 +274,8 @@ def _settings(args: argparse.Namespace) -> Settings:
     return settings
 
 
-async def _run(settings: Settings, folder: Path | None) -> None:
-    emulator = UnifiAccessEmulator(
+def _made(settings: Settings, folder: Path | None) -> UnifiAccessEmulator:
+    return UnifiAccessEmulator(
         settings.host,
         settings.port,
         doors=settings.doors,
@@ -286,18 +287,13 @@ async def _run(settings: Settings, folder: Path | None) -> None:
         staff_pins=tuple(settings.staff_pins),
         style=settings.style,
     )
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await emulator.start()
-    try:
-        print(f"Emulated door controller at {emulator.url} (page: {emulator.url}/_emulator/)", flush=True)
-        print(f"Certificate SHA-256: {emulator.fingerprint}", flush=True)
-        for door in emulator.box.doors.values():
-            print(f"Door {door.spec.floor}/{door.spec.name}: {door.id}", flush=True)
-        await stop.wait()
-    finally:
-        await emulator.stop()
+
+
+def _lines(emulator: UnifiAccessEmulator) -> Iterator[str]:
+    yield f"Emulated door controller at {emulator.url} (page: {emulator.url}/_emulator/)"
+    yield f"Certificate SHA-256: {emulator.fingerprint}"
+    for door in emulator.box.doors.values():
+        yield f"Door {door.spec.floor}/{door.spec.name}: {door.id}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -310,12 +306,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", help="a TOML file with host, port, pin_length, pulse_s, timezone, staff_pins, tokens, doors, style")
     parser.add_argument("--folder", type=Path, help="where the certificate is kept (made anew at every start if not given)")
     args = parser.parse_args(argv)
-    try:
-        asyncio.run(_run(_settings(args), args.folder))
-    except (ValueError, OSError, msgspec.ValidationError) as error:
-        print(f"The emulated door controller cannot start: {error}", flush=True)
-        return 2
-    return 0
+    return run("emulated door controller", lambda: _made(_settings(args), args.folder), _lines)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ class BackupPanel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backups:
-    """The backups of one data folder. `vault` None: none are configured; then everything but `panel` is a mistake of the caller's.
+    """The backups of one data folder. `vault` None: none are configured; then everything but `panel` is a mistake of the caller's. `keys`: patterns of
+    the key files in it.
 
     `sure()`: whether the clock may be believed. Retention deletes by the clock, so it waits until then. `term(books)`: which box's they are
     (loss-5).
@@ -175,7 +176,7 @@ class Backups:
         began = time.monotonic()
         self._need_room()
         recipients = (*self._settings.recipients, sealed.recipient_of(self._drill_identity()))
-        keys = [path for name in self._keys if (path := self._data_dir / name).is_file()]
+        keys = {name.removeprefix(backup.KEYS): path for name, path in self._key_files()}
         made = backup.make(
             self.vault, self._books, recipients, now, self._data_dir / SCRATCH, keys=keys, box=self._term, stopping=self._ending.is_set
         )
@@ -185,6 +186,12 @@ class Backups:
         if self._sure():
             backup.prune(self.vault, int(now), self._settings)
         return made
+
+    def _key_files(self) -> Iterator[tuple[str, Path]]:
+        for pattern in self._keys:
+            for path in sorted(self._data_dir.glob(pattern)):
+                if path.is_file():
+                    yield path.relative_to(self._data_dir).as_posix(), path
 
     def _need_room(self) -> None:
         """The books' own disk must not be filled by what protects them: a copy and its sealed twin are about once and a half their size."""

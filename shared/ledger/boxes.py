@@ -15,7 +15,7 @@ from .. import messages as m
 from ..messages import Batch, Hello
 from ..model import Booking
 from ..runtime.database import Tx
-from . import records, repair, streams
+from . import fencing, records, repair, streams
 from .desk import Desk
 
 
@@ -168,7 +168,7 @@ def adopt(tx: Tx, desk: Desk, site_id: str, *, hub_id: str, vouched: bool, state
     """The empty books of a new box (L4): fenced until the hub has told it everything. `vouched`: a person vouches that the old box is off
     (loss-5); `stated`: and states that nothing was sold there that the hub does not know (loss-4)."""
     streams.open_site(tx, site_id, epoch=desk.new_id(), hub_id=hub_id, box_id=desk.box_id, term=desk.term)
-    repair.fence(tx, desk, site_id, "This box is new here and waits for what the hub knows.")
+    fencing.fence(tx, desk, site_id, "This box is new here and waits for what the hub knows.")
     mark_restored(tx, desk, site_id, vouched=vouched, stated=stated)
 
 

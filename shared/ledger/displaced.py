@@ -16,6 +16,7 @@ from .. import conflicts, rules, slots
 from ..conflicts import WayOut, by_rule
 from ..errors import Refusal, Refused, refuse
 from ..model import LAST_SLOT, Booking, Interval
+from ..presence import REST_ON_SALE
 from ..runtime import log
 from ..runtime.database import Database, Event, InlineWriter, Tx
 from . import attendance, frontdesk, holds, lines, locked, records, sales, standing, streams, ways
@@ -133,11 +134,13 @@ def _asked(tx: Tx, b: Booking) -> Booking | None:
 
 
 def instead_of(tx: Tx, b: Booking) -> Booking:
-    """What the house gave its guest instead of this booking, by however many steps; the booking itself where it was not put elsewhere, or
-    what it was given is over. Two places may have been given at once, of which one was taken back."""
+    """What the house gave its guest instead of this booking, by however many steps: another place (B12), or less time (B15); the booking itself
+    where there is none, or what it was given is over. Two places may have been given at once, of which one was taken back."""
     order = records.bookings_of_order(tx, b.order_id) if _is_moved(b) else []
     for _ in order:
-        after = [x for x in order if x.replaces == b.id and x.placed and x.sale_no and (_is_moved(x) or _stands(x))]
+        after = [
+            x for x in order if x.replaces == b.id and (x.placed or x.reason == REST_ON_SALE) and x.sale_no and (_is_moved(x) or _stands(x))
+        ]
         if not _is_moved(b) or not after:
             break
         b = min(after, key=lambda x: (x.id != b.replaced_by, not _stands(x)))

@@ -394,7 +394,7 @@ def extend(
     if now >= old.ends_at:
         raise refuse("illegal_move", "This booking is over; please book anew.")
     _judge_length(house, wanted, part, old, now)
-    price = price_of_part(house, wanted, part, now, None, fee_owed(old))
+    price = terms.longer(old, price_of_part(house, wanted, part, now, None, fee_owed(old)))
     new = msgspec.structs.replace(wish.bookings[0], price=price, changes=old.changes, placed=old.placed)
     return sales.move(tx, desk, old_id, msgspec.structs.replace(wish, bookings=(new,)))
 

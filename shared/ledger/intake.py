@@ -14,7 +14,7 @@ import msgspec
 from ..messages import Batch, Message, Unknown, chain_next, decode
 from ..runtime.clock import Clock
 from ..runtime.database import Database, InlineWriter, Tx
-from . import boxes, repair, streams
+from . import boxes, fencing, repair, streams
 from .apply import From, apply
 from .desk import Desk
 
@@ -102,7 +102,7 @@ class Intake:
                 if staging or not s.stopped:
                     self._rows(tx, batch, out, link_fresh, apart)
             except streams.Behind as behind:
-                repair.close(tx, self.desk, self.site_id, behind)
+                fencing.close(tx, self.desk, self.site_id, behind)
             s = streams.lock(tx, self.site_id)
             out.stopped = "" if staging else s.stopped
             if batch.epoch == s.epoch and not (s.stopped or s.closed or staging):

@@ -8,16 +8,18 @@ Invariant: there is always a key in use; the next takes its place in one rename,
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from ..errors import Broken
-from ..keys import PublicKey, SigningKey
+from ..keys import KeyRing, PublicKey, SigningKey
 from ..model import Side
 from ..runtime.database import Tx
 from ..runtime.folder_flush import flush_folder
 from ..runtime.keyfile import load_or_create
+from . import records
 
 #: quotes and what else is signed for less than a day
 SHORT_S = 86_400
@@ -90,6 +92,16 @@ def believed_until(tx: Tx, now: int) -> int:
     pass of it."""
     row = tx.one("SELECT MAX(past) FROM bookings WHERE status IN ('confirmed', 'cancelling', 'requested', 'pending')")
     return max((row[0] or 0) * 900, now + SHORT_S)
+
+
+def end(tx: Tx, ring: KeyRing, key_id: str, now: int, *, compromised: bool, by: str, site_ids: Iterable[str]) -> PublicKey:
+    """The key of ours that was in use, as it is from now on: believed for what it has signed already, or for nothing where somebody else may have
+    it. Journalled for each of the sites; the row is the side's own to write, in the same transaction."""
+    ended = (ring.withdraw_now(key_id) if compromised else ring.withdraw(key_id, believed_until(tx, now))).find(key_id)
+    assert ended is not None
+    for site_id in site_ids:
+        records.journal(tx, now, site_id, by, "signing key withdrawn" if compromised else "signing key changed", key_id)
+    return ended
 
 
 def told(key: PublicKey) -> dict[str, str]:

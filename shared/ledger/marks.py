@@ -15,7 +15,7 @@ from ..errors import Broken
 from ..runtime import log
 from ..runtime.database import Database, InlineWriter, Tx
 from ..runtime.mark import MarkFile
-from . import facts, repair, streams
+from . import facts, fencing, streams
 from .desk import Desk
 
 _log = log.get("mark")
@@ -94,7 +94,7 @@ def hold_against(tx: Tx, desk: Desk, mark: Mark) -> list[str]:
     found = older(tx, mark)
     for site_id, why in found.items():
         if not streams.lock(tx, site_id).fenced:
-            repair.fence(tx, desk, site_id, why)
+            fencing.fence(tx, desk, site_id, why)
     return list(found)  # the fenced too: they are no news, and still older
 
 

@@ -18,7 +18,7 @@ from ..messages import SCHEMA, Batch, Hello, Position, Topics
 from ..runtime.clock import Clock
 from ..runtime.database import Database, InlineWriter, Tx
 from ..runtime.transport import Transport
-from . import boxes, lines, repair, streams
+from . import boxes, fencing, lines, repair, streams
 from .desk import Desk
 from .intake import Intake, RowFailed
 
@@ -304,11 +304,11 @@ class Pump:
                 return ASK_AGAIN  # first contact: now both have an epoch, so the positions can be asked
         # what I had applied and was told before a repair says nothing of the streams after it
         applied_no, acked_no = (asked.applied_no, asked.acked_no) if asked.epoch == s.epoch else (0, 0)
-        found = [] if s.closed and desk.side == "hub" else repair.evidence(tx, desk, s, hello, applied_no, acked_no)
+        found = [] if s.closed and desk.side == "hub" else fencing.evidence(tx, desk, s, hello, applied_no, acked_no)
         for behind in sorted(found, key=lambda b: not b.mine):
             if not s.fenced:
-                repair.close(tx, desk, site_id, behind)
-        if desk.side == "site" and repair.wanted(s, hello, acked_no):
+                fencing.close(tx, desk, site_id, behind)
+        if desk.side == "site" and fencing.wanted(s, hello, acked_no):
             repair.begin(tx, desk, site_id, hello, peer_behind=bool(s.repair) or any(not behind.mine for behind in found))
             return ASK_AGAIN
         if not found:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..runtime.database import migrate
 from ..runtime.database_disk import look_through
+from ..runtime.database_steps import migrate
 from . import door_codes, door_wishes, notices, rule_hits, site_alarms, work
 from .journal import chain_old_rows
 
@@ -238,6 +238,12 @@ def m012_doors(db) -> None:
         db.execute(statement)
 
 
+def m013_alarms_told(db) -> None:
+    """What the other side was not told of is found among the few."""
+    for statement in site_alarms.TOLD:
+        db.execute(statement)
+
+
 STEPS = (
     m001_ledger,
     m002_recovery,
@@ -251,6 +257,7 @@ STEPS = (
     m010_notices,
     m011_rule_hits,
     m012_doors,
+    m013_alarms_told,
 )
 
 

@@ -17,7 +17,7 @@ from ..errors import Failure
 from ..model import Interval, site_of
 from ..runtime import log
 from ..runtime.database import Database, Event, InlineWriter, Tx
-from . import claims, journal, records, repair, soundness, standing, streams
+from . import claims, fencing, journal, records, soundness, standing, streams
 from .desk import Desk
 from .soundness import Breach
 
@@ -126,7 +126,7 @@ def _ask_bay(tx: Tx, resource_id: str, window: Interval) -> list[Breach]:
 
 def _mend(tx: Tx, desk: Desk, breach: Breach) -> None:
     if breach.kind == "line":
-        repair.fence(tx, desk, breach.site_id, breach.detail)
+        fencing.fence(tx, desk, breach.site_id, breach.detail)
         return
     b = records.booking(tx, breach.ref)
     if breach.kind == "unowned":

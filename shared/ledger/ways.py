@@ -51,9 +51,7 @@ def longer(tx: Tx, desk: Desk, old: Booking, minutes: int, wanted: Wanted) -> tu
     if desk.now() < old.starts_at:
         part = Part(booking_id="", resource_id=old.resource_id, start=old.start, end=old.end + minutes // slots.SLOT_MIN)
         return msgspec.structs.replace(wanted, parts=(part,)), old
-    seated = records.attendance(tx, old.id)
-    bay = seated.seat if seated and seated.seat else old.resource_id
-    part = Part(booking_id="", resource_id=bay, start=old.end, end=old.end + minutes // slots.SLOT_MIN)
+    part = Part(booking_id="", resource_id=old.seat(records.attendance(tx, old.id)), start=old.end, end=old.end + minutes // slots.SLOT_MIN)
     return msgspec.structs.replace(wanted, parts=(part,)), None
 
 

@@ -25,7 +25,7 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,9 +123,10 @@ def open_vault(settings: BackupSettings, owner: str, path: Path_, secret: Secret
 # ---- making
 def make(
     vault: Vault, books: Path, recipients: tuple[str, ...], now: float, scratch: Path, *,
-    keys: Iterable[Path] = (), box: Callable[[sqlite3.Connection], int] = lambda c: 0, stopping: Callable[[], bool] = lambda: False,
+    keys: Mapping[str, Path] = {}, box: Callable[[sqlite3.Connection], int] = lambda c: 0, stopping: Callable[[], bool] = lambda: False,
 ) -> Note:  # fmt: skip
     """Copies, seals and lays away; the note is written last. Blocks, beside a writer that goes on. `scratch`: a folder for half-made files.
+    `keys`: key files by their names, which may lie in one folder of their own (`bays/one.key`).
     `box(copy)`: the number of the box that has the books; those of a box that was replaced are older than all of its successor's.
 
     Unavailable where the vault or the disk will not take it, Broken for damaged books, Stopped once `stopping()` says so.
@@ -157,13 +158,13 @@ def _name(now: float, box: int) -> str:
     return f"{datetime.fromtimestamp(int(now), UTC).strftime(STAMP)}-{int(now % 1 * 65536):04x}{secrets.token_hex(2)}-{box}"
 
 
-def _pack(stream: IO[bytes], copy: Path, keys: Iterable[Path], between: Callable[[], None]) -> None:
+def _pack(stream: IO[bytes], copy: Path, keys: Mapping[str, Path], between: Callable[[], None]) -> None:
     # the lightest compression: a quarter of the size for a tenth of the time of the default
     with gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=1, mtime=0) as packed, \
             tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_CHUNK) as archive:  # fmt: skip
         _add(archive, BOOKS, copy, between)
-        for path in keys:
-            _add(archive, KEYS + path.name, path, between)
+        for name, path in keys.items():
+            _add(archive, KEYS + name, path, between)
 
 
 def _add(archive: tarfile.TarFile, name: str, path: Path, between: Callable[[], None]) -> None:
@@ -289,12 +290,20 @@ def _unpack(stream: IO[bytes], books: Path, keys: Path, between: Callable[[], No
                     continue
                 if about.name == BOOKS:
                     _pour(content, books, between)
-                elif about.name.startswith(KEYS) and "/" not in (short := about.name.removeprefix(KEYS)) and about.size <= KEY_FILE_MAX:
-                    _pour(content, keys / short, between)
+                elif _is_key(about.name) and about.size <= KEY_FILE_MAX:
+                    target = keys / about.name.removeprefix(KEYS)
+                    target.parent.mkdir(mode=0o700, exist_ok=True)
+                    _pour(content, target, between)
             while packed.read(_CHUNK):  # the compression's own check sum stands at its end
                 pass
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Broken(f"The backup's archive is damaged: {error}.") from None
+
+
+def _is_key(name: str) -> bool:
+    """Whether it is a key file, perhaps in a folder, and nothing that would leave the folder of the keys."""
+    parts = name.removeprefix(KEYS).split("/")
+    return name.startswith(KEYS) and len(parts) <= 2 and not {"", ".", ".."} & set(parts)
 
 
 def _pour(content: IO[bytes], target: Path, between: Callable[[], None]) -> None:

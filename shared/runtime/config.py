@@ -9,7 +9,7 @@ import logging
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ import msgspec
 from msgspec import inspect
 
 T = TypeVar("T", bound=msgspec.Struct)
+Made = TypeVar("Made")
 CONFIG_MAX = 1_048_576  # bytes
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*?)`(?: - at `\$(?P<at>.*)`)?\Z", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<key>.*?)`(?: - at `\$(?P<at>.*)`)?\Z", re.DOTALL)
@@ -40,6 +41,20 @@ def table(data: Mapping[str, Any], struct: type[T], where: str) -> T:
     if loose := _loose(struct):
         raise TypeError(f"{loose.__name__} must be declared with forbid_unknown_fields=True to be read from a config.")
     return _convert(dict(data), struct, where)
+
+
+def opened(opener: Callable[[Any, Any], Made], data: Mapping[str, Any], struct: type[msgspec.Struct], around: Any, name: str) -> Made:
+    """What `opener(settings, around)` makes of the table [name], which `load` took as it stood. `around` is a named tuple with `where` (the file, for
+    errors) and `secret(file, key)`, to which the opener gives the table's own keys. Raises ConfigError, also for a ValueError of the opener's."""
+    settings = table(data, struct, f"{around.where}, [{name}]")
+
+    def secret(file: str, key: str) -> str:
+        return around.secret(file, f"{name}.{key}")
+
+    try:
+        return opener(settings, around._replace(secret=secret))
+    except ValueError as error:
+        raise ConfigError(f"{around.where}, [{name}]: {error}") from None
 
 
 def resolve(path: str | Path, config_file: str | Path) -> Path:

@@ -46,12 +46,4 @@ def open_machines(kind: str, table: Mapping[str, Any], around: Around) -> Machin
     if kind not in MACHINES:
         raise ConfigError(f"{around.where}: there is no way 'machines.way.{kind}'. Known here: {', '.join(MACHINES)}.")
     file = importlib.import_module(f".{MACHINES[kind]}", __package__)
-    settings = files.table(table, file.SETTINGS, f"{around.where}, [machines.way.{kind}]")
-
-    def secret(name: str, key: str) -> str:
-        return around.secret(name, f"machines.way.{kind}.{key}")
-
-    try:
-        return file.open_machines(settings, around._replace(secret=secret))
-    except ValueError as error:
-        raise ConfigError(f"{around.where}, [machines.way.{kind}]: {error}") from None
+    return files.opened(file.open_machines, table, file.SETTINGS, around, f"machines.way.{kind}")

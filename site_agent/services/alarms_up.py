@@ -23,8 +23,9 @@ _DOOR = {
     "held": ("{} stood open for too long.", False),
     "denied": ("{} refused somebody several times.", False),
 }
-#: of the doors' alerts only so many at a time: whoever answers none of them is told of no more
+#: of the doors' alerts only so many at a time, the oldest; of the others how many they are
 DOOR_ALERTS_MAX = 20
+MORE = "door_more"
 
 
 class AlarmsUp:
@@ -43,9 +44,23 @@ class AlarmsUp:
         return await self._db.write(lambda tx: site_alarms.state(tx, self._desk, self._site_id, self._standing(tx, others)))
 
     def _standing(self, tx: Tx, others: list[Alarm]) -> list[SiteAlarm]:
-        alerts = door_trail.open_alerts(tx, self._site_id, DOOR_ALERTS_MAX)
+        alerts = door_trail.oldest_alerts(tx, self._site_id, DOOR_ALERTS_MAX)
         known = {one.kind: one for one in site_alarms.current(tx, self._site_id)}
-        return [known.get(one.code) or self._other(one) for one in others] + [self._door(one) for one in reversed(alerts)]
+        told = [known.get(one.code) or self._other(one) for one in others] + [self._door(one) for one in alerts]
+        more = self._more(tx, alerts[-1].n, known.get(MORE)) if len(alerts) == DOOR_ALERTS_MAX else None
+        return told if more is None else [*told, more]
+
+    def _more(self, tx: Tx, after_n: int, known: SiteAlarm | None) -> SiteAlarm | None:
+        """How many there are beside those; another number is another alarm, since what was told of one stays as it is."""
+        count, forced = door_trail.count_alerts(tx, self._site_id, after_n)
+        if not count:
+            return None
+        text = f"And {count} more {'alert of a door waits' if count == 1 else 'alerts of doors wait'} for somebody"
+        text += f", {forced} of them of a door that was forced open." if forced else "."
+        if known is not None and known.text == text:
+            return known
+        now = self._desk.now()
+        return SiteAlarm(id=f"{MORE}-{now}-{count}", site_id=self._site_id, kind=MORE, text=text, since_at=now, urgent=forced > 0)
 
     def _other(self, alarm: Alarm) -> SiteAlarm:
         now = self._desk.now()

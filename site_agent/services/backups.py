@@ -11,8 +11,8 @@ from site_agent.config import Loaded
 from site_agent.store import schema
 
 __all__ = ["BackupPanel", "open_backups"]
-#: the key that signs passes; the others lie in the books or are made anew without harm
-KEYS = ("signing.key", "signing.next.key")
+#: the key that signs passes, and those by which the bays' PCs are known; the others lie in the books or are made anew without harm
+KEYS = ("signing.key", "signing.next.key", "bay_agent/*.key")
 
 
 def open_backups(loaded: Loaded, now: Callable[[], float], books: str, sure: Callable[[], bool] = lambda: False) -> Backups:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shared.errors import Failure
 from shared.keys import BadKey, KeyRing, PublicKey, SigningKey, may_seal_to, to_sign_with
-from shared.ledger import keychain, records
+from shared.ledger import keychain
 from shared.ledger.desk import Desk
 from shared.ledger.keychain import TOLD_MAX, Chain, chain_of
 from shared.messages import Hello
@@ -157,12 +157,8 @@ class SiteKeys:
         old = self._chain.in_use
 
         def write(tx: Tx) -> PublicKey:
-            until_at = keychain.believed_until(tx, self._desk.now())
-            ended = (self.ring.withdraw_now(old.id) if compromised else self.ring.withdraw(old.id, until_at)).find(old.id)
-            assert ended is not None
+            ended = keychain.end(tx, self.ring, old.id, self._desk.now(), compromised=compromised, by="agent", site_ids=(self._site_id,))
             rows.put_key(tx, ended)
-            what = "signing key withdrawn" if compromised else "signing key changed"
-            records.journal(tx, self._desk.now(), self._site_id, "agent", what, old.id)
             return ended
 
         self.ring = self.ring.add(await self._db.write(write))

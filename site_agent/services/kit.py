@@ -26,6 +26,7 @@ from site_agent.services.clock import TimeDesk
 from site_agent.services.doors.credentials import Credentials
 from site_agent.services.doors.door_cards import DoorCards
 from site_agent.services.doors.door_check import DoorCheck
+from site_agent.services.doors.door_holds import DoorHolds
 from site_agent.services.doors.door_trail import DoorTrail
 from site_agent.services.doors.door_witness import DoorWitness
 from site_agent.services.doors.doors import DoorDesk
@@ -65,6 +66,7 @@ class Kit(msgspec.Struct, kw_only=True):
     displaced: DisplacedDesk
     door_check: DoorCheck
     door_cards: DoorCards
+    door_holds: DoorHolds
     door_trail: DoorTrail
     placing: Placing
     doors: DoorDesk

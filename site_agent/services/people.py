@@ -33,7 +33,7 @@ RIGHTS: dict[str, str] = {
     "unlock": "open doors",
     "override": "sell over the line",
     "screens": "pair and remove kiosks",
-    "emergency": "lock all doors down, or open them all",
+    "emergency": "hold doors open, open them all, or lock them down",
     "machines": "restart a bay's machine",
     "drill": "unplug the facility for a drill",
     "void_pins": "void the spare door PINs",

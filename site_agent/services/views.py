@@ -14,7 +14,7 @@ import msgspec
 from shared import passes, rules, slots, territory
 from shared.bookings import shown
 from shared.keys import SigningKey
-from shared.ledger import lines, records
+from shared.ledger import lines, records, resale
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House
 from shared.model import Attendance, Block, Booking, Hold, Price
@@ -26,7 +26,8 @@ class BookingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     `owner` is `site`, `hub` by the line as this side knows it; `seat` is the bay it was reseated on; `placed`: the house gave it this place
     instead of one that it could not keep. `how` it is known that the guest came, or did not; time used after the end in `overtime_min`, what it
-    costs with tax in `overtime_cents`, why staff do not charge it in `waived`.
+    costs with tax in `overtime_cents`, why staff do not charge it in `waived`. `rest_from`: from when on the rest of a no-show's time could be sold.
+    `untold`: neither a number nor a mail address of the guest is known, so that no message reaches them.
     """
 
     id: str
@@ -59,6 +60,8 @@ class BookingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     overtime_min: int = 0
     overtime_cents: int = 0
     waived: str = ""
+    rest_from: str = ""
+    untold: bool = False
     version: int = 1
 
 
@@ -129,6 +132,7 @@ def booking(
     if not full:
         return plain
     customer, order = records.customer(tx, b.customer_id), records.order(tx, b.order_id)
+    rest = resale.rest_of(tx, desk, house, b) if status == "no_show" else None
     good = b.status == "confirmed" and not b.withdrawn and desk.now() < passes.shown_until(b.end)
     return msgspec.structs.replace(
         plain if attendance is None else _visited(plain, attendance), name=b.shown_name,
@@ -137,6 +141,8 @@ def booking(
         pass_text=sign(b, key, desk.now()) if key and good and opens else "",
         replaces=b.replaces, replaced_by=b.replaced_by, changes=b.changes,
         answer_by=iso(b.answer_by) if b.answer_by and b.status == "requested" else "", reason=b.reason,
+        untold=opens and not (customer and (customer.phone or customer.email)),
+        rest_from=iso(rest.start * slots.SLOT_S) if rest is not None else "",
     )  # fmt: skip
 
 

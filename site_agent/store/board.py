@@ -117,7 +117,7 @@ def items(tx: Tx, house: House, on: date, resource_ids: list[str]) -> list[Item]
     found = []
     for b in records.bookings_between(tx, site_id, span.start, span.end):
         visit = visits.get(b.id)
-        at = visit.seat if visit and visit.seat else b.resource_id
+        at = b.seat(visit)
         if at in wanted and b.status in ("requested", "pending", "confirmed", "cancelling") and not b.withdrawn:
             found.append(_booking_item(zone, b, visit, at))
     for block in records.blocks_between(tx, site_id, span.start, span.end):

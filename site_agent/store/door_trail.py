@@ -15,7 +15,7 @@ from shared.ledger import journal, records
 from shared.ledger.journal import Anchors, Chained, Noted
 from shared.runtime.database import Tx
 
-Kind = Literal["asked", "unlocked", "denied", "forced", "held", "opened", "closed", "emergency"]
+Kind = Literal["asked", "unlocked", "denied", "forced", "held", "opened", "closed", "emergency", "hold"]
 AlertKind = Literal["forced", "held", "denied"]
 #: how the journal names what it says of the trail, and why it says it: how far it stands, or what was let go
 TOLD, STANDS, LET_GO = "door trail", "stands", "let go"
@@ -69,6 +69,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     `how`: of what was asked, the reason ("check-in"); of what happened, the means (`pin`, `remote`, …). `detail`: how it ended, or what was said.
     An `emergency` is of no door: `how` is its mode, `ref` its id, `detail` how far it came, and behind a bar why, or who ended it.
+    A `hold` is asked for too: `ref` is its end in unix seconds, empty where the door was let close.
     """
 
     kind: Kind
@@ -217,6 +218,19 @@ def open_alerts(tx: Tx, site_id: str, limit: int = 50) -> list[Alert]:
     """What nobody has looked at yet, the newest first."""
     found = tx.all(f"SELECT {_ALERT} FROM door_alerts WHERE site_id = :s AND seen_at = 0 ORDER BY n DESC LIMIT :l", {"s": site_id, "l": limit})
     return [Alert(*one) for one in found]
+
+
+def oldest_alerts(tx: Tx, site_id: str, limit: int) -> list[Alert]:
+    """What nobody has looked at yet, the oldest first."""
+    found = tx.all(f"SELECT {_ALERT} FROM door_alerts WHERE site_id = :s AND seen_at = 0 ORDER BY n LIMIT :l", {"s": site_id, "l": limit})
+    return [Alert(*one) for one in found]
+
+
+def count_alerts(tx: Tx, site_id: str, after_n: int) -> tuple[int, int]:
+    """`(all, forced)` of what nobody has looked at yet, behind that row."""
+    find = "SELECT COUNT(*), SUM(kind = 'forced') FROM door_alerts WHERE site_id = :s AND seen_at = 0 AND n > :n"
+    count, forced = tx.one(find, {"s": site_id, "n": after_n})
+    return count, forced or 0
 
 
 def alert(tx: Tx, site_id: str, n: int) -> Alert | None:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared.ledger import schema
-from shared.runtime.database import connect, migrate
+from shared.runtime.database_file import connect
+from shared.runtime.database_steps import migrate
 from site_agent.store import door_cards, door_checks, door_trail, emergencies, machines, presence, stock
 
 TABLES = """

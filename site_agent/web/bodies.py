@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from shared.errors import refuse
 from shared.model import ID_PATTERN, RESOURCE_PATTERN, Interval
 from shared.slots import SLOT_S
+from site_agent.services.doors.door_holds import MINUTES_MAX
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="Made by the client: 8 to 64 letters, digits, `-` and `_`.")]
 ResourceText = Annotated[str, Meta(pattern=RESOURCE_PATTERN, description="For example `bedford.box-1`.")]
@@ -134,6 +135,13 @@ class UnlockBody(Body):
 
     request_id: Id
     reason: Reason = ""
+
+
+class HoldDoorBody(Body):
+    """Held open for so many minutes from now on; `reason` is written down."""
+
+    minutes: Annotated[int, Meta(ge=1, le=MINUTES_MAX)]
+    reason: Annotated[str, Meta(min_length=1, max_length=300)]
 
 
 class HelpBody(Body):

@@ -9,6 +9,7 @@ SELDOM = {
     *(f"POST /api/bookings/{{booking_id}}/{what}" for what in ("extend", "reschedule", "reseat", "check-in", "attendance")), "POST /api/check-in",
     "POST /api/conflicts/{booking_id}/place", "POST /api/kiosks/pair", "POST /api/sign-in", "POST /api/sign-out", "POST /api/halts/lift", "POST /api/clock/confirm",
     "POST /api/scan", "POST /api/doors/alerts/answer", "POST /api/doors/emergency/end",
+    *(f"POST /api/doors/{{door_id}}/{what}" for what in ("hold", "let-close")),
     *(f"POST /api/doors/cards{what}" for what in ("", "/read", "/back")),
     *(f"POST /api/bays/{what}" for what in ("{resource_id}/sell", "{resource_id}/take-out", "unbooked/{row_id}")), "POST /api/changed/answer",
     *(f"POST /api/machines/{{resource_id}}/{what}" for what in ("help", "message")), "POST /api/bookings/{booking_id}/overtime",

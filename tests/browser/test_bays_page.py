@@ -68,6 +68,25 @@ async def test_staff_read_what_happened_to_the_bays_and_settle_it(browser, faili
     assert said == []
 
 
+async def test_the_rest_of_a_no_shows_time_is_sold_beside_the_verdict(browser, tmp_path):
+    async with served(tmp_path) as (w, url):
+        people = test_presence.Bays(w)
+        w.kit.presence._activity = people.activity
+        await test_presence.pass_by(w, 2)
+        await w.booked(1, 1, 4)
+        await test_presence.pass_by(w, 46)
+        page, said = await staff_page(browser, url, "ada", at=w.clock.now(), viewport=PHONE, color_scheme="dark")
+        bays = page.get_by_label("Bays and visits", exact=True)
+        await page.get_by_role("button", name="Bays and visits", exact=True).click()
+        await bays.get_by_role("button", name="Sell the rest from 13:00: Box 1, Testa B.").scroll_into_view_if_needed()
+        await sound(page)
+        await page.screenshot(path=tmp_path / "rest.png")
+        await bays.get_by_role("button", name="Sell the rest from 13:00: Box 1, Testa B.").click()
+        await expect(bays).to_contain_text("until 15 minutes after the start; the rest from 13:00 is on sale.")
+        await expect(bays.get_by_role("button", name="Sell the rest")).to_have_count(0)
+        assert said == []
+
+
 async def test_on_a_phone_in_the_dark_a_viewer_reads_it_without_buttons(browser, failing, tmp_path):
     w, url = failing
     page, said = await staff_page(browser, url, "vi", at=w.clock.now(), viewport=PHONE, color_scheme="dark")

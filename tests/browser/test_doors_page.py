@@ -40,16 +40,41 @@ async def test_an_emergency_is_asked_twice_seen_by_everybody_and_ended(browser, 
     assert w.doors.mode == "lockdown"
     other, _ = await staff_page(browser, url, "vi", at=w.clock.now(), viewport=PHONE, color_scheme="dark")
     await expect(other.locator("[data-alarm=emergency_lockdown]")).to_contain_text("Lock-down until")
-    await expect(other.get_by_role("button", name="Emergency…")).to_have_count(0)
+    for may_not in ("Emergency…", "End it…"):
+        await expect(other.get_by_role("button", name=may_not)).to_have_count(0)
     await sound(other)
     await other.screenshot(path=tmp_path / "phone.png")
     await expect(page.get_by_label("Access trail", exact=True)).to_contain_text("Sam Example called a lock-down")
     await sound(page)
     await page.screenshot(path=tmp_path / "lockdown.png")
-    await doors.get_by_role("button", name="End it…").click()
+    await expect(doors.get_by_role("button", name="End it…")).to_be_visible()
+    await page.locator("[data-alarm=emergency_lockdown]").get_by_role("button", name="End it…").click()
     await sheet.get_by_role("button", name="Yes, let the doors go").click()
     await expect(page.locator("[data-alarm=emergency_lockdown]")).to_have_count(0)
     assert w.doors.mode == "normal" and said == []
+
+
+async def test_one_door_is_held_open_with_a_reason_and_let_close(browser, world):
+    w, url = world
+    page, said = await staff_page(browser, url, "sam", at=w.clock.now())
+    front, sheet = page.get_by_label("Doors", exact=True).locator(".door").first, page.locator("dialog[open]")
+    await front.get_by_role("button", name="Hold Front door open").click()
+    await sheet.get_by_label("Why?").fill("Chairs come in")
+    await sheet.get_by_label("For how many minutes?").fill("20")
+    await sound(page)
+    await sheet.get_by_role("button", name="Hold it open").click()
+    await expect(front).to_contain_text("held open until 12:20")
+    await expect(page.get_by_label("Access trail", exact=True)).to_contain_text(
+        "Sam Example held the front door open at 12:00, until 12:20: Chairs come in."
+    )
+    await sound(page)
+    other, _ = await staff_page(browser, url, "vi", at=w.clock.now(), viewport=PHONE)
+    await other.get_by_role("button", name="Doors", exact=True).click()
+    await expect(other.locator(".door").first).to_contain_text("held open until 12:20")
+    await expect(other.locator(".door").get_by_role("button")).to_have_count(0)
+    await front.get_by_role("button", name="Let Front door close").click()
+    await expect(front.get_by_role("button", name="Hold Front door open")).to_be_visible()
+    assert w.doors.holds[FRONT] == "normal" and said == []
 
 
 async def test_a_guest_is_lent_a_card_and_a_row_leads_to_its_recording(browser, world, tmp_path):

@@ -27,12 +27,13 @@ async def test_staff_see_the_stock_an_alert_and_void_it(browser, world):
     page, said = await staff_page(browser, url, "sam", at=w.clock.now())
     doors = page.get_by_label("Doors")
     count = w.kit.outage_pins.state().ready
-    await expect(doors).to_contain_text(f"{count} spare PINs for outages.")
+    await expect(doors).to_contain_text(f"{count} spare PINs for outages")
     spare = w.db.read(lambda tx: outage_pins.unassigned(tx, SITE))[0]
     await w.db.write(lambda tx: outage_pins.used(tx, w.agent.desk, spare.id, "Front", int(w.clock.now())))
     await page.reload()
-    await expect(doors.get_by_role("alert")).to_contain_text("opened Front at 12:0")
+    await expect(doors.get_by_role("alert")).to_contain_text("Front door opened at 12:0")
     await sound(page)
+    await doors.get_by_text("spare PINs for outages").click()
     await doors.get_by_role("button", name="Void spare PINs…").click()
     sheet = page.locator("dialog[open]")
     await expect(sheet).to_contain_text("PINs of bookings go on working")

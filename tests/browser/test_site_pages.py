@@ -19,6 +19,7 @@ from tests.browser.site_pages_world import (
     with_emulated_door,
 )
 from tests.site_agent.site_world import FRONT, NOON, SITE, away
+from tests.site_agent.test_door_trail import event
 
 # one browser for all, which takes one event loop for all; every test has contexts and a world of its own
 pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="module")]
@@ -192,6 +193,25 @@ async def test_somebody_who_has_not_come_is_late_then_a_no_show_in_one_press_and
     assert said == []
 
 
+async def test_the_rest_of_a_no_shows_time_is_put_on_sale_where_there_is_one(browser, world):
+    w, url = world
+    await w.booked(1, 0, 4, name="Mocka Tardy")
+    w.clock.forward(20 * 60)
+    page, said = await staff_page(browser, url)
+    await item(page, "Mocka Tardy").click()
+    await expect(sheet(page).get_by_role("button", name="No-show")).to_be_visible()
+    await expect(sheet(page).get_by_role("button", name="Sell the rest")).to_have_count(0)
+    await sheet(page).get_by_role("button", name="No-show").click()
+    await item(page, "Mocka Tardy").click()
+    await sheet(page).get_by_role("button", name="Sell the rest from 12:30").click()
+    await expect(toast(page, "The rest from 12:30 is on sale.")).to_be_visible()
+    await expect(page.locator(".item[aria-label^='Mocka Tardy, Box 1, 12:00–12:30']")).to_be_visible()
+    await item(page, "Mocka Tardy").click()
+    await expect(sheet(page)).to_contain_text("no show: said by Ada Example; the rest from 12:30 is on sale")
+    await expect(sheet(page).get_by_role("button", name="Sell the rest")).to_have_count(0)
+    assert said == []
+
+
 async def test_a_booking_is_moved_by_pulling_it_and_by_its_sheet_also_to_another_day(browser, world):
     w, url = world
     await w.booked(1, 1, name="Mocka Mover")
@@ -309,15 +329,15 @@ async def test_doors_are_known_by_name_at_first_sight_open_and_are_unknown_while
     w, url = world
     page, said = await staff_page(browser, url)
     doors = page.get_by_label("Doors")
-    await expect(doors.locator(".door").first).to_have_text(re.compile("Frontlocked · closed"))
+    await expect(doors.locator(".door").first).to_have_text(re.compile("Front doorlocked · closed"))
     await doors.get_by_role("button", name="Unlock Side").click()
-    await expect(toast(page, "Side: the controller took the command.")).to_be_visible()
+    await expect(toast(page, "Side door: the controller took the command.")).to_be_visible()
     assert w.doors.unlocked[-1][0] == "door-side"
     w.doors.failure = away()
     await doors.get_by_role("button", name="Unlock Front").click()
     await expect(page.locator(".toast.bad")).to_contain_text("The door controller does not answer.")
     await expect(doors).to_contain_text("The door controller does not answer.")
-    await expect(doors.locator(".door").first).to_have_text(re.compile("Frontstate unknown"))
+    await expect(doors.locator(".door").first).to_have_text(re.compile("Front doorstate unknown"))
     assert said == []
 
 
@@ -473,6 +493,9 @@ async def test_staff_pages_fit_and_read_well(browser, world, scheme):
     await full_day(w)
     for size in (DESK, PHONE):
         page, said = await staff_page(browser, url, viewport=size, color_scheme=scheme)
+        if size is PHONE:
+            for fold in await page.locator(".fold button:visible").all():
+                await fold.click()
         await expect(page.locator(".door").first).to_be_visible()
         await sound(page)
         await item(page, "Inventa Bunker").click()
@@ -489,6 +512,31 @@ async def test_staff_pages_fit_and_read_well(browser, world, scheme):
         await sound(page)
         await page.context.close()
         assert said == []
+
+
+async def test_on_a_phone_the_day_comes_first_then_who_arrives_and_above_it_only_what_needs_somebody(browser, world):
+    w, url = world
+    await w.booked(1, 1)
+    page, said = await staff_page(browser, url, viewport=PHONE, at=w.clock.now())
+
+    async def top(mark: str) -> float:
+        return await page.locator(f"[data-{mark}]").evaluate("box => box.getBoundingClientRect().top + scrollY")
+
+    assert await top("board-box") < await top("figures") < await top("arrivals")
+    doors, centre = page.get_by_label("Doors", exact=True), page.get_by_label("Link to the booking centre")
+    await expect(doors).not_to_be_visible()
+    await page.get_by_role("button", name="Doors", exact=True).click()
+    await expect(doors).to_be_visible()
+    assert await top("arrivals") < await top("doors")
+    await expect(centre).not_to_be_visible()
+    await page.locator("[data-link-pill]").click()
+    await expect(centre).to_be_visible()
+    w.doors.happens.put_nowait(event("forced", ""))
+    trail = page.get_by_label("Access trail", exact=True)
+    await expect(trail.get_by_role("alert").first).to_contain_text("Forced open: Front door")
+    assert await top("trail") < await top("board-box")
+    await sound(page)
+    assert said == []
 
 
 @pytest.mark.slow

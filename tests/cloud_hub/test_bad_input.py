@@ -37,11 +37,13 @@ def counted(w):
     return w.db.read(lambda tx: [tx.one(f"SELECT COUNT(*) FROM {t}")[0] for t in ("bookings", "claims", "outbox", "customers", "orders")])
 
 
-def assert_refused(answer, *statuses):
-    assert answer.status_code in statuses, answer.text
+def refused(answer) -> int:
+    """The status of a refusal that is told as every refusal is; 0 for any other answer."""
+    if answer.headers.get("content-type") != "application/problem+json":
+        return 0
     body = answer.json()
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert body["code"] and body["detail"].endswith((".", "?")) and body["status"] == answer.status_code
+    told = body["code"] and body["detail"].endswith((".", "?")) and body["status"] == answer.status_code
+    return answer.status_code if told else 0
 
 
 BAD_FIELDS = {
@@ -82,7 +84,7 @@ async def test_a_booking_with_a_bad_field_is_refused_and_changes_nothing(w, chan
     no = await w.client.post(
         "/api/v1/bookings", content=body, headers={"authorization": f"Bearer {w.key}", "content-type": "application/json"}
     )
-    assert_refused(no, 400)
+    assert refused(no) == 400, no.text
 
 
 IMPOSSIBLE = {
@@ -107,7 +109,8 @@ IMPOSSIBLE = {
 @of_one_hub
 @pytest.mark.parametrize(("change", "status"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
 async def test_an_impossible_booking_is_refused_and_changes_nothing(w, change, status):
-    assert_refused(await w.post("/bookings", {**w.wish(1, FAR), **change}), status)
+    no = await w.post("/bookings", {**w.wish(1, FAR), **change})
+    assert refused(no) == status, no.text
 
 
 async def test_a_hold_that_there_is_not_is_no_harm(tmp_path):
@@ -130,18 +133,15 @@ async def test_a_body_that_is_none_is_refused(w, path, body):
     no = await w.client.post(
         f"/api/v1{path}", content=body, headers={"authorization": f"Bearer {w.key}", "content-type": "application/json"}
     )
-    assert_refused(no, 400)
+    assert refused(no) == 400, no.text
 
 
 @of_one_hub
 async def test_a_body_of_another_kind_or_size_is_refused(w):
     head = {"authorization": f"Bearer {w.key}"}
-    assert_refused(
-        await w.client.post("/api/v1/bookings", content=b"a=1", headers={**head, "content-type": "application/x-www-form-urlencoded"}), 415
-    )
-    assert_refused(
-        await w.client.post("/api/v1/bookings", content=b" " * 70_000, headers={**head, "content-type": "application/json"}), 413
-    )
+    form = await w.client.post("/api/v1/bookings", content=b"a=1", headers={**head, "content-type": "application/x-www-form-urlencoded"})
+    large = await w.client.post("/api/v1/bookings", content=b" " * 70_000, headers={**head, "content-type": "application/json"})
+    assert (refused(form), refused(large)) == (415, 413)
 
 
 @of_one_hub
@@ -150,7 +150,7 @@ async def test_an_idempotency_key_is_plain_text(w, key):
     wish = w.wish(1, FAR)
     del wish["booking_id"]
     head = {"authorization": f"Bearer {w.key}", "idempotency-key": key.encode("latin-1")}
-    assert_refused(await w.client.post("/api/v1/bookings", json=wish, headers=head), 400)
+    assert refused(await w.client.post("/api/v1/bookings", json=wish, headers=head)) == 400
 
 
 BAD_FILTERS = [
@@ -162,7 +162,7 @@ BAD_FILTERS = [
 @of_one_hub
 @pytest.mark.parametrize("query", BAD_FILTERS)
 async def test_a_list_with_a_bad_filter_is_refused(w, query):
-    assert_refused(await w.get(f"/bookings?{query}"), 400)
+    assert refused(await w.get(f"/bookings?{query}")) == 400
 
 
 @of_one_hub
@@ -176,13 +176,13 @@ async def test_a_list_with_a_far_filter_is_just_a_list(w, query):
     "path", ["/bookings/%00", "/bookings/%ff", "/bookings/..%2f..%2fetc", "/bookings/" + "x" * 3000, "/sites/%27", "/nowhere"]
 )
 async def test_an_address_of_nothing_is_not_found(w, path):
-    assert_refused(await w.get(path), 400, 404)
+    assert refused(await w.get(path)) in (400, 404)
 
 
 @of_one_hub
 async def test_a_method_that_there_is_not_is_refused(w):
-    assert_refused(await w.ask("PATCH", "/bookings/booking-0001", {}), 405)
-    assert_refused(await w.ask("DELETE", "/bookings/booking-0001"), 405)
+    assert refused(await w.ask("PATCH", "/bookings/booking-0001", {})) == 405
+    assert refused(await w.ask("DELETE", "/bookings/booking-0001")) == 405
 
 
 @given(st.integers(0, 10**9), st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}", fullmatch=True))

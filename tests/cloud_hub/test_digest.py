@@ -25,7 +25,7 @@ from cloud_hub.store import schema
 from cloud_hub.store import told_conditions as told
 from cloud_hub.vendors.slack import Slack
 from cloud_hub.vendors.twilio_hooks import TwilioHooks
-from shared.ledger import records, repair, standing, work
+from shared.ledger import fencing, records, standing, work
 from shared.ledger import schema as ledger_schema
 from shared.ledger.work import Work
 from shared.ledger.worker import LaneState
@@ -476,7 +476,7 @@ async def test_a_flood_is_cut_with_a_count(t):
 
 # ---- what else is amiss
 async def test_a_fence_is_told_at_once_and_its_end(t):
-    t.w.db.write_now(lambda tx: repair.fence(tx, t.w.hub.desk, SITE, "These books were put back from a backup."))
+    t.w.db.write_now(lambda tx: fencing.fence(tx, t.w.hub.desk, SITE, "These books were put back from a backup."))
     await t.told()
     assert "The hub sells nothing for Bedford, because its books here may lack sales, since 12:00." in t.texts[0]
     assert "put back from a backup" in t.texts[0]

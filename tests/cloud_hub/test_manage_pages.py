@@ -77,7 +77,8 @@ async def test_an_empty_hub_has_nothing_to_show_and_says_so(v):
 async def test_rows_are_counted_by_vendor_and_state_and_lead_to_themselves(w, v):
     put(w, "a"), put(w, "b"), stuck(w, "c"), put(w, "d", lane="smtp", state="done")
     page = await v.get("/manage/work")
-    assert "twilio" in page.words and "1 Stuck 2 Waiting" in page.words and "1 Done" in page.words
+    assert "SMS by Twilio" in page.words and "Mail by SMTP" in page.words and 'title="twilio"' in page.text
+    assert "1 Stuck 2 Waiting" in page.words and "1 Done" in page.words
     (address,) = page.links("state=stuck&amp;lane=twilio")
     narrowed = await v.get(address)
     assert shown(narrowed) == [f"/manage/work/{work.mark_of('c')}"] and "The number is not in service." in narrowed.words
@@ -91,7 +92,7 @@ async def test_what_waits_longest_is_told(w, v):
 @pytest.mark.parametrize(
     ("lane", "said"),
     [
-        (LaneState("twilio", 2, 0.0, ""), "twilio No trouble."),
+        (LaneState("twilio", 2, 0.0, ""), "SMS by Twilio No trouble."),
         (LaneState("twilio", 0, 0.0, "It timed out."), "Its last try failed: It timed out."),
         (LaneState("twilio", 0, NOON + 90.0, "The key is refused.", NOON - 300.0), "Left alone for 5 min. It is asked again in 1 min. The key is refused."),
         (LaneState("twilio", 1, 0.0, "It timed out.", NOON - 7200.0), "Left alone for 2 h. One thing at a time is tried. It timed out."),
@@ -104,7 +105,7 @@ async def test_each_vendor_is_told_with_its_breaker(w, v, lane, said):
 
 async def test_a_vendor_with_rows_that_nobody_works_for_is_told(w, v):
     put(w, "a", lane="pigeon")
-    assert "pigeon No channel of this hub works in it, so nothing of it is done." in (await v.get("/manage/work")).words
+    assert "Pigeon No channel of this hub works in it, so nothing of it is done." in (await v.get("/manage/work")).words
 
 
 async def test_a_search_finds_by_booking_customer_and_reason_and_stays_in_its_field(w, v):
@@ -156,8 +157,8 @@ async def test_a_row_is_told_in_full(w, v):
     page = await v.get(f"/manage/work/{row.mark}")
     assert page.heading == "Confirmation by SMS, Bedford" and "Id confirmed|order-1|sms" in page.words
     for said in (
-        "Stuck", "nothing more happens before a person has it tried again", "The number is not in service.", "What message", "Vendor twilio", "Facility Bedford",
-        "About order-1", "For guest-1", "Code 21610", "Tries 3", "Due Sat 21 Nov 2026, 13:59:00 UTC (2 h ago)",
+        "Stuck", "nothing more happens before a person has it tried again", "The number is not in service.", "What message",
+        "Way SMS by Twilio (twilio)", "Facility Bedford", "About order-1", "For guest-1", "Code 21610", "Tries 3", "Due Sat 21 Nov 2026, 13:59:00 UTC (2 h ago)",
         "Worth nothing after Sat 21 Nov 2026, 16:02:00 UTC (in 2 min)", "First handed over Sat 21 Nov 2026, 15:59:00 UTC (1 min ago)",
         "Written down Wed 18 Nov 2026, 16:00:00 UTC (3 days ago)", f"Our name for it at the vendor {row.mark}", "The vendor's name for it SM77", "Rank 5",
     ):  # fmt: skip

@@ -24,7 +24,7 @@ from cloud_hub.vendors.sendgrid_hooks import SIGNATURE, TIMESTAMP, SendGridHooks
 from cloud_hub.vendors.twilio_hooks import TwilioHooks
 from deploy.emulators.messages.twilio_words import signature
 from shared import notifications, slots
-from shared.ledger import notices, records, repair, streams, work
+from shared.ledger import fencing, notices, records, repair, streams, work
 from shared.model import Attendance, Notice
 from shared.notifications import Preferences
 from shared.outcomes import Later, Never, Outcome, Taken, Unknown
@@ -319,6 +319,30 @@ async def test_who_extends_a_place_that_the_house_gave_reads_of_a_change_and_of_
     await t.w.db.write(longer)
     await t.done()
     assert t.events(t.sms) == ["confirmed", "placed", "moved"] and "had to move you" not in t.sms.letters[-1].text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "Reason: nobody had come, so the rest of the time is on sale again; the price stays."),
+        ("fr", "Motif : personne n’était venu, le reste du temps est donc remis en vente; le prix ne change pas."),
+    ],
+)
+async def test_who_did_not_come_is_told_why_the_time_is_shorter(t, language, said):
+    await t.book()
+    await t.done()
+
+    def shorter(tx) -> None:
+        old = records.booking(tx, "booking-0001")
+        kept.put_preferences(tx, old.customer_id, Preferences(language=language), NOON)
+        records.put_attendance(tx, Attendance(booking_id="booking-0002", site_id=SITE, state="no_show"))
+        records.add_booking(tx, msgspec.structs.replace(old, id="booking-0002", end=old.end - 2, replaces=old.id, reason="rest_on_sale"))
+        records.put_booking(tx, msgspec.structs.replace(old, status="cancelled", reason="moved", replaced_by="booking-0002"))
+
+    await t.w.db.write(shorter)
+    await t.done()
+    assert t.events(t.sms) == ["confirmed", "moved"] == t.events(t.mail)
+    assert said in t.mail.letters[-1].text.replace(chr(0xA0), " ") and said[8:40].strip() in t.sms.letters[-1].text.replace("'", "’")
 
 
 async def test_a_place_that_was_given_long_before_it_could_be_heard_of_is_told(t):
@@ -863,7 +887,7 @@ async def test_while_the_books_of_a_facility_may_be_an_old_copy_nobody_is_told_a
     await t.done()
     t.w.cut()
     await t.w.until(lambda: not t.w.hub.links.up(SITE))
-    await t.w.db.write(lambda tx: repair.fence(tx, t.w.hub.desk, SITE, "restored"))
+    await t.w.db.write(lambda tx: fencing.fence(tx, t.w.hub.desk, SITE, "restored"))
     assert await t.notifying.sweep() == 0
     t.w.clock.forward(at(FAR) - 2 * H - NOON)
     assert await t.notifying.sweep() == 0
@@ -880,7 +904,7 @@ async def test_what_was_due_before_books_were_put_back_is_not_told_by_them_again
     await t.w.db.write(copy)
     t.w.cut()
     await t.w.until(lambda: not t.w.hub.links.up(SITE))
-    await t.w.db.write(lambda tx: repair.fence(tx, t.w.hub.desk, SITE, "restored"))
+    await t.w.db.write(lambda tx: fencing.fence(tx, t.w.hub.desk, SITE, "restored"))
     assert await t.notifying.sweep() == 0
     await t.w.heal()
     await t.until_at(at(FAR) - 2 * H + 60)
@@ -900,7 +924,7 @@ async def test_a_booking_made_long_ago_is_told_as_cancelled_though_what_was_told
 async def test_a_facility_whose_books_are_put_together_again_keeps_no_other_from_being_told(t):
     await t.book()
     await t.done()
-    await t.w.db.write(lambda tx: repair.fence(tx, t.w.hub.desk, streams.open_site(tx, "truro", epoch="1").site_id, "restored"))
+    await t.w.db.write(lambda tx: fencing.fence(tx, t.w.hub.desk, streams.open_site(tx, "truro", epoch="1").site_id, "restored"))
     await t.until_at(at(FAR) - 2 * H)
     assert t.events(t.sms) == ["confirmed", "reminder"]
 
@@ -911,7 +935,7 @@ async def test_what_was_due_before_a_repair_that_no_sweep_saw_is_not_told_again(
     await t.w.db.write(lambda tx: tx.run("DELETE FROM work WHERE id LIKE 'reminder%'"))
     t.w.cut()
     await t.w.until(lambda: not t.w.hub.links.up(SITE))
-    await t.w.db.write(lambda tx: repair.fence(tx, t.w.hub.desk, SITE, "restored"))
+    await t.w.db.write(lambda tx: fencing.fence(tx, t.w.hub.desk, SITE, "restored"))
     await t.w.heal()
     await t.until_at(at(FAR) - 2 * H + 60)
     assert not t.w.db.read(lambda tx: streams.read(tx, SITE).fenced)

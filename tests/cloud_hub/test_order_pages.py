@@ -10,7 +10,7 @@ from cloud_hub.services.offers import House
 from cloud_hub.store import notifications as kept
 from cloud_hub.web.book import words
 from cloud_hub.web.book.calendar_file import escape, fold
-from shared.ledger import attendance, blocks, records
+from shared.ledger import attendance, blocks, claims, records
 from shared.model import Attendance, Block, Facility, Resource
 from shared.policy import CancelStep
 from shared.profiles import profile
@@ -88,6 +88,29 @@ async def test_who_stayed_longer_reads_what_is_noted_for_it(w, v, noted, said):
     w.db.write_now(lambda tx: records.put_attendance(tx, visit))
     again = (await v.get(root(page))).words
     assert said in again and "The door stuck" not in again, "what staff wrote is theirs"
+
+
+async def test_who_did_not_come_reads_that_the_rest_is_on_sale_and_is_asked_for_no_longer_stay_until_they_come(w, v):
+    page = await v.booked(FAR, date=DAY)
+    [b] = live(w)
+    w.clock.forward(FAR * 900 + 16 * 60)
+    short = msgspec.structs.replace(b, id="booking-short", end=b.end - 2, replaces=b.id, reason="rest_on_sale")
+    a = Attendance(booking_id=short.id, site_id=SITE, state="no_show")
+
+    def sold(tx) -> None:
+        records.add_booking(tx, short)
+        records.put_booking(tx, msgspec.structs.replace(b, status="cancelled", reason="moved", replaced_by=short.id))
+        claims.drop(tx, b.id)
+        records.put_attendance(tx, a)
+
+    w.db.write_now(sold)
+    told = await v.get(root(page))
+    assert "Nobody had come, so the rest of this time, from 22:30, is on sale again. The price stays." in told.words
+    assert "Not used" in told.words and "Stay longer" not in told.words
+    w.db.write_now(lambda tx: records.put_attendance(tx, msgspec.structs.replace(a, state="checked_in", version=2)))
+    assert "Stay longer" in (await v.get(root(page))).words
+    offer = (await v.get(f"{root(page)}/extend?booking={short.id}")).words
+    assert "+$0.00" in offer, "paid for already"
 
 
 async def test_the_pass_is_shown_until_half_an_hour_after_the_end(w, v):

@@ -3,7 +3,7 @@
 import pytest
 
 from cloud_hub.services.booking import declined
-from shared.ledger import boxes, repair
+from shared.ledger import boxes, fencing
 from shared.model import Booking
 from tests.cloud_hub.hub_world import SITE
 
@@ -30,7 +30,7 @@ async def test_sound_books_say_so(w):
 
 async def test_a_fence_for_one_site_is_told_everywhere_and_refused_in_plain_words(w):
     w.cut()
-    at_hub(w, lambda tx, desk: repair.fence(tx, desk, SITE, "These books were put back from a backup."))
+    at_hub(w, lambda tx, desk: fencing.fence(tx, desk, SITE, "These books were put back from a backup."))
     assert await told(w) == ("degraded", {SITE: "fenced"}, [], "fenced", False)
     said = metrics(w)
     assert 'hub_site_fenced{site="bedford"} 1.0' in said and 'hub_site_repairing{site="bedford"} 0.0' in said
@@ -40,7 +40,7 @@ async def test_a_fence_for_one_site_is_told_everywhere_and_refused_in_plain_word
 
 async def test_a_repair_that_waits_for_a_persons_word_is_told(w):
     w.cut()
-    at_hub(w, lambda tx, desk: repair.fence(tx, desk, SITE, "This hub is rebuilt from its sites."))
+    at_hub(w, lambda tx, desk: fencing.fence(tx, desk, SITE, "This hub is rebuilt from its sites."))
     at_hub(w, lambda tx, desk: boxes.mark_restored(tx, desk, SITE, vouched=False, stated=False))
     at_hub(w, lambda tx, desk: tx.run("UPDATE streams SET repair = '1.epoch'"))
     assert await told(w) == ("degraded", {SITE: "repairing"}, [SITE], "repairing", True)

@@ -5,6 +5,7 @@ import pytest
 from shared.ledger import site_alarms, streams
 from shared.model import SiteAlarm
 from site_agent.ports import DoorEvent
+from site_agent.services import alarms_up
 from site_agent.services.alarms import Alarm
 from site_agent.services.alarms_up import AlarmsUp
 from site_agent.services.people import Asker
@@ -39,6 +40,30 @@ async def test_a_door_that_was_forced_is_told_at_once_and_its_answer_ends_that(w
     (alert,) = w.kit.door_trail.alerts()
     await w.kit.door_trail.answer(alert.n, "The wind", STAFF)
     assert await told(w) == []
+
+
+async def test_of_more_alerts_than_are_told_one_by_one_the_rest_is_counted_and_none_is_told_as_ended(w, monkeypatch):
+    monkeypatch.setattr(alarms_up, "DOOR_ALERTS_MAX", 2)
+
+    async def happens(n: int, kind: str) -> None:
+        await w.kit.door_trail.keep([DoorEvent(NOON + n, f"door-{n}", f"Door {n}", False, "", "", "", "", "", kind=kind, key=f"event-{n}")])
+        w.clock.forward(1)
+
+    for n in range(4):
+        await happens(n, "held")
+    first = await told(w)
+    assert [(one.why, one.urgent) for one in first] == [
+        ("Door-0 stood open for too long.", False), ("Door-1 stood open for too long.", False), ("And 2 more alerts of doors wait for somebody.", False)
+    ]  # fmt: skip
+    await happens(4, "forced")
+    *both_, more = await told(w)
+    assert [one.id for one in both_] == [one.id for one in first[:2]], "nothing is told as ended that is not"
+    assert (more.why, more.urgent) == ("And 3 more alerts of doors wait for somebody, 1 of them of a door that was forced open.", True)
+    for alert in w.kit.door_trail.alerts():
+        if alert.sentence.startswith(("Door-0", "Door-2")):
+            await w.kit.door_trail.answer(alert.n, "The wind", STAFF)
+    assert [one.why.partition(" ")[0] for one in await told(w)] == ["Door-1", "Door-3", "And"]
+    assert await w.kit.alarms_up.tick() == 0
 
 
 async def test_what_began_and_ended_in_a_cut_is_told_of_no_more_and_what_stands_is_told_after_it(w):

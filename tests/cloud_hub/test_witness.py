@@ -18,7 +18,7 @@ from cloud_hub.vendors.witness import HttpWitness
 from cloud_hub.vendors.witness_wire import SIGNED, Wire, is_signed, seal, signature, unseal
 from cloud_hub.web.witness import BODY_MAX, WitnessServer
 from shared.errors import Broken, Unavailable
-from shared.ledger import records, repair, secured, streams
+from shared.ledger import fencing, records, secured, streams
 from shared.runtime import keyfile
 from shared.runtime.config import ConfigError
 from tests.cloud_hub.hub_world import SITE, opened
@@ -159,7 +159,7 @@ async def test_a_hub_set_back_to_an_old_copy_regains_the_sales_that_its_witness_
         await w.until(lambda: not w.db.read(lambda tx: secured.to_keep(tx, SITE)))
         await w.hub.witnessing.stop()
         old.backup(w.db._c)
-        w.db.write_now(lambda tx: repair.fence(tx, w.hub.desk, SITE, "restored from a backup"))
+        w.db.write_now(lambda tx: fencing.fence(tx, w.hub.desk, SITE, "restored from a backup"))
         known = w.db.read(lambda tx: records.booking(tx, "booking-0002"))
         assert known is None
         again = Witnessing(w.db, w.hub.desk, SecondMachine(tmp_path / "witness").port)

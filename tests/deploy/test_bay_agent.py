@@ -212,7 +212,14 @@ def test_nobody_there_is_a_sentence(tmp_path, capsys):
 def test_the_one_file_runs_alone_on_the_standard_library_and_is_the_same_each_time(tmp_path, capsys):
     assert bay_pack.main(["--out", str(tmp_path / "a" / "bay-agent.pyz")]) == 0
     one, other = tmp_path / "a" / "bay-agent.pyz", bay_pack.pack(tmp_path / "b.pyz")
-    assert one.read_bytes() == other.read_bytes() and str(one) in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert one.read_bytes() == other.read_bytes() and said.splitlines()[-1] == str(one)
+    assert (
+        "program for a bay's PC" in said
+        and "site-agent bays enrol" in said
+        and "bay-agent.example.toml" in said
+        and len(said.splitlines()) == 4
+    )
     assert {name.partition("/")[0] for name in zipfile.ZipFile(one).namelist()} == {"__main__.py", "bay_agent"}
     path = written(tmp_path, PLAIN.replace("192.0.2.10:8080", "127.0.0.1:9"))
     # -I and -S: neither the project nor anything installed can be imported

@@ -10,9 +10,10 @@ import pytest
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
+from deploy.emulators.common.faults import QUEUE_MAX
 from deploy.emulators.message_vendors import MessageVendors
 from deploy.emulators.messages import __main__ as command
-from deploy.emulators.messages.faults import QUEUE_MAX, Fault
+from deploy.emulators.messages.faults import Fault
 from deploy.emulators.messages.post import NotConnected, Poster
 from deploy.emulators.messages.sendgrid_api import SendGridSettings
 from deploy.emulators.messages.twilio_api import NUMBER, TwilioSettings, Wanted
@@ -344,7 +345,7 @@ def test_faults_that_make_no_sense_are_refused():
         {"kind": "html", "count": 0},
         {"kind": "status", "retry_after_s": -1},
     ]
-    assert all(Fault(**fault).problem("twilio") for fault in wrong)
+    assert all(Fault(**fault).problem_at("twilio") for fault in wrong)
     faults = MessageVendors().faults
     for _ in range(QUEUE_MAX):
         faults.next("twilio", "empty")

@@ -17,7 +17,8 @@ import pytest
 
 from shared.errors import Broken, Failure, Unavailable
 from shared.runtime import database, database_condition, database_disk
-from shared.runtime.database import Database, InlineWriter, migrate
+from shared.runtime.database import Database, InlineWriter
+from shared.runtime.database_steps import migrate
 from tests.ledger.test_database import SELLER
 from tests.mounts import needs_mount, small_disk
 

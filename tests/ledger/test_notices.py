@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from shared.errors import Refused
-from shared.ledger import notices, old_rows, records, repair, streams
+from shared.ledger import fencing, notices, old_rows, records, streams
 from shared.messages import Message, NoticeStated
 from shared.model import Notice
 from tests.rules.story import until
@@ -183,7 +183,7 @@ def test_a_hub_with_empty_books_gets_the_notices_back_from_its_site():
         await w.dark()
         w.hub.db = books_in_memory()
         w.hub.db.write_now(lambda tx: streams.open_site(tx, SITE, hub_id="hub", box_id="hub-2"))
-        w.hub.write(lambda tx, desk: repair.fence_all(tx, desk, "This hub is rebuilt from its sites."))
+        w.hub.write(lambda tx, desk: fencing.fence_all(tx, desk, "This hub is rebuilt from its sites."))
         await w.hub.restart()
         w.heal()
         await _repaired(w)

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from sqlite_utils import Database as Tables
 
-from shared.ledger import claims, displaced, holds, sales, schema
+from shared.ledger import claims, displaced, holds, sales, schema, site_alarms
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House
 from shared.model import Facility, Interval
@@ -45,6 +45,15 @@ def test_holds_whose_time_is_over_are_found_by_their_end(books):
 def test_the_displaced_of_a_bay_are_found_among_the_displaced(books):
     found = plans(books, lambda tx: claims.displaced_at(tx, "bedford.box-1", Interval(2_000_000, 2_000_004)))
     assert found[0] == "SEARCH bookings USING INDEX bookings_displaced (resource_id=?)"
+
+
+def test_what_a_site_has_not_told_of_its_alarms_is_found_among_those_and_not_among_the_months_that_are_over(books):
+    books.execute("INSERT INTO streams (site_id, epoch, peer_schema) VALUES ('bedford', 'epoch-1', 99)")
+    found = plans(books, lambda tx: site_alarms.differs(tx, "bedford", []))
+    told = "SEARCH site_alarms USING INDEX site_alarms_told (site_id=? AND ended=?"
+    assert [line for line in found if "site_alarms" in line] == [
+        f"{told})", f"{told})", *(f"{told} AND told_ended=? AND told_epoch>{end}" for end in ("?)", "? AND told_epoch<?)", "?)")),
+    ]  # fmt: skip
 
 
 def test_who_is_to_be_put_elsewhere_is_found_among_the_displaced(books):

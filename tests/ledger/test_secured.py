@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from shared.ledger import lines, records, repair, secured
+from shared.ledger import fencing, lines, records, secured
 from tests.two_sides import SITE, World, play
 
 
@@ -81,7 +81,7 @@ def test_a_hub_that_lost_its_sales_takes_them_back_and_its_site_hears_of_them():
         w.hub.cancel(gone.id)
         kept = rows(w)
         w.hub.roll_back(copy)
-        w.hub.write(lambda tx, desk: repair.fence(tx, desk, SITE, "restored from a backup"))
+        w.hub.write(lambda tx, desk: fencing.fence(tx, desk, SITE, "restored from a backup"))
         assert w.hub.booking(lost.id) is None
         assert w.hub.write(lambda tx, desk: secured.regain(tx, desk, kept)) == 3
         assert w.hub.write(lambda tx, desk: secured.regain(tx, desk, kept)) == 0  # once is enough
@@ -104,7 +104,7 @@ def test_rows_that_come_after_the_repair_reach_the_site_as_found_sales():
         [lost] = w.hub.book(2, 12)
         kept = rows(w)
         w.hub.roll_back(copy)
-        w.hub.write(lambda tx, desk: repair.fence(tx, desk, SITE, "restored from a backup"))
+        w.hub.write(lambda tx, desk: fencing.fence(tx, desk, SITE, "restored from a backup"))
         await w.healed()
         await asyncio.sleep(30)
         assert not w.hub.stream().fenced and w.site.booking(lost.id) is None

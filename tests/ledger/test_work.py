@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database as Tables
 
-from shared.ledger import repair, schema, streams, work
+from shared.ledger import fencing, schema, streams, work
 from shared.ledger.desk import Desk
 from shared.ledger.work import Work
 from shared.runtime import postgres as pg
@@ -287,7 +287,7 @@ def test_what_was_still_to_be_done_before_a_fence_is_not_done_again_by_itself(db
     states = ("waiting", "taken", "unknown", "sent", "done", "dropped")
     put(db, *(row(f"s-1|{state}", site_id="s-1", state=state) for state in states), row("s-2|waiting", site_id="s-2"))
     db.write_now(lambda tx: streams.open_site(tx, "s-1", epoch="", hub_id="hub", box_id="hub-box"))
-    db.write_now(lambda tx: repair.fence(tx, desk, "s-1", "These books were put back from a backup."))
+    db.write_now(lambda tx: fencing.fence(tx, desk, "s-1", "These books were put back from a backup."))
     now = {state: one(db, f"s-1|{state}") for state in states}
     assert [now[state].state for state in states] == ["stuck", "stuck", "stuck", "sent", "done", "dropped"]
     assert (now["waiting"].code, now["waiting"].changed_at) == ("unknown", NOW + 60) and "set back" in now["waiting"].reason

@@ -159,6 +159,16 @@ class Mischief:
         site.attend(b.id, state)
         return self.wish(site, b, "attend") + f" {state}"
 
+    def rest(self, site_id: str) -> str:
+        """Nobody has come, and staff sell the rest of the time."""
+        site = self.w.sites[site_id]
+        b = self.some_booking(site, site_id)
+        if b is None:
+            return "none"
+        site.attend(b.id, "no_show")
+        new = site.sell_rest(b.id, site_id=site_id)
+        return self.wish(site, new, "rest") + f" of {b.id}"
+
     def show_pass(self, site_id: str) -> str:
         """A guest of the hub's comes with a pass that the site has not heard of."""
         site = self.w.sites[site_id]
@@ -257,6 +267,7 @@ class Mischief:
         "extend": 3,
         "check_in": 5,
         "attend": 3,
+        "rest": 4,
         "show_pass": 4,
         "reseat": 2,
         "by_rule": 4,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from shared.errors import Refused
-from shared.ledger import boxes, holds, pins, repair, sales, streams
+from shared.ledger import boxes, fencing, holds, pins, repair, sales, streams
 from shared.runtime.transport import Faults
 from tests.rules.harm_outage_pins import doors_know, half_hour, stocked
 from tests.rules.story import statuses, story, until
@@ -253,7 +253,7 @@ async def test_one_loss_is_one_repair_however_slow_the_link(w: World):
     await w.site.restore(kept)
     await asyncio.sleep(w.limits.hello_every_s * 10)
     await repaired(w)
-    assert repair.repairs_of(w.site.stream().epoch) == 1
+    assert fencing.repairs_of(w.site.stream().epoch) == 1
 
 
 @rule("loss-2")
@@ -279,7 +279,7 @@ async def test_a_new_hub_with_empty_books_is_filled_by_its_site(w: World):
     await w.dark()
     w.hub.db = books_in_memory()
     w.hub.db.write_now(lambda tx: streams.open_site(tx, SITE, hub_id="hub", box_id="hub-2"))
-    w.hub.write(lambda tx, desk: repair.fence_all(tx, desk, "This hub is rebuilt from its sites."))
+    w.hub.write(lambda tx, desk: fencing.fence_all(tx, desk, "This hub is rebuilt from its sites."))
     await w.hub.restart()
     w.heal()
     await repaired(w)
@@ -653,7 +653,7 @@ async def test_what_is_sold_during_a_repair_is_news_and_no_part_of_the_snapshot(
     w.site.book(1, 6)
     await w.quiet()
     w.hub.db.follow("booking", lambda tx, ids: heard.extend((i, repair.restates(tx)) for i in ids))
-    w.hub.write(lambda tx, desk: repair.fence(tx, desk, SITE, "set back"))
+    w.hub.write(lambda tx, desk: fencing.fence(tx, desk, SITE, "set back"))
     await until(lambda: w.site.stream().repair)
     [b] = w.site.book(2, 4)
     await w.quiet()

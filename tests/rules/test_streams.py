@@ -7,7 +7,7 @@ import pytest
 
 from shared import messages
 from shared.errors import Refused
-from shared.ledger import records, repair, streams
+from shared.ledger import fencing, records, streams
 from shared.ledger.desk import Limits
 from shared.messages import Batch, BlockStated, Message, Position, Row, Topics, encode
 from shared.model import Block
@@ -267,7 +267,7 @@ async def test_a_process_that_begins_anew_and_understands_goes_on_at_the_row_tha
 @story()
 async def test_a_process_that_begins_anew_leaves_what_waits_for_a_repair_to_it(w: World):
     w.cut()
-    w.site.write(lambda tx, desk: repair.fence(tx, desk, SITE, "This copy was put back from a backup."))
+    w.site.write(lambda tx, desk: fencing.fence(tx, desk, SITE, "This copy was put back from a backup."))
     assert not w.site.write(lambda tx, desk: streams.start_again(tx, SITE)) and w.site.stream().fenced
 
 

@@ -79,7 +79,7 @@ def test_what_is_restored_is_for_its_owner_only(vault, books, tmp_path):
 def test_key_files_travel_with_the_books(vault, books, tmp_path):
     (tmp_path / "signing.key").write_text("a seed")
     (tmp_path / "keys").mkdir()
-    note = make(vault, books, keys=[tmp_path / "signing.key"])
+    note = make(vault, books, keys={"signing.key": tmp_path / "signing.key"})
     backup.fetch(vault, note.name, SECRET, tmp_path / "again.db", keys_to=tmp_path / "keys")
     assert (tmp_path / "keys" / "signing.key").read_text() == "a seed"
     assert (tmp_path / "keys" / "signing.key").stat().st_mode & 0o077 == 0

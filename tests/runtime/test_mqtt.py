@@ -24,6 +24,12 @@ HASTY = Patience(connect_s=0.6, answer_s=0.6, again_min_s=0.02, again_max_s=0.1,
 LAG_MAX_S = 0.55  # of the event loop, while other programs share the machine; a blocked one shows 0.6 s and more
 
 
+@pytest.fixture(params=[pytest.param("mosquitto", marks=pytest.mark.needs_mosquitto), "embedded_broker"])
+def broker(request):
+    """Each of the two brokers in turn."""
+    return request.getfixturevalue(request.param)
+
+
 async def until(condition, within_s=8.0):
     deadline = time.monotonic() + within_s
     while not condition():
@@ -102,7 +108,8 @@ async def heard_both_ways(hub, site, at_hub, at_site):
     at_site.heard.clear()
 
 
-async def assert_messages_go_both_ways(broker):
+async def both_ways(broker) -> tuple[list, list]:
+    """What the hub and the site hear of 300 messages each way."""
     patient = Patience()  # nobody goes away here, and on a machine that stands still for a second nothing is to be lost
     hub, site = link(broker, "hub", patience=patient), link(broker, "bedford", patience=patient)
     at_hub, at_site = Listener(hub, "clubos/v1/+/up"), Listener(site, DOWN)
@@ -112,23 +119,20 @@ async def assert_messages_go_both_ways(broker):
             site.publish(UP, b"up %d" % number)
             hub.publish(DOWN, b"down %d" % number)
         await until(lambda: len(at_hub.heard) >= 300 and len(at_site.heard) >= 300)
-    assert at_hub.heard == [(UP, b"up %d" % number, False) for number in range(300)]
-    assert at_site.payloads(DOWN) == [b"down %d" % number for number in range(300)]
+    return at_hub.heard, at_site.heard
 
 
-@pytest.mark.needs_mosquitto
-async def test_messages_go_both_ways_in_order(mosquitto):
-    await assert_messages_go_both_ways(mosquitto)
+EACH_WAY = tuple([(topic, b"%s %d" % (word, number), False) for number in range(300)] for topic, word in ((UP, b"up"), (DOWN, b"down")))
+
+
+async def test_messages_go_both_ways_in_order(broker):
+    assert await both_ways(broker) == EACH_WAY
 
 
 @pytest.mark.needs_mosquitto
 def test_messages_go_both_ways_on_uvloop(mosquitto):
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(assert_messages_go_both_ways(mosquitto))
-
-
-async def test_messages_go_both_ways_through_the_embedded_broker(embedded_broker):
-    await assert_messages_go_both_ways(embedded_broker)
+        assert runner.run(both_ways(mosquitto)) == EACH_WAY
 
 
 @pytest.mark.needs_mosquitto
@@ -144,7 +148,7 @@ async def test_a_large_message_and_a_burst_get_through(mosquitto):
     assert site.dropped_total == 0
 
 
-async def assert_others_tree_is_closed(broker):
+async def test_a_site_can_neither_read_nor_write_another_sites_tree(broker):
     hub, bedford, dartmouth = link(broker, "hub"), link(broker, "bedford"), link(broker, "dartmouth")
     at_hub = Listener(hub, "clubos/v1/+/up", "clubos/v1/+/hello/site", "clubos/v1/+/state/site")
     spied_on = ("clubos/v1/bedford/up", "clubos/v1/bedford/down", "clubos/v1/bedford/state/site", "clubos/v1/#", "clubos/v1/+/down")
@@ -169,16 +173,7 @@ async def assert_others_tree_is_closed(broker):
     assert not [payload for _, payload, _ in at_hub.heard if payload.startswith((b"forged", b"own", b"as if"))]
 
 
-@pytest.mark.needs_mosquitto
-async def test_a_site_can_neither_read_nor_write_another_sites_tree(mosquitto):
-    await assert_others_tree_is_closed(mosquitto)
-
-
-async def test_the_embedded_broker_keeps_the_same_walls(embedded_broker):
-    await assert_others_tree_is_closed(embedded_broker)
-
-
-async def assert_no_retained_message_leaks(broker):
+async def test_a_new_connection_is_not_told_what_others_subscribed_to(broker):
     hub, bedford, dartmouth = link(broker, "hub"), link(broker, "bedford"), link(broker, "dartmouth")
     at_hub, at_dartmouth = Listener(hub, "clubos/v1/+/state/site", "clubos/v1/+/up"), Listener(dartmouth, "clubos/v1/dartmouth/down")
     async with connected(hub, bedford):
@@ -190,19 +185,8 @@ async def assert_no_retained_message_leaks(broker):
     assert [payload for _, payload, _ in at_dartmouth.heard] == [b"first"]
 
 
-@pytest.mark.needs_mosquitto
-async def test_a_new_connection_is_not_told_what_others_subscribed_to(mosquitto):
-    await assert_no_retained_message_leaks(mosquitto)
-
-
-async def test_the_embedded_broker_does_not_leak_retained_messages(embedded_broker):
-    await assert_no_retained_message_leaks(embedded_broker)
-
-
 @pytest.mark.parametrize("user", ["bedford", "nobody"])
-@pytest.mark.parametrize("which", [pytest.param("mosquitto", marks=pytest.mark.needs_mosquitto), "embedded_broker"])
-async def test_a_wrong_password_or_user_is_refused_and_said_once(which, user, request, caplog):
-    broker = request.getfixturevalue(which)
+async def test_a_wrong_password_or_user_is_refused_and_said_once(broker, user, caplog):
     transport = link(broker, user, password="guessed")
     with caplog.at_level(logging.INFO):
         await transport.start()
@@ -214,7 +198,7 @@ async def test_a_wrong_password_or_user_is_refused_and_said_once(which, user, re
     assert "away" in record.getMessage() and "guessed" not in caplog.text
 
 
-async def assert_presence_is_told(broker):
+async def test_presence_is_up_at_connect_and_down_after_a_clean_stop_and_is_retained(broker):
     hub, site = link(broker, "hub"), link(broker, "bedford", will=Will(STATE, b"down"))
     site.on_connect.append(lambda: site.publish(STATE, b"up", retain=True))
     ears = Listener(hub, "clubos/v1/+/state/site")
@@ -232,15 +216,6 @@ async def assert_presence_is_told(broker):
 
 
 @pytest.mark.needs_mosquitto
-async def test_presence_is_up_at_connect_and_down_after_a_clean_stop_and_is_retained(mosquitto):
-    await assert_presence_is_told(mosquitto)
-
-
-async def test_presence_works_through_the_embedded_broker(embedded_broker):
-    await assert_presence_is_told(embedded_broker)
-
-
-@pytest.mark.needs_mosquitto
 async def test_the_broker_says_the_will_of_a_client_that_vanished(mosquitto):
     hub, site = link(mosquitto, "hub"), link(mosquitto, "bedford", will=(STATE, b"down", True))
     ears = Listener(hub, "clubos/v1/+/state/site")
@@ -251,9 +226,7 @@ async def test_the_broker_says_the_will_of_a_client_that_vanished(mosquitto):
     assert ears.payloads(STATE)[0] == b"down"
 
 
-@pytest.mark.parametrize("which", [pytest.param("mosquitto", marks=pytest.mark.needs_mosquitto), "embedded_broker"])
-async def test_after_a_killed_broker_the_link_comes_back_subscribes_again_and_logs_twice(which, request, caplog):
-    broker = request.getfixturevalue(which)
+async def test_after_a_killed_broker_the_link_comes_back_subscribes_again_and_logs_twice(broker, caplog):
     hub, site = link(broker, "hub", log=logging.getLogger("hub")), link(broker, "bedford")
     went = []
     hub.on_disconnect.append(lambda: went.append(hub.connected))

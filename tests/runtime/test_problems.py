@@ -15,14 +15,20 @@ THING = {"id": "3f1c6f0a-7d55-4c7e-9a55-0d6f6a1b2c3e", "slots": [1, 2], "guest":
 JSON = {"content-type": "application/json"}
 
 
-def assert_problem(answer, status: int, code: str) -> dict:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == PROBLEM_MEDIA
+def problem(answer) -> dict:
+    """The problem that is told, once it has the form of one: by its status and code the tests know it."""
+    assert answer.headers["content-type"] == PROBLEM_MEDIA, answer.text
     document = answer.json()
     msgspec.convert(document, ProblemDocument)
-    assert document["code"] == code and document["type"] == f"urn:clubos:problem:{code}" and document["status"] == status
+    assert document["type"] == f"urn:clubos:problem:{document['code']}" and document["status"] == answer.status_code
     assert document["detail"].endswith(".") and document["request_id"] == answer.headers["x-request-id"]
     return document
+
+
+def kind(answer) -> tuple[int, str]:
+    """Status and code of a problem."""
+    document = problem(answer)
+    return document["status"], document["code"]
 
 
 async def test_a_good_request_is_answered():
@@ -46,7 +52,9 @@ async def test_a_good_request_is_answered():
 )
 async def test_a_body_that_does_not_fit_is_told_where(change, path, words):
     async with Demo().client() as client:
-        document = assert_problem(await client.post("/api/v1/things", json=THING | change), 400, "bad_request")
+        answer = await client.post("/api/v1/things", json=THING | change)
+    document = problem(answer)
+    assert kind(answer) == (400, "bad_request")
     assert document["violations"][0]["path"] == path and words in document["violations"][0]["message"]
     assert path in document["detail"]
 
@@ -80,15 +88,14 @@ GOOD = json.dumps(THING).encode()
 )
 async def test_a_hostile_body_is_a_400(raw):
     async with Demo().client() as client:
-        assert_problem(await client.post("/api/v1/things", content=raw, headers=JSON), 400, "bad_request")
+        assert kind(await client.post("/api/v1/things", content=raw, headers=JSON)) == (400, "bad_request")
 
 
 async def test_a_key_given_twice_is_named():
     async with Demo().client() as client:
         raw = GOOD.replace(b'{"id"', b'{"slots": [3], "id"')
-        assert (
-            "'slots' twice" in assert_problem(await client.post("/api/v1/things", content=raw, headers=JSON), 400, "bad_request")["detail"]
-        )
+        answer = await client.post("/api/v1/things", content=raw, headers=JSON)
+    assert kind(answer) == (400, "bad_request") and "'slots' twice" in problem(answer)["detail"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +103,7 @@ async def test_a_key_given_twice_is_named():
 )
 async def test_a_body_of_another_kind_is_a_415(media):
     async with Demo().client() as client:
-        assert_problem(await client.post("/api/v1/things", content=GOOD, headers={"content-type": media}), 415, "unsupported_media_type")
+        assert kind(await client.post("/api/v1/things", content=GOOD, headers={"content-type": media})) == (415, "unsupported_media_type")
 
 
 async def test_a_charset_that_is_utf_8_is_taken():
@@ -110,39 +117,43 @@ async def test_a_charset_that_is_utf_8_is_taken():
 )
 async def test_an_unknown_address_is_a_404(path):
     async with Demo().client() as client:
-        assert_problem(await client.get(path), 404, "not_found")
+        assert kind(await client.get(path)) == (404, "not_found")
 
 
 async def test_a_wrong_method_is_a_405_that_says_which_are_right():
     async with Demo().client() as client:
         answer = await client.delete("/api/v1/things")
-        assert_problem(answer, 405, "method_not_allowed")
+        assert kind(answer) == (405, "method_not_allowed")
         assert "POST" in answer.headers["allow"]
 
 
 @pytest.mark.parametrize("query", ["count=0", "count=x", "on=2027-02-30", "count=" + "9" * 30, "count=" + "9" * 5000])
 async def test_a_wrong_query_is_a_400_with_its_place(query):
     async with Demo().client() as client:
-        document = assert_problem(await client.get(f"/api/v1/things/{THING['id']}?{query}"), 400, "bad_request")
+        answer = await client.get(f"/api/v1/things/{THING['id']}?{query}")
+    document = problem(answer)
+    assert kind(answer) == (400, "bad_request")
     assert document["violations"][0]["path"] == "query." + query.partition("=")[0]
 
 
 @pytest.mark.parametrize("target", ["/api/v1/hello?a=%ff", "/api/v1/hello?a=%00", "/api/v1/%ff", "/api/v1/hel%00lo", "/page?x=%c3%28"])
 async def test_an_address_that_is_no_text_is_a_400(target):
     async with Demo().client() as client:
-        assert_problem(await client.get(target), 400, "bad_address")
+        assert kind(await client.get(target)) == (400, "bad_address")
 
 
 async def test_a_problem_keeps_its_suggestions_and_further_members():
     async with Demo().client() as client:
-        document = assert_problem(await client.get("/api/v1/things/3f1c6f0a-7d55-4c7e-9a55-0d6f6a1b2c3d"), 409, "thing_gone")
+        answer = await client.get("/api/v1/things/3f1c6f0a-7d55-4c7e-9a55-0d6f6a1b2c3d")
+    document = problem(answer)
+    assert kind(answer) == (409, "thing_gone")
     assert document["suggestions"] == ["another"] and document["now_at"] == "elsewhere"
 
 
 async def test_unavailable_says_when_to_come_back():
     async with Demo().client() as client:
         answer = await client.get("/api/v1/busy")
-        assert_problem(answer, 503, "unavailable")
+        assert kind(answer) == (503, "unavailable")
         assert answer.headers["retry-after"] == "30"
 
 
@@ -150,7 +161,7 @@ async def test_a_bug_shows_an_id_and_nothing_else_and_is_logged(caplog):
     async with Demo().client() as client:
         with caplog.at_level(logging.ERROR):
             answer = await client.get("/api/v1/boom", headers={"accept": "text/html"})
-    assert_problem(answer, 500, "internal")
+    assert kind(answer) == (500, "internal")
     assert "thing.db" not in answer.text and "RuntimeError" not in answer.text
     logged = [record for record in caplog.records if record.message == "http.unexpected"]
     assert len(logged) == 1 and logged[0].exc_info[0] is RuntimeError and logged[0].fields["route"] == "/api/v1/boom"
@@ -179,7 +190,7 @@ async def test_a_browser_without_a_session_is_sent_to_sign_in_and_a_program_is_n
         answer = await client.get("/secret", headers={"accept": "text/html"})
         assert answer.status_code == 303 and answer.headers["location"] == "/sign-in"
         answer = await client.get("/secret")
-        assert_problem(answer, 401, "unauthorized")
+        assert kind(answer) == (401, "unauthorized")
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
@@ -188,7 +199,7 @@ async def test_an_apps_own_exceptions_are_translated():
         return Unavailable("The store is full.") if isinstance(error, RuntimeError) else None
 
     async with Demo(translate=translate).client() as client:
-        assert_problem(await client.get("/api/v1/boom"), 503, "unavailable")
+        assert kind(await client.get("/api/v1/boom")) == (503, "unavailable")
 
 
 def test_a_problem_refuses_a_code_or_status_that_is_none():

@@ -54,6 +54,18 @@ def test_a_bay_that_is_out_is_not_well_because_somebody_restarts_it():
     assert step(follow(follow(restarted, GOOD, NOW - 10 * MIN), GOOD, NOW)) == "lift"
 
 
+def test_a_pc_that_is_off_while_the_bay_is_closed_and_nobody_is_due_rests_and_counts_from_then_on():
+    night = follow(heard((60, GOOD)), SILENT, NOW - 40 * MIN, in_use=False)
+    assert (night.kind, night.fails) == ("resting", False)
+    assert step(follow(night, SILENT, NOW, in_use=False)) == "none"
+    opened = follow(night, SILENT, NOW - 5 * MIN)
+    assert step(follow(opened, SILENT, NOW)) == "take"
+    assert opened.failing_at == NOW - 5 * MIN
+    assert follow(night, BROKEN, NOW, in_use=False).fails, "who says what is wrong is not at rest"
+    out = msgspec.structs.replace(heard((40, SILENT)), taken_at=NOW - 30 * MIN, takes=(NOW - 30 * MIN,))
+    assert step(follow(out, SILENT, NOW, in_use=False)) == "keep", "what is out does not come back by its night's rest"
+
+
 def test_bays_that_fall_silent_together_are_asked_about():
     fell = heard((6, SILENT))
     assert step(fell, others=heard((60, GOOD), (5, SILENT))) == "ask"
@@ -85,7 +97,7 @@ def test_it_comes_back_when_it_has_been_well_for_ten_minutes_and_waits_longer_ev
 
 # ---- for every story
 stories = st.lists(
-    st.tuples(st.integers(1, 400), st.lists(st.sampled_from([GOOD, SILENT, BROKEN, RESTING, UNKNOWN]), min_size=4, max_size=4), st.booleans()),
+    st.tuples(st.integers(1, 400), st.lists(st.sampled_from([GOOD, SILENT, BROKEN, RESTING, UNKNOWN]), min_size=4, max_size=4), st.booleans(), st.booleans()),
     min_size=1, max_size=60,
 )  # fmt: skip
 
@@ -94,11 +106,12 @@ stories = st.lists(
 def test_whatever_happens_only_what_failed_without_a_break_leaves_sale_and_only_what_is_well_comes_back(story):
     """A day of any signs: the tracks are led by the rule alone, as the service does."""
     tracks, now, failing, well = {bay: Track() for bay in BAYS}, NOW, dict.fromkeys(BAYS, 0), dict.fromkeys(BAYS, 0)
-    for seconds, signs, expected in story:
+    for seconds, signs, expected, in_use in story:
         now += seconds
         for bay, sign in zip(BAYS, signs, strict=True):
-            tracks[bay] = follow(tracks[bay], sign, now)
-            failing[bay] = (failing[bay] or now) if sign.kind in ("silent", "broken") else 0
+            rests = sign.kind == "silent" and not in_use and not tracks[bay].taken_at
+            tracks[bay] = follow(tracks[bay], sign, now, in_use=in_use)
+            failing[bay] = (failing[bay] or now) if sign.kind in ("silent", "broken") and not rests else 0
             well[bay] = (well[bay] or now) if sign.kind in ("good", "resting") else 0
         steps = decide(tracks, frozenset(BAYS if expected else ()), RULE, now)
         for bay, done in steps.items():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import overtime, presence
+from shared import overtime, presence, slots
 from shared.model import Attendance, Booking, Interval, Resource
 from shared.policy import Overtime, Policy, Presence
 from shared.presence import Seen, judge
@@ -115,6 +115,64 @@ def test_without_any_sign_of_the_guest_nobody_is_checked_in_and_deaf_witnesses_s
     assert found in (None, "no_show")
     if found == "no_show":
         assert minutes >= 15 and "deaf" not in (unseen.doors, unseen.bay) and "heard" in (unseen.doors, unseen.bay)
+
+
+# ---- the rest of a no-show's time
+ZONE = "America/Halifax"
+
+
+def rest(now_at: int, b: Booking = B, policy: Policy = POLICY, free_until: int | None = None) -> tuple[int, int] | None:
+    """In slots from the start; free until the end of the booking if nothing is said."""
+    found = presence.rest_of(b, now_at, policy, B.end + 96 if free_until is None else START + free_until, zone=ZONE)
+    return (found.start - START, found.end - START) if found else None
+
+
+def test_the_rest_of_a_no_shows_time_begins_at_the_next_start_and_is_worth_something():
+    long, hours = msgspec.structs.replace(B, end=START + 8), msgspec.structs.replace(POLICY, grid_min=60)
+    buffered, buffer = msgspec.structs.replace(long, buffer=1), msgspec.structs.replace(POLICY, buffer_min=15)
+    for now_min, b, policy, free_until, expected in [
+        (15, long, POLICY, 8, (2, 8)),
+        (30, long, POLICY, 8, (2, 8)),
+        (31, long, POLICY, 8, (4, 8)),
+        (-20, long, POLICY, 8, (2, 8)),  # said before the start: something is left of the booking
+        (61, long, POLICY, 8, None),  # half an hour is no booking
+        (61, long, POLICY, 10, (6, 8)),  # but it is with the free time behind it
+        (95, long, POLICY, 96, None),  # nothing of it is left
+        (15, B, POLICY, 4, None),
+        (15, long, hours, 8, (4, 8)),
+        (15, buffered, buffer, 9, (2, 8)),
+        (30, buffered, buffer, 8, (2, 8)),
+        (31, buffered, buffer, 8, None),  # the next one needs its buffer, too
+    ]:
+        assert rest(AT + now_min * MIN, b, policy, free_until) == expected, (now_min, free_until)
+
+
+@given(
+    st.integers(0, 3), st.integers(1, 24), st.sampled_from([15, 30, 60]), st.sampled_from([60, 90, 120]), st.integers(-3600, 7 * 3600),
+    st.integers(-10, 40), st.sampled_from([0, *range(-60, 60)]),
+)  # fmt: skip
+def test_what_is_sold_again_can_be_sold_and_leaves_something_of_the_booking(buffer, length, grid, least, now_s, behind, off_slots):
+    # beside a plain day the night in which clocks go back by half an hour
+    for start, zone in ((START, ZONE), (1_972_572 + off_slots, "Australia/Lord_Howe")):
+        b = msgspec.structs.replace(B, start=start, end=start + length, buffer=buffer)
+        policy = msgspec.structs.replace(POLICY, grid_min=grid, min_min=least, buffer_min=buffer * 15)
+        now_at, free_until = b.starts_at + now_s, b.claimed.end + behind
+        found = presence.rest_of(b, now_at, policy, free_until, zone=zone)
+        if found is None:
+            continue
+        assert b.start < found.start - buffer and now_at <= found.start * 900 and found.end == b.end > found.start
+        assert found.start + least // 15 + buffer <= free_until
+        assert slots.local_minute(zone, found.start) % grid == 0
+        first = max(now_at, (b.start + buffer + 1) * 900)
+        assert not any(slots.local_minute(zone, at) % grid == 0 for at in range(-(-first // 900), found.start)), (
+            "the next start, and no later"
+        )
+
+
+def test_a_guest_is_waited_for_before_the_rest_of_the_time_is_sold():
+    assert Presence(resell_min=15).resell_min == 15 and Presence().resell_min == 0
+    with pytest.raises(msgspec.ValidationError, match="resell_min 14 is less than no_show_min 15: until then the guest is waited for"):
+        msgspec.convert({"resell_min": 14}, Presence)
 
 
 # ---- money

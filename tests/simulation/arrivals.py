@@ -82,4 +82,23 @@ class Arrivals(Guests):
         sale = self.o.sales[found.id]
         view = await self.w.sites[sale.site].kit.checkin.attend(sale.id, state, STAFF)
         self.o.told_left(sale.id)
-        return f"{view.id} {view.status}"
+        said = f"{view.id} {view.status}"
+        return f"{said}, the rest sold: {await self._sell_rest(found, sale)}" if view.status == "no_show" else said
+
+    async def _sell_rest(self, ticket: Ticket, old: Sale) -> str:
+        """Staff put the rest of a no-show's time on sale: like any change, from here on either booking may stand until all is known."""
+        site = self.w.sites[old.site]
+        now = site.booking((await site.kit.checkin.sell_rest(old.id, STAFF)).id)
+        if now.id in self.o.sales:
+            return now.id  # sold before
+        was = site.booking(old.id)
+        same = all(getattr(now, name) == getattr(was, name) for name in ("order_id", "start", "pin", "price"))
+        if not same or not was.start < now.end < was.end or was.replaced_by != now.id:
+            self.o.breach(f"the rest of {old.id} was sold, and {now.id} is not what is left of it")
+        sale = Sale(now.id, old.order, old.site, now.resource_id, now.start, now.end, old.who, "site", replaces=old.id, group=old.group)
+        sale.told = sale.touched = True
+        self.o.wants(sale)
+        self.o.asks_change(old.id)
+        ticket.ids = [now.id if one == old.id else one for one in ticket.ids]
+        self.o.count["changes"] += 1
+        return now.id

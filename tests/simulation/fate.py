@@ -13,7 +13,7 @@ import msgspec
 
 from cloud_hub.store import settings
 from shared.errors import Refused
-from shared.ledger import boxes, lines, marks, records, repair, streams
+from shared.ledger import boxes, fencing, lines, marks, records, repair, streams
 from shared.policy import Opening
 from shared.profiles import profile
 from shared.runtime.transport import Faults
@@ -160,7 +160,7 @@ class Fate:
 
     @staticmethod
     def _fence(tx, desk, *, vouched: bool) -> None:
-        repair.fence_all(tx, desk, "This copy was put back from a backup.")
+        fencing.fence_all(tx, desk, "This copy was put back from a backup.")
         for (site_id,) in tx.all("SELECT site_id FROM streams ORDER BY site_id"):
             boxes.mark_restored(tx, desk, site_id, vouched=vouched, stated=False)
 
@@ -350,7 +350,7 @@ def begin_term(tx, hub: Hub, site_ids: tuple[str, ...], *, vouched: bool) -> Non
     hub.desk.box_id, hub.desk.term = hub.box_id, hub.term
     for site_id in site_ids:
         streams.open_site(tx, site_id, hub_id=HUB_ID, box_id=hub.box_id, term=hub.term)
-    repair.fence_all(tx, hub.desk, "These books were put back from a backup, or are new.")
+    fencing.fence_all(tx, hub.desk, "These books were put back from a backup, or are new.")
     for site_id in streams.sites(tx):
         boxes.mark_restored(tx, hub.desk, site_id, vouched=vouched, stated=False)
 

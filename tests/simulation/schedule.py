@@ -17,6 +17,8 @@ HOUR = 4
 #: people's wishes on a day; the changes and visits that follow from them come on top
 WISHES = 150
 LENGTHS = (4, 4, 4, 6, 8)
+#: one guest of so many who set out does not come, and staff say so
+NO_SHOW_EVERY = 12
 #: how long a day takes in the scheduler's seconds, and how much of the clock is passed over meanwhile
 LASTS_S, DAY_S = 120.0, 26 * 3600
 PASSES = 48
@@ -217,7 +219,11 @@ class Drawing:
         when = self.moment(what["start"] * 900 + early)
         if when is None:
             return
-        self.add(when, "check_in", of=no, how=rng.choices(("pass", "pin", "staff"), (45, 30, 25))[0])
+        how = rng.choices(("pass", "pin", "staff"), (45, 30, 25))[0]
+        if no % NO_SHOW_EVERY:
+            self.add(when, "check_in", of=no, how=how)
+        else:
+            self.add(when, "attend", of=no, state="no_show")
         if rng.random() < 0.15:
             self.add(when + rng.uniform(0.1, 4), "attend", of=no, state=rng.choice(("completed", "no_show", "")))
         if rng.random() < 0.15:

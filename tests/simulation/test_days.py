@@ -20,18 +20,20 @@ SHARE = 8
 SHARES = range(FIRST, FIRST + DAYS, SHARE)
 
 
-def assert_every_promise_is_kept(first: int) -> None:
-    """Plays the days of one share, and judges them."""
+def broken_promises(first: int) -> list[str]:
+    """Plays the days of one share, and judges them: what was not kept, and on which day."""
     results = [of_seed(seed) for seed in range(first, first + SHARE)]
-    assert not [f"seed {r.seed}: {r.failure}" for r in results if r.failure]
-    assert sum(r.double_sales + r.lost for r in results) == 0
+    broken = [f"seed {r.seed}: {r.failure}" for r in results if r.failure]
+    broken += [f"seed {r.seed}: {r.double_sales} sold twice, {r.lost} lost" for r in results if r.double_sales or r.lost]
     done = sum(r.counts.get(what, 0) for r in results for what in ("sales", "changes", "check_ins"))
-    assert done >= 100 * SHARE, f"days on which nobody comes prove nothing: {done} sales, changes and check-ins"
+    if done < 100 * SHARE:
+        broken.append(f"days on which nobody comes prove nothing: {done} sales, changes and check-ins")
+    return broken
 
 
 @pytest.mark.parametrize("first", SHARES[::2])
 def test_every_promise_is_kept_whatever_fails(first):
-    assert_every_promise_is_kept(first)
+    assert broken_promises(first) == []
 
 
 def test_every_share_is_played_by_one_of_the_two_files_and_they_are_sixty_days_or_more():

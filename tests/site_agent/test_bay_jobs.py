@@ -138,6 +138,31 @@ async def test_after_a_guest_the_bay_is_cleaned_and_shut_down_and_its_silence_is
     assert (await w.bay())["state"] == "trouble"  # it was woken, and is not heard of
 
 
+@pytest.mark.parametrize(("tells", "minutes"), [(None, 60), (False, 11)], ids=["no bay could tell", "the bay tells"])
+async def test_a_visit_that_only_the_clock_ended_is_cleaned_up_after_when_somebody_knows_or_after_an_hour(w, tells, minutes):
+    booking = await w.booked(1, 0)
+    await w.staff.post(f"/api/bookings/{booking['id']}/check-in", {"open_doors": False})
+    for _ in range(60 + 63):
+        w.machines.people = Activity(int(w.clock.now()) + MIN, 0, tells) if tells is not None else None
+        await w.due(MIN)
+        await w.kit.presence.tick()
+        if "cleanup" in done(w):
+            break
+    assert w.db.read(lambda tx: records.attendance(tx, booking["id"])).state == "completed"
+    assert 0 <= w.clock.now() - (NOON + (60 + minutes) * MIN) <= 2 * MIN
+
+
+async def test_who_plays_on_after_the_visit_was_ended_keeps_the_game_though_hands_have_rested(w):
+    booking = await w.booked(1, 0)
+    await w.staff.post(f"/api/bookings/{booking['id']}/check-in", {"open_doors": False})
+    await w.due(30 * MIN)
+    await w.staff.post(f"/api/bookings/{booking['id']}/attendance", {"state": "completed"})
+    for _ in range(40):
+        w.machines.people = Activity(int(w.clock.now()) + MIN, NOON, True)
+        await w.due(MIN)
+    assert "cleanup" not in done(w)
+
+
 async def test_nothing_ends_a_game_that_began_while_the_job_waited(w):
     booking = await w.booked(1, 0)
     await w.staff.post(f"/api/bookings/{booking['id']}/check-in", {"open_doors": False})

@@ -78,6 +78,22 @@ def test_after_a_guest_the_bay_is_cleaned_up_and_dark_once_nobody_is_there():
     assert "cleanup" not in due(plays_on, 10.2), "by the clock the time is over, and hands play on"
 
 
+def test_whose_time_is_over_by_the_clock_alone_is_left_in_peace_where_no_bay_could_tell():
+    closed = visit("a", 9, 10, state="completed", changed=10.17)
+    perhaps = bay(closed._replace(unsure=True), online=True, closed_at=at(10), night=("night", at(10), at(12)))
+    assert not due(perhaps, 10.99) & {"cleanup", "lights_off", "shutdown", "nightly"}
+    assert "cleanup" in due(perhaps, 11) and due(perhaps, 11.2) == {"cleanup", "lights_off", "shutdown", "nightly"}
+    assert "cleanup" in due(bay(closed, online=True), 10.2), "where the bay tells that nobody plays"
+    followed = bay(*perhaps.visits, visit("b", 10.5, 11.5), online=True)
+    assert "prepare" not in due(followed, 10.3) and "prepare" in due(followed, 10.35)
+    assert "cleanup" not in due(followed, 10.35) | due(followed, 11)
+
+
+def test_the_lights_stay_on_for_who_plays_on_after_the_end():
+    facts = bay(visit("a", 9, 10, state="completed", changed=10.17), online=True, touched_at=at(10.4))
+    assert not due(facts, 10.5) & {"cleanup", "lights_off"} and {"cleanup", "lights_off"} <= due(facts, 10.7)
+
+
 def test_who_is_believed_not_to_come_and_plays_after_all_is_not_shut_down():
     for job in ("shutdown", "nightly"):
         facts = bay(
@@ -135,7 +151,8 @@ def days(draw) -> tuple[BayFacts, int]:
         state = draw(st.sampled_from(["", "checked_in", "completed", "no_show"]))
         start, end = BASE + slot * SLOT, BASE + (slot + length) * SLOT
         changed = draw(st.integers(start - 900, end + 1800)) if state else 0
-        visits.append(Visit(f"b{number}", start, end, draw(st.sampled_from(["kim", "lou", ""])), state, changed))
+        unsure = state == "completed" and draw(st.booleans())
+        visits.append(Visit(f"b{number}", start, end, draw(st.sampled_from(["kim", "lou", ""])), state, changed, unsure))
         slot += length + draw(st.sampled_from([0, 0, 1, 2, 6, 12]))
     facts = BayFacts(
         "bedford.box-1", tuple(visits), ALL, ALL, draw(st.sampled_from([None, True, False])), draw(st.sampled_from([0, BASE + 20_000])),
@@ -153,7 +170,7 @@ def test_nothing_that_ends_a_game_is_done_while_a_guest_is_there_or_at_the_door(
         opens, closes = window(one.start_at // SLOT, one.end_at // SLOT)
         good = one.state in ("", "checked_in", "no_show") and opens <= now < closes
         inside = one.state == "checked_in" and one.changed_at <= now < one.end_at + STAYS_S
-        if good or inside:
+        if good or inside or (one.unsure and one.end_at <= now < one.end_at + STAYS_S):
             assert not ENDS_THE_GAME & {job.kind for job in done}
         if one.state in ("", "checked_in") and one.start_at <= now < one.end_at:
             assert not [job for job in done if job.kind == "prepare" and job.booking_id != one.booking_id]

@@ -185,6 +185,13 @@ async def test_the_board_has_the_rows_of_the_day_also_when_clocks_change(world):
         assert len((await world.staff.get("/api/board", date=day)).json()["rows"]) == rows
 
 
+async def test_staff_see_of_a_guest_without_number_and_mail_address_that_no_message_reaches_them(world):
+    for bay, contact, untold in ((1, {"phone": ""}, True), (2, {"phone": "", "email": "testa@example.test"}, False), (3, {}, False)):
+        booking = await world.booked(bay, 2, **contact)
+        assert (await world.staff.get(f"/api/bookings/{booking['id']}")).json().get("untold", False) is untold, contact
+        assert "untold" not in (await (await world.signed_in("vi")).get(f"/api/bookings/{booking['id']}")).json()
+
+
 async def test_a_kiosk_sees_initials_only_and_reads_only_its_own_sales(world):
     await world.booked(1, 0)
     (seen,) = (await world.kiosk.get("/api/bookings", date="2026-11-21")).json()

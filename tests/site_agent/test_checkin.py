@@ -202,7 +202,7 @@ async def test_a_door_that_cannot_be_put_on_record_is_not_opened_by_staff(world,
 async def test_the_door_panel_tells_state_and_trouble(world):
     await world.kit.doors.look()
     panel = (await world.staff.get("/api/doors")).json()
-    assert panel["configured"] and panel["doors"][0]["name"] == "Front" and panel["trouble"] == ""
+    assert panel["configured"] and panel["doors"][0]["name"] == "Front door" and panel["trouble"] == ""
     world.doors.failure = away()
     await world.kit.doors.look()
     panel = (await world.staff.get("/api/doors")).json()

@@ -1,5 +1,6 @@
 """The real agent on a disk that fills up, turns read-only, or has a damaged page: a clear alarm, no wrong answer, and mended by its runbook."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.emulators.unifi.controller import AGENT_SCOPES
+from deploy.emulators.unifi.doors import DoorSpec
+from deploy.emulators.unifi_access import UnifiAccessEmulator
 from shared.ledger import records
 from shared.runtime import database_disk
 from shared.runtime.clock import Chance, ManualClock
@@ -80,6 +84,36 @@ def test_a_full_disk_is_told_sells_nothing_shows_everything_and_goes_on_when_the
         assert [line["event"] for line in agent.loud()] == ["books.failing"], "told when it begins and when it ends, not in between"
         assert agent.stop() == 0
     assert booked(disk.path / "data" / "site.db") == confirmed
+
+
+@needs_mount
+async def test_on_a_full_disk_a_lock_down_reaches_the_doors_all_the_same_and_is_written_down_when_there_is_room(disk, tmp_path):
+    token, mode = "testing-token-7d1f", "lockdown"
+    emulator = UnifiAccessEmulator(doors=[DoorSpec("front")], tokens={token: AGENT_SCOPES}, folder=tmp_path)
+    await emulator.start()
+    (tmp_path / "token").write_text(token)
+    doors = f'\n[doors]\nkind = "unifi"\nhost = "127.0.0.1"\nport = {emulator.port}\ntoken_file = "token"\nfingerprint = "{emulator.fingerprint}"\n'
+    wanted = {"request_id": "emergency-1", "mode": mode, "reason": "Somebody shouts", "minutes": 30, "sure": True}
+
+    def people() -> None:
+        with RealAgent(config_in(tmp_path, disk.path / "data", doors)) as agent:
+            disk.fill()
+            for number in range(1, 40):
+                if agent.post("/api/bookings", wish(number, 2 * number)).status_code == 503:
+                    break
+            panel = agent.post("/api/doors/emergency", wanted).json()
+            assert panel["standing"]["state"] == "on" and emulator.box.emergency.lockdown
+            assert {"books_full", f"emergency_{mode}", "unwritten_emergency"} <= {one["code"] for one in alarms(agent)}
+            assert agent.post("/api/doors/emergency/end", {"reason": "over"}).status_code == 200 and not emulator.box.emergency.lockdown
+            disk.make_room()
+            agent.until(lambda: {one["code"] for one in alarms(agent)} == {"disk_low"}, "what was owed is written down")
+
+    try:
+        await asyncio.to_thread(people)
+    finally:
+        await emulator.stop()
+    with contextlib.closing(sqlite3.connect(disk.path / "data" / "site.db")) as c:
+        assert c.execute("SELECT id, state, over_by FROM emergencies").fetchall() == [("emergency-1", "over", "Ada Example")]
 
 
 @pytest.mark.slow

@@ -156,8 +156,8 @@ async def test_a_reader_or_hub_that_is_offline_is_a_sentence_beneath_the_doors(w
         "The reader “Front reader” at the front door is offline. No PIN, code or card is read there; check-in at the kiosk still opens the door.",
     ]
     assert [(one["name"], one["door"], one["online"]) for one in panel["devices"]] == [
-        ("Front hub", "Front", False),
-        ("Front reader", "Front", False),
+        ("Front hub", "Front door", False),
+        ("Front reader", "Front door", False),
     ]
 
 

@@ -78,11 +78,15 @@ async def test_a_credential_that_the_books_let_go_is_still_known_by_the_words_it
 
 
 async def test_staff_who_open_a_door_are_told_with_their_reason_once_for_the_wish_and_once_for_the_door(world):
-    answer = await world.staff.post(f"/api/doors/{FRONT}/unlock", {"request_id": "req-00000001", "reason": "parcel at the door"})
-    assert answer.status_code == 200
-    await world.until(lambda: len(trail(world)) == 1)
-    await happens(world, event("unlocked", "remote", 1, actor_id="staff-ada", actor_name="Ada Example", request_id="req-00000001"))
+    for number, reason in enumerate(("parcel at the door", "")):
+        asked = f"req-0000000{number}"
+        answer = await world.staff.post(f"/api/doors/{FRONT}/unlock", {"request_id": asked, "reason": reason})
+        assert answer.status_code == 200
+        await world.until(lambda n=number: len(trail(world)) == 2 * n + 1)
+        await happens(world, event("unlocked", "remote", 1, actor_id="staff-ada", actor_name="Ada Example", request_id=asked))
     assert sentences(world) == [
+        "Front door opened at 12:00 by staff Ada Example.",
+        "Ada Example asked to open the front door at 12:00, which the controller took.",
         "Front door opened at 12:00 by staff Ada Example: parcel at the door.",
         "Ada Example asked to open the front door at 12:00 (parcel at the door), which the controller took.",
     ]
@@ -150,8 +154,8 @@ async def test_an_unlock_whose_outcome_is_unknown_or_that_failed_says_so(world):
         await world.staff.post(f"/api/doors/{FRONT}/unlock", {"request_id": f"req-0000000{number}"})
     await world.until(lambda: len(trail(world)) == 2)
     assert sentences(world) == [
-        "Ada Example asked to open the front door at 12:00 (by staff), and it is not known whether it opened: No answer.",
-        "Ada Example asked to open the front door at 12:00 (by staff), which did not work: The door controller does not answer.",
+        "Ada Example asked to open the front door at 12:00, and it is not known whether it opened: No answer.",
+        "Ada Example asked to open the front door at 12:00, which did not work: The door controller does not answer.",
     ]
 
 
@@ -373,7 +377,7 @@ async def test_the_trail_is_read_page_by_page_and_by_door_or_booking(world):
     assert not last["more"] and [row["n"] for row in last["rows"]] == [4, 3, 2, 1]
     assert [row["n"] for row in (await world.staff.get("/api/doors/trail", door=FRONT)).json()["rows"]] == [6, 4, 2]
     assert [row["n"] for row in (await world.staff.get("/api/doors/trail", booking=booking["id"])).json()["rows"]] == [4]
-    assert first["doors"] == [{"id": FRONT, "name": "Front"}, {"id": "door-side", "name": "door-side"}]
+    assert first["doors"] == [{"id": FRONT, "name": "Front door"}, {"id": "door-side", "name": "Door 2"}]
     assert (await world.anybody.get("/api/doors/trail")).status_code == 401
     assert (await world.kiosk.get("/api/doors/trail")).status_code == 403
     for query in ({"limit": 0}, {"limit": 500}, {"before": -1}, {"before": "x"}):

@@ -13,6 +13,7 @@ from shared.errors import Refused
 from shared.runtime.clock import ManualClock
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
 from site_agent.ports import Actor
+from site_agent.services.doors.door_holds import DoorHolds
 from site_agent.services.doors.doors import DoorDesk
 from site_agent.services.people import Asker
 from tests.site_agent.site_world import SITE, SiteWorld, opened
@@ -39,7 +40,7 @@ class Watched:
     @property
     def lock(self) -> str:
         """What is known now; unlike a panel this asks nobody."""
-        return self.desk._view(self.emulator.door_id("front"), 1).lock
+        return self.desk._view(self.emulator.door_id("front")).lock
 
     async def unlock(self) -> None:
         door_id, before = self.emulator.door_id("front"), self.looks
@@ -98,6 +99,25 @@ async def test_a_door_that_reads_locked_at_the_first_second_look_is_not_asked_fo
     before = watched.looks
     await watched.after(20)
     assert (watched.looks, watched.lock) == (before + 1, "locked")
+
+
+async def test_a_door_held_open_is_known_again_after_a_restart_and_locks_by_the_controllers_own_clock(watched):
+    def holds() -> DoorHolds:
+        made = DoorHolds(watched.world.db, watched.world.kit.doors._desk, SITE, watched.desk._doors, watched.desk)
+        watched.desk.held = made.held
+        return made
+
+    door_id = watched.emulator.door_id("front")
+    asker = Asker("staff", "staff-ada", "Ada Example", frozenset({"emergency"}))
+    until_at = await holds().hold(door_id, 5, "a delivery", asker)
+    await watched.desk.look()
+    later = holds()
+    assert later.held(door_id) is None
+    await later.look()
+    assert later.held(door_id).until_at == until_at and watched.lock == "unlocked"
+    await watched.after(301)
+    await watched.desk.look()
+    assert later.held(door_id) is None and watched.lock == "locked"
 
 
 async def test_an_unlock_during_the_wait_begins_it_anew(watched):

@@ -1,63 +1,21 @@
-"""Emergencies (D5): called by people, asked twice, in force until their end whatever fails or restarts meanwhile, and told to everybody."""
+"""Emergencies (D5): called by people, asked twice, in force until their end, and told to everybody."""
 
 import asyncio
-import contextlib
-from random import Random
 
 import pytest
 
-from deploy.emulators.unifi.controller import AGENT_SCOPES
-from deploy.emulators.unifi.doors import DoorSpec, Emergency
-from deploy.emulators.unifi_access import UnifiAccessEmulator
 from shared.errors import Failure
-from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
-from site_agent.ports import DoorEvent, DoorsRefused, DoorState
-from site_agent.services.doors.emergency import EmergencyDesk
+from site_agent.ports import DoorEvent, DoorsRefused
 from site_agent.services.people import Asker
 from site_agent.store import emergencies
-from tests.site_agent.site_world import FRONT, NOON, SITE, away, code_of, opened
+from tests.site_agent.emergency_world import after, alarms, by_hand, called, quiet, several_doors, started_anew, state, told, wish
+from tests.site_agent.site_world import FRONT, NOON, away, code_of, opened
 
 
 @pytest.fixture
 async def world(tmp_path):
-    async with opened(tmp_path) as w:
-        w.agent.ticker.stop()  # the tests tick by hand
-        await w.until(lambda: w.doors.calls == ["doors"])
+    async with by_hand(tmp_path) as w:
         yield w
-
-
-def wish(mode="lockdown", minutes=30, sure=True, number=1, reason="Somebody shouts in the hall"):
-    return {"request_id": f"emergency-{number}", "mode": mode, "reason": reason, "minutes": minutes, "sure": sure}
-
-
-async def called(world, **more) -> dict:
-    answer = await world.staff.post("/api/doors/emergency", wish(**more))
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-async def after(world, seconds: float, *, step: int = 1) -> None:
-    """Time goes on, with what the ticker does."""
-    for _ in range(int(seconds / step)):
-        world.clock.forward(step)
-        await world.kit.emergency.tick()
-        await quiet(world)
-
-
-async def quiet(world) -> None:
-    await world.until(lambda: (work := world.kit.emergency._working) is None or work.done())
-
-
-def told(world) -> list[str]:
-    return [row.sentence for row in world.kit.door_trail.page().rows]
-
-
-def alarms(world) -> list[str]:
-    return [alarm.text for alarm in world.kit.emergency.alarms()]
-
-
-def state(world, number=1) -> str:
-    return world.db.read(lambda tx: emergencies.one(tx, f"emergency-{number}")).state
 
 
 async def test_the_first_call_is_a_question_that_says_what_it_does_to_guests(world):
@@ -96,8 +54,7 @@ async def test_a_lock_down_is_in_force_at_once_told_to_everybody_and_ends_by_its
 
 async def test_a_restart_forgets_nothing_and_ends_it_in_time(world):
     await called(world)
-    kit = world.kit
-    anew = EmergencyDesk(world.db, world.agent.desk, kit.bookings._houses, SITE, world.doors, world.clock.monotonic)
+    anew = started_anew(world)
     await anew.start()
     assert anew.barred() and len(anew.alarms()) == 1
     world.clock.forward(1801)
@@ -133,7 +90,7 @@ async def test_after_a_restart_with_a_clock_that_is_behind_it_lasts_no_longer_th
     await called(world)
     world.clock._now -= 86_400
     world.agent.desk.clock_doubt = lambda: doubt
-    anew = EmergencyDesk(world.db, world.agent.desk, world.kit.bookings._houses, SITE, world.doors, world.clock.monotonic)
+    anew = started_anew(world)
     await anew.start()
     world.clock.forward(1801)
     await anew.tick()
@@ -144,8 +101,8 @@ async def test_after_a_restart_with_a_clock_that_is_behind_it_lasts_no_longer_th
 
 async def test_a_call_that_is_sent_again_after_a_restart_does_not_begin_its_time_anew(world):
     await called(world)
-    kit, ada = world.kit, Asker("staff", "staff-ada", "Ada Example", frozenset({"emergency"}))
-    anew = EmergencyDesk(world.db, world.agent.desk, kit.bookings._houses, SITE, world.doors, world.clock.monotonic)
+    ada = Asker("staff", "staff-ada", "Ada Example", frozenset({"emergency"}))
+    anew = started_anew(world)
     await anew.start()
     world.clock.forward(1500)
     known = world.db.read(lambda tx: emergencies.one(tx, "emergency-1"))
@@ -243,34 +200,32 @@ async def test_all_doors_open_is_told_to_each_door_for_its_minutes_and_taken_bac
     assert world.doors.holds == {FRONT: "locked"}, "what somebody else set there meanwhile stays"
 
 
-async def test_a_door_that_cannot_be_held_is_named_and_keeps_no_other_shut(world):
-    let = world.doors.hold
+async def test_a_door_that_cannot_be_held_is_named_keeps_no_other_shut_and_is_asked_again_until_the_end(world):
+    several_doors(world, "door-side", "door-rear", "door-yard", "door-loft")
+    let, tried = world.doors.hold, []
 
-    async def side_cannot(door_id, rule, minutes=0):
-        if door_id == "door-side":
+    async def rear_cannot(door_id, rule, minutes=0):
+        if door_id == "door-rear" and rule == "unlocked_for":
+            tried.append(minutes)
             raise DoorsRefused("This door's hub does not offer a door that is held open or shut.", code="not_supported")
         await let(door_id, rule, minutes)
 
-    async def both():
-        return [DoorState(door_id, name, name, True, "locked", "closed") for door_id, name in ((FRONT, "Front"), ("door-side", "Side"))]
-
-    world.doors.hold, world.doors.doors = side_cannot, both
+    world.doors.hold = rear_cannot
+    others = {FRONT, "door-side", "door-yard", "door-loft"}
     await called(world, mode="unlock_all")
-    assert world.doors.holds == {FRONT: "unlocked_for"} and state(world) == "wanted"
-    assert "Not every door stands open. Side door: This door's hub does not offer" in alarms(world)[0]
+    assert world.doors.holds == dict.fromkeys(others, "unlocked_for") and state(world) == "wanted"
+    assert "Not every door stands open. Rear door: This door's hub does not offer" in alarms(world)[0]
+    await after(world, 60, step=10)
+    assert len(tried) == 3, "every half minute"
+    del world.doors.hold
+    await after(world, 31)
+    assert world.doors.holds == dict.fromkeys([*others, "door-rear"], "unlocked_for") and state(world) == "on"
     await after(world, 1860, step=60)
-    assert state(world) == "over" and world.doors.holds == {FRONT: "normal"}
-
-
-def two_doors(world):
-    async def both():
-        return [DoorState(door_id, name, name, True, "locked", "closed") for door_id, name in ((FRONT, "Front"), ("door-side", "Side"))]
-
-    world.doors.doors = both
+    assert state(world) == "over" and set(world.doors.holds.values()) == {"normal"}
 
 
 async def test_a_door_that_cannot_be_let_go_keeps_no_other_open(world):
-    two_doors(world)
+    several_doors(world, "door-side")
     let = world.doors.held
 
     async def front_is_away(door_id):
@@ -288,7 +243,7 @@ async def test_a_door_that_cannot_be_let_go_keeps_no_other_open(world):
 
 
 async def test_all_doors_open_called_again_lasts_longer_and_no_door_is_let_go_in_between(world):
-    two_doors(world)
+    several_doors(world, "door-side")
     await called(world, mode="unlock_all", minutes=10)
     let, failing = world.doors.hold, True
 
@@ -348,7 +303,7 @@ async def test_admins_and_staff_may_call_one_and_nobody_else(world):
     for user in ("vi", "clea", "con"):
         answer = await (await world.signed_in(user)).post("/api/doors/emergency", wish())
         assert (answer.status_code, world.doors.mode) == (403, "normal"), user
-        assert answer.json()["detail"] == "You are not allowed to lock all doors down, or open them all here."
+        assert answer.json()["detail"] == "You are not allowed to hold doors open, open them all, or lock them down here."
     assert (await (await world.signed_in("sam")).post("/api/doors/emergency", wish())).status_code == 200
     assert world.doors.mode == "lockdown"
 
@@ -400,50 +355,6 @@ async def test_a_controller_that_does_not_tell_its_mode_is_believed_to_do_as_it_
     world.doors.emergency_now = silent
     await after(world, 120, step=10)
     assert state(world) == "on"
-
-
-@contextlib.asynccontextmanager
-async def emulated(world, folder):
-    """The emergency desk before the emulated controller, whose front door a guest's PIN opens."""
-    token = "testing-token-7d1f"
-    emulator = UnifiAccessEmulator(doors=[DoorSpec("front")], tokens={token: AGENT_SCOPES}, clock=world.clock, rng=Random(5), folder=folder)
-    await emulator.start()
-    settings = UnifiSettings(host="127.0.0.1", port=emulator.port, token=token, fingerprint=emulator.fingerprint, warm_every_s=3600)
-    doors = UnifiDoors(settings, world.clock)
-    desk = EmergencyDesk(world.db, world.agent.desk, world.kit.bookings._houses, SITE, doors, world.clock.monotonic)
-    try:
-        yield emulator, desk
-    finally:
-        await desk.stop()
-        await doors.stop()
-        await emulator.stop()
-
-
-async def test_before_the_emulated_controller_a_reboot_at_its_end_lets_the_doors_go_when_it_is_back(world, tmp_path):
-    ada = Asker("staff", "staff-ada", "Ada Example", frozenset({"emergency"}))
-    async with emulated(world, tmp_path) as (emulator, desk):
-
-        async def ticked() -> None:
-            world.clock.forward(4)
-            await desk.tick()
-            await world.until(lambda: desk._working is None or desk._working.done())
-
-        panel = await desk.call("emergency-1", "lockdown", "shouting", 10, True, ada)
-        assert panel.standing.state == "on" and emulator.box.emergency.lockdown
-        await emulator.go_down()
-        world.clock.forward(600)
-        await ticked()
-        assert "have not been let go yet. The controller cannot be reached." in desk.panel().told[0]
-        await emulator.come_back()
-        await ticked()
-        assert not emulator.box.emergency.lockdown and desk.panel().standing is None
-        emulator.box.set_emergency(Emergency(lockdown=False, evacuation=True))
-        desk.hint()
-        await ticked()  # so soon after our own word its own is heard twice
-        await ticked()
-        assert desk.panel().outside == "evacuation"
-        await desk.call("emergency-2", "unlock_all", "delivery", 5, True, ada)
-        assert emulator.box.door(emulator.door_id("front")).rule.type == "custom"
 
 
 async def test_without_a_controller_there_is_nothing_to_call(tmp_path):

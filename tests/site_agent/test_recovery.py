@@ -13,7 +13,7 @@ from deploy.emulators.unifi.controller import AGENT_SCOPES
 from deploy.emulators.unifi.doors import DoorSpec
 from deploy.emulators.unifi_access import UnifiAccessEmulator
 from shared.errors import Unavailable
-from shared.ledger import boxes, lines, records, repair, streams
+from shared.ledger import boxes, fencing, lines, records, streams
 from site_agent import jobs
 from site_agent.devices.unifi.doors import UnifiDoors, UnifiSettings
 from site_agent.ports import DoorCredential
@@ -31,7 +31,7 @@ def at_site(w: SiteWorld, act):
 
 
 def fence(w: SiteWorld) -> None:
-    at_site(w, lambda tx, desk: repair.fence(tx, desk, SITE, "these books were put back from a backup"))
+    at_site(w, lambda tx, desk: fencing.fence(tx, desk, SITE, "these books were put back from a backup"))
 
 
 def floor(w: SiteWorld, hours: float = 30, bay: int = 0) -> None:

@@ -18,6 +18,7 @@ from site_agent import recovery as words
 from site_agent.__main__ import main
 from site_agent.app import DATABASE, build
 from site_agent.config import load
+from site_agent.devices.bay_agent.keys import Keys
 from site_agent.store import schema
 from tests.mounts import needs_mount, small_disk
 from tests.site_agent.site_world import CONFIG, SITE, staff_file
@@ -171,6 +172,21 @@ def test_a_key_that_is_there_is_not_written_over(kept):
     (kept.parent / "data" / "signing.key").write_bytes(b"n" * 32)
     assert restore(kept, "--same-machine") == 0
     assert (kept.parent / "data" / "signing.key").read_bytes() == b"n" * 32
+
+
+def test_the_keys_of_the_bays_are_back_on_another_machine_and_none_that_was_ended_since_on_the_same(site):
+    live(site)
+    keys = Keys(site.parent / "data")
+    made = {bay: keys.make(bay) for bay in ("bedford.box-1", "bedford.box-2")}
+    assert main(["backup", "now", "--config", str(site)]) == 0
+    keys.remove("bedford.box-2")
+    assert restore(site, "--same-machine") == 0
+    assert keys.there("bedford.box-1") and not keys.there("bedford.box-2")
+    shutil.rmtree(site.parent / "data")
+    assert restore(site, "--grant", GRANT) == 0
+    back = {path.stem: path.read_text().strip() for path in keys.folder.iterdir()}
+    assert back == made
+    assert not any(path.stat().st_mode & 0o077 for path in (keys.folder, *keys.folder.iterdir()))
 
 
 @pytest.mark.parametrize("grant", ["2", "2.", ".word", "two.word", "1.word"])

@@ -1,5 +1,6 @@
 """A failing bay leaves sale, its guests are placed, staff are told, and it is back when it is well (M3); maintenance is proposed (M4)."""
 
+import asyncio
 import uuid
 
 import msgspec
@@ -9,10 +10,12 @@ from shared import model
 from shared.health import Sign
 from shared.ledger import records, site_alarms, work
 from shared.model import Attendance, Booking
+from shared.policy import Hours, Opening
 from site_agent.ports import MachineCommand
 from site_agent.services.bays.bay_signs import BaySigns
 from site_agent.services.bays.machine_choice import Told
 from site_agent.services.bays.machine_work import JOB, Order
+from site_agent.store import foresight as usage
 from site_agent.store import stock as store
 from tests.site_agent.site_world import NOON, SITE, SiteWorld, code_of
 
@@ -230,6 +233,27 @@ async def test_after_a_restart_or_in_a_clock_in_doubt_the_count_begins_anew(worl
     assert await blocks(world) == []
 
 
+async def test_pcs_switched_off_at_closing_time_stay_on_sale_and_count_from_before_the_first_guest_or_the_opening(world, bays):
+    houses = world.kit.stock._houses
+    day = Hours(weekly=(Opening(opens="09:00", closes="20:00"),))
+    open_by_day = msgspec.structs.replace(houses._fallback.policy, hours=day)
+    houses._fallback = msgspec.structs.replace(houses._fallback, policy=open_by_day)
+    houses._houses.clear()
+    guest = await world.booked(1, 42)  # tomorrow at nine
+    world.clock.forward(8 * 3600)
+    for bay in (1, 2, 3):
+        bays.signs[bay] = OFF
+        await pass_by(world, 20)
+    world.clock.forward(11 * 3600)
+    world.staff = await world.signed_in("ada")
+    await pass_by(world, 13)
+    assert await panel(world) == {} and not await is_displaced(world, guest), "a quarter past eight"
+    await pass_by(world, 6)
+    assert {bay: one["state"] for bay, one in (await panel(world)).items()} == {"Box 1": "out"} and await is_displaced(world, guest)
+    await pass_by(world, 71)
+    assert {bay: one["state"] for bay, one in (await panel(world)).items()} == {"Box 1": "out", "Box 2": "out", "Box 3": "out"}
+
+
 # ---- how a bay is, by what is believed of its machine
 class Believed:
     def __init__(self, told: Told | None):
@@ -327,6 +351,21 @@ async def test_a_worn_bay_gets_a_quiet_time_proposed_that_staff_accept_or_dismis
     world.clock.forward(86_400)
     world.staff = await world.signed_in("ada")
     assert (await world.staff.get("/api/bays")).json()["proposed"] == [], "after it the hours count from there"
+
+
+async def test_what_bays_were_played_is_counted_bay_by_bay_and_not_anew_for_a_block(world, monkeypatch):
+    counted, played = [], usage.played
+    monkeypatch.setattr(usage, "played", lambda tx, rid, *window: counted.append(rid) or played(tx, rid, *window))
+    worn(world, 208)
+    looking = asyncio.create_task(world.kit.foresight.proposals())
+    await asyncio.sleep(0)
+    assert len(set(counted)) == 1, "others have their turn before the next bay"
+    [proposed] = await looking
+    assert len(set(counted)) == 4
+    counted.clear()
+    assert (await world.staff.post("/api/blocks", {"block_id": str(uuid.uuid4()), "kind": "maintenance", "reason": "now", **{
+        key: getattr(proposed, key) for key in ("resource_id", "start", "end")}})).status_code == 201  # fmt: skip
+    assert await world.kit.foresight.proposals() == () and counted == []
 
 
 async def test_troubles_are_counted_once_each_and_a_dismissed_proposal_rests(world, bays):

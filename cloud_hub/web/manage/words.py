@@ -26,6 +26,12 @@ NEXT = {"waiting": "Next try", "unknown": "Looked up next", "sent": "Report expe
 ORDER = ("stuck", "unknown", "waiting", "taken", "sent", "done", "dropped")
 
 
+#: lane -> what it does, for people
+LANES = {
+    "plan": "Whom to tell", "twilio": "SMS by Twilio", "sendgrid": "Mail by SendGrid", "smtp": "Mail by SMTP", "web_push": "Push to browsers",
+    "slack": "Slack",
+}  # fmt: skip
+
 #: kind of a row -> how its title begins, before what the event is called
 KINDS = {"plan": "Whom to tell: ", "message": "", "test": "Test of words: "}
 
@@ -37,6 +43,11 @@ def title(about: About, facility: str) -> str:
     by = f" by {CHANNELS.get(about.channel, about.channel)}" if about.channel else ""
     parts = [f"{begins}{event}{by}", facility, f"order {about.reference}" if about.reference else ""]
     return ", ".join(part for part in parts if part) or "Work"
+
+
+def lane(name: str) -> str:
+    """ "SMS by Twilio"; of a lane that has no words, its name as words."""
+    return LANES.get(name) or name.replace("_", " ").capitalize()
 
 
 def state(name: str) -> str:

@@ -7,7 +7,6 @@ cannot post to it. Invariant: bad input gets an answer that says what is wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -15,24 +14,12 @@ import msgspec
 from deploy.emulators.bays import page
 from deploy.emulators.bays.estate import Bay
 from deploy.emulators.bays.pc import End
+from deploy.emulators.common import page as common
 from deploy.emulators.messages.wire import Answer
-from deploy.emulators.ninjaone import desk as ninjaone_desk
 from deploy.emulators.ninjaone.errors import ApiError, bad
 from deploy.emulators.ninjaone.http import Request
 
 PREFIX = "/_emulator"
-_STATIC = Path(__file__).parent / "static"
-#: the pages of the emulators look alike
-_FILES = {
-    "/page.js": (_STATIC / "page.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": (_STATIC / "icon.svg", "image/svg+xml"),
-    "/page.css": (Path(ninjaone_desk.__file__).parent / "static" / "page.css", "text/css; charset=utf-8"),
-}
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 class BayBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,15 +54,15 @@ def answer(bays: Mapping[str, Bay], zone: str, request: Request, silence: Callab
 
 def _show(bays: Mapping[str, Bay], zone: str, path: str) -> Answer:
     if path in ("", "/"):
-        return Answer(200, page.render(bays.values(), zone).encode(), "text/html; charset=utf-8", _HEADERS)
+        return Answer(200, page.render(bays.values(), zone).encode(), "text/html; charset=utf-8", common.HEADERS)
     if path == "/board":
-        return Answer(200, page.board(bays.values(), zone).encode(), "text/html; charset=utf-8", _HEADERS)
+        return Answer(200, page.board(bays.values(), zone).encode(), "text/html; charset=utf-8", common.HEADERS)
     if path == "/state":
         return Answer(200, msgspec.json.encode({"bays": [bay.told() for bay in bays.values()]}), headers={"Cache-Control": "no-store"})
-    if path not in _FILES:
+    found = common.file(path.removeprefix("/"), page.STATIC)
+    if found is None:
         raise ApiError(404, "not_found", "The emulator's desk has no such path.")
-    file, media = _FILES[path]
-    return Answer(200, file.read_bytes(), media, {"X-Content-Type-Options": "nosniff"})
+    return Answer(200, *found, {"X-Content-Type-Options": "nosniff"})
 
 
 def _bay(bays: Mapping[str, Bay], body: BayBody, silence: Callable[[Bay], None], forge: Callable[[Bay], None]) -> None:

@@ -21,9 +21,10 @@ from deploy.emulators.bays.pc import monotonic
 from deploy.emulators.bays.settings import Settings
 from deploy.emulators.bays.shelly import Switch
 from deploy.emulators.bays.wake import Cards
+from deploy.emulators.common.http import BodyTooLarge, send_answer
 from deploy.emulators.messages.wire import Answer, Listener
 from deploy.emulators.ninjaone.errors import ApiError, worded
-from deploy.emulators.ninjaone.http import BodyTooLarge, Request, read_request
+from deploy.emulators.ninjaone.http import Request, read_request
 
 TICK_S = 0.1
 TOLD_TIMEOUT_S = 3.0
@@ -137,9 +138,6 @@ def _app(judge: Callable[[Request], Answer]) -> Callable[..., Coroutine[Any, Any
             return
         except ApiError as error:
             answer = worded(error.status, error.code, error.text, "gateway")
-        headers = [(b"content-type", answer.media.encode()), (b"content-length", str(len(answer.body)).encode())]
-        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await send_answer(send, answer.status, answer.media, answer.body, answer.headers.items())
 
     return app

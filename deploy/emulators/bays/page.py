@@ -5,29 +5,23 @@ Not for: changing anything (its script posts to the desk). Invariants: every val
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable
 from html import escape
+from pathlib import Path
 from zoneinfo import ZoneInfo
-
-import msgspec
 
 from deploy.emulators.bays.estate import LIGHTS, PLUG, Bay
 from deploy.emulators.bays.pc import PROGRAM
+from deploy.emulators.common import page as common
 
+STATIC = Path(__file__).parent / "static"
 ROWS_SHOWN = 30
 _PC = {"off": "off", "booting": "starts", "on": "on"}
 
 
 def render(bays: Iterable[Bay], zone: str) -> str:
     """The whole page."""
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Bays (emulated)</title><link rel="stylesheet" href="/_emulator/page.css"><link rel="icon" href="/_emulator/icon.svg">
-<noscript><meta http-equiv="refresh" content="3"></noscript></head><body>
-<header><h1>Bays <small>emulated: PCs, plugs, lights</small></h1><p id="link" role="status"></p></header>
-<main id="board">{board(bays, zone)}</main>
-<p id="said" role="status" aria-live="polite"></p><script src="/_emulator/page.js" defer></script></body></html>"""
+    return common.document("Bays", "emulated: PCs, plugs, lights", f'<main id="board">{board(bays, zone)}</main>', STATIC)
 
 
 def board(bays: Iterable[Bay], zone: str) -> str:
@@ -66,28 +60,13 @@ def _buttons(bay: Bay) -> str:
         found.append(({"ends": [{"exit_code": 1, "text": "The script said no"}]}, "Let the next command fail"))
     found.append(({"switch": "answers" if bay.silent else "silent"}, "Let the switch answer" if bay.silent else "Silence the switch"))
     found.append(({"forge": True}, "Forge this PC"))
-    return "".join(_button({"bay": bay.spec.id} | body, word) for body, word in found)
+    return "".join(common.button("/bay", {"bay": bay.spec.id} | body, word) for body, word in found)
 
 
 def _deeds(bays: list[Bay], zone: str) -> str:
     rows = sorted(((deed["at"], bay.spec.name, deed) for bay in bays for deed in bay.pc.deeds), key=lambda row: row[0], reverse=True)
-    if not rows:
-        return '<section><h2>What the PCs were told to do</h2><p class="empty">Nothing yet.</p></section>'
-    body = "".join(
-        f"<tr><td>{_clock(at, zone)}</td><td>{escape(name)}</td><td>{escape(deed['kind'])}</td><td>{escape(deed['what'])}</td>"
-        f"<td>{escape(deed['parameters'])}</td></tr>"
-        for at, name, deed in rows[:ROWS_SHOWN]
-    )
-    head = "".join(f'<th scope="col">{word}</th>' for word in ("When", "Bay", "Kind", "What", "With"))
-    return (
-        '<section><h2>What the PCs were told to do</h2><div class="scroll" tabindex="0" role="region" aria-label="What the PCs were told to do">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
-    )
-
-
-def _button(body: dict[str, object], word: str) -> str:
-    told = escape(msgspec.json.encode(body).decode())
-    return f'<button type="button" data-post="/bay" data-body="{told}">{escape(word)}</button>'
+    cells = [(_clock(at, zone), name, deed["kind"], deed["what"], deed["parameters"]) for at, name, deed in rows[:ROWS_SHOWN]]
+    return common.table("What the PCs were told to do", ("When", "Bay", "Kind", "What", "With"), cells, "Nothing yet.")
 
 
 def _on(on: bool) -> str:
@@ -95,4 +74,4 @@ def _on(on: bool) -> str:
 
 
 def _clock(at: float, zone: str) -> str:
-    return dt.datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%d %b %H:%M:%S")
+    return common.clock(at, ZoneInfo(zone))

@@ -4,13 +4,13 @@ Not for: settings of the vendors one by one, which stand in a TOML file. Invaria
 """
 
 import argparse
-import asyncio
-import signal
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from deploy.emulators.common.command import run
 from deploy.emulators.message_vendors import MessageVendors
 from deploy.emulators.messages.vendors import Ports, Settings
 
@@ -27,12 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument(f"--{name.replace('_', '-')}-port", type=int, help=f"port of {name} ({usual} by default, 0 for a free one)")
     parser.add_argument("--folder", type=Path, help="where the mail server's certificate is kept (made anew at every start if not given)")
     args = parser.parse_args(argv)
-    try:
-        asyncio.run(_run(_settings(args), args.folder))
-    except (ValueError, OSError, OverflowError, msgspec.ValidationError) as error:
-        print(f"The emulated message vendors cannot start: {error}", flush=True)
-        return 2
-    return 0
+    return run("emulated message vendors", lambda: MessageVendors(_settings(args), folder=args.folder), _lines)
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -44,20 +39,11 @@ def _settings(args: argparse.Namespace) -> Settings:
     return msgspec.convert(read | {"ports": ports}, Settings)
 
 
-async def _run(settings: Settings, folder: Path | None) -> None:
-    vendors = MessageVendors(settings, folder=folder)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await vendors.start()
-    try:
-        print(f"What customers receive: {vendors.desk_url}/_emulator/", flush=True)
-        for name, listener in vendors.listeners.items():
-            print(f"{name}: {listener.url}", flush=True)
-        print(f"The key that checks SendGrid's events: {vendors.sendgrid.public_key}", flush=True)
-        await stop.wait()
-    finally:
-        await vendors.stop()
+def _lines(vendors: MessageVendors) -> Iterator[str]:
+    yield f"What customers receive: {vendors.desk_url}/_emulator/"
+    for name, listener in vendors.listeners.items():
+        yield f"{name}: {listener.url}"
+    yield f"The key that checks SendGrid's events: {vendors.sendgrid.public_key}"
 
 
 if __name__ == "__main__":

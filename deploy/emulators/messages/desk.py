@@ -4,15 +4,16 @@ Not for: what programs under test call. Invariants: a request that makes no sens
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.params import FromPath
 
+from deploy.emulators.common import page as common
+from deploy.emulators.common.faults import SECONDS_MAX
 from deploy.emulators.messages import page
-from deploy.emulators.messages.faults import SECONDS_MAX, Fault, Vendor
+from deploy.emulators.messages.faults import Fault, Vendor
 from deploy.emulators.messages.push import SubscriptionState
 from deploy.emulators.messages.sendgrid_api import After
 from deploy.emulators.messages.sendgrid_api import How as SendGridHow
@@ -26,16 +27,8 @@ PREFIX = "/_emulator"
 SHOWN_MAX = 1_000
 TEXT_MAX = 1_600
 DEAD_MAX = 10_000
-_STATIC = Path(__file__).parent / "static"
-_STATIC_KINDS = {"icon.svg": "image/svg+xml", "page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
-_PAGE_HEADERS = {
-    "content-security-policy": "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
-    "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
 # A mail is a stranger's page: no script, no form, nothing fetched, and only ever inside the frame.
-_MAIL_HEADERS = _PAGE_HEADERS | {
+_MAIL_HEADERS = common.HEADERS | {
     "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 }
 
@@ -221,9 +214,10 @@ def _shows(box: Vendors) -> list[Any]:
 
     @get(f"{PREFIX}/{{name:str}}")
     async def static(name: FromPath[str]) -> Response[bytes]:
-        if name not in _STATIC_KINDS:
+        found = common.file(name, page.STATIC)
+        if found is None:
             raise Refusal(of_status(404, ""))
-        return respond(Answer(200, (_STATIC / name).read_bytes(), _STATIC_KINDS[name], {"x-content-type-options": "nosniff"}))
+        return respond(Answer(200, *found, {"x-content-type-options": "nosniff"}))
 
     return [whole, board, everything, messages, mail, static]
 
@@ -324,7 +318,7 @@ def _slack(box: Vendors, body: SlackBody) -> None:
 
 def _faults(box: Vendors, body: FaultsBody, refuse_for: Callable[[Vendor, float], None]) -> None:
     for one in body.next:
-        problem = one.fault.problem(one.vendor)
+        problem = one.fault.problem_at(one.vendor)
         if problem:
             raise ValueError(problem)
     if body.refuse is not None and not 0 < body.refuse.seconds <= SECONDS_MAX:
@@ -381,7 +375,7 @@ def _choice(request: Request) -> tuple[str, str]:
 
 
 def _html(text: str) -> Response[bytes]:
-    return respond(Answer(200, text.encode(), "text/html; charset=utf-8", _PAGE_HEADERS))
+    return respond(Answer(200, text.encode(), "text/html; charset=utf-8", common.HEADERS))
 
 
 def _told(data: Any, bare: bool = False) -> Response[bytes]:

@@ -6,14 +6,15 @@ page shows everything without its script, which keeps it fresh and presses the b
 
 import datetime as dt
 from html import escape
+from pathlib import Path
 from urllib.parse import urlencode
 
-import msgspec
-
+from deploy.emulators.common import page as common
 from deploy.emulators.messages.faults import VENDORS
 from deploy.emulators.messages.inbox import Recipient, Shown
 from deploy.emulators.messages.vendors import Vendors
 
+STATIC = Path(__file__).parent / "static"
 MESSAGES_SHOWN = 100
 PREVIEW_MAX = 600
 CHANNELS = {"": "Everything", "sms": "SMS", "mail": "Mail", "push": "Push", "slack": "Slack"}
@@ -32,17 +33,11 @@ _KINDS = {
 def render(box: Vendors, to: str, channel: str) -> str:
     """The whole page, for one recipient or channel if named."""
     writer = _composer(to) if to.startswith("+") else ""
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>What customers received (emulated)</title><link rel="stylesheet" href="/_emulator/page.css">
-<link rel="icon" href="/_emulator/icon.svg"><noscript><meta http-equiv="refresh" content="5"></noscript></head>
-<body class="{"one" if to else "all"}">
-<header><h1>What customers received <small>emulated</small></h1><p id="link" role="status"></p></header>
-<nav aria-label="Channels">{_tabs(channel, to)}</nav>
+    body = f"""<nav aria-label="Channels">{_tabs(channel, to)}</nav>
 <div class="desk"><section id="people" aria-label="Recipients">{_people(box, to, channel)}</section>
 <main class="phone"><div id="screen">{_screen(box, to, channel)}</div>{writer}</main>
-<aside aria-label="What is broken on purpose"><div id="vendors">{_vendors(box)}</div>{_break_form()}</aside></div>
-<p id="said" role="status" aria-live="polite"></p><script src="/_emulator/page.js" defer></script></body></html>"""
+<aside aria-label="What is broken on purpose"><div id="vendors">{_vendors(box)}</div>{_break_form()}</aside></div>"""
+    return common.document("What customers received", "emulated", body, STATIC, again_s=5, css_class="one" if to else "all")
 
 
 def board(box: Vendors, to: str, channel: str) -> str:
@@ -118,11 +113,11 @@ def _deeds(one: Shown, opened: bool) -> str:
     """What can be done with a message; where it can be answered below, that is not offered beside each."""
     if one.vendor == "sendgrid":
         words = {"bounce": "Bounce it", "spam": "Mark as spam", "unsubscribe": "Unsubscribe", "open": "Open it"}
-        return "".join(_button("/mail", {"message": one.id, "event": what}, word) for what, word in words.items())
+        return "".join(common.button("/mail", {"message": one.id, "event": what}, word) for what, word in words.items())
     if one.vendor == "twilio" and not one.mine and not opened:
-        return "".join(_button("/sms", {"sender": one.to, "text": word}, f"Reply {word}") for word in ("STOP", "START"))
+        return "".join(common.button("/sms", {"sender": one.to, "text": word}, f"Reply {word}") for word in ("STOP", "START"))
     if one.vendor == "web_push":
-        return _button("/push", {"subscription": one.to, "state": "gone"}, "End the subscription")
+        return common.button("/push", {"subscription": one.to, "state": "gone"}, "End the subscription")
     return ""
 
 
@@ -133,19 +128,19 @@ def _vendors(box: Vendors) -> str:
         waiting = [f"{one.count} × {_KINDS[one.kind]}" for one in fault.waiting()]
         troubles = (["its key is refused"] if fault.revoked else []) + waiting
         word = "Give the key back" if fault.revoked else "Revoke the key"
-        buttons = _button("/faults", {"revoked": {vendor: not fault.revoked}}, word)
-        buttons += _button("/faults", {"refuse": {"vendor": vendor, "seconds": 10}}, "Refuse for 10 s")
+        buttons = common.button("/faults", {"revoked": {vendor: not fault.revoked}}, word)
+        buttons += common.button("/faults", {"refuse": {"vendor": vendor, "seconds": 10}}, "Refuse for 10 s")
         if vendor in ("twilio", "sendgrid"):
             held, holds = box.webhooks.held(vendor), box.webhooks.scripts[vendor].hold
             troubles += [f"holds its webhooks, {held} so far"] if holds else []
             change = {"vendor": vendor, "hold": not holds} | ({"release": "shuffled"} if holds else {})
-            buttons += _button("/webhooks", change, "Release its webhooks" if holds else "Hold its webhooks")
+            buttons += common.button("/webhooks", change, "Release its webhooks" if holds else "Hold its webhooks")
         mood = "bad" if troubles else "good"
         rows.append(
             f'<li><strong>{NAMES[vendor]}</strong><span class="state {mood}">{escape(", ".join(troubles) or "well")}</span>'
             f'<span class="deeds">{buttons}</span></li>'
         )
-    end = _button("/faults", {"clear": True}, "Mend everything")
+    end = common.button("/faults", {"clear": True}, "Mend everything")
     return f'<h2>Vendors</h2><ul class="vendors">{"".join(rows)}</ul><p class="deeds">{end}</p>'
 
 
@@ -163,17 +158,12 @@ def _break_form() -> str:
 
 def _composer(to: str) -> str:
     number = escape(to)
-    quick = "".join(_button("/sms", {"sender": to, "text": word}, word) for word in ("STOP", "START", "HELP"))
+    quick = "".join(common.button("/sms", {"sender": to, "text": word}, word) for word in ("STOP", "START", "HELP"))
     return (
         f'<form id="composer" data-sender="{number}"><label for="text">Write as {number}</label>'
         f'<div class="row"><input id="text" name="text" maxlength="1600" autocomplete="off" required><button>Send</button></div>'
         f'<div class="deeds">{quick}</div></form>'
     )
-
-
-def _button(path: str, body: dict[str, object], word: str) -> str:
-    told = escape(msgspec.json.encode(body).decode())
-    return f'<button type="button" data-post="{path}" data-body="{told}">{escape(word)}</button>'
 
 
 def _query(**wanted: str) -> str:

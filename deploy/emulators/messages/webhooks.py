@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from deploy.emulators.messages.faults import SECONDS_MAX, VENDORS
+from deploy.emulators.common.faults import SECONDS_MAX
+from deploy.emulators.messages.faults import VENDORS
 from deploy.emulators.messages.post import Heard, NotConnected, Poster
 from deploy.emulators.messages.timers import Timers
 

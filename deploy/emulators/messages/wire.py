@@ -16,15 +16,13 @@ from litestar.handlers import HTTPRouteHandler
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from deploy.emulators.common.http import Receive, Scope, Send, send_answer
 from deploy.emulators.messages.faults import Fault, VendorFaults
 
 BACKLOG = 1024
 BODY_MAX = 32 * 1024 * 1024
 KEEP_ALIVE_S = 75
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _GATEWAY_PAGE = b"<html><head><title>Gateway</title></head><body><h1>Gateway</h1><p>nginx</p></body></html>"
@@ -216,7 +214,4 @@ async def _drain(receive: Receive) -> None:
 
 
 async def _send(send: Send, answer: Answer) -> None:
-    headers = [(b"content-type", answer.media.encode()), (b"content-length", str(len(answer.body)).encode())]
-    headers += [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    await send_answer(send, answer.status, answer.media, answer.body, answer.headers.items())

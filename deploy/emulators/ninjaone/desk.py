@@ -7,29 +7,23 @@ are demanded so that a foreign web page cannot post to it. Invariant: bad input 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from deploy.emulators.common import page as common
+from deploy.emulators.common.faults import SECONDS_MAX
 from deploy.emulators.messages.wire import Answer
 from deploy.emulators.ninjaone import page
 from deploy.emulators.ninjaone.errors import ApiError, bad
 from deploy.emulators.ninjaone.estate import Result
-from deploy.emulators.ninjaone.faults import SECONDS_MAX, Fault
+from deploy.emulators.ninjaone.faults import Fault
 from deploy.emulators.ninjaone.http import Request
 
 if TYPE_CHECKING:
     from deploy.emulators.ninjaone.tenant import Tenant
 
 PREFIX = "/_emulator"
-_STATIC = Path(__file__).parent / "static"
-_STATIC_KINDS = {"icon.svg": "image/svg+xml", "page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 class DeviceBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -129,15 +123,15 @@ def state(tenant: Tenant) -> dict[str, Any]:
 
 def _show(tenant: Tenant, path: str) -> Answer:
     if path in ("", "/"):
-        return Answer(200, page.render(tenant).encode(), "text/html; charset=utf-8", _PAGE_HEADERS)
+        return Answer(200, page.render(tenant).encode(), "text/html; charset=utf-8", common.HEADERS)
     if path == "/board":
-        return Answer(200, page.board(tenant).encode(), "text/html; charset=utf-8", _PAGE_HEADERS)
+        return Answer(200, page.board(tenant).encode(), "text/html; charset=utf-8", common.HEADERS)
     if path == "/state":
         return Answer(200, msgspec.json.encode(state(tenant)), headers={"Cache-Control": "no-store"})
-    kind = _STATIC_KINDS.get(path.removeprefix("/"))
-    if kind is None:
+    found = common.file(path.removeprefix("/"), page.STATIC)
+    if found is None:
         raise ApiError(404, "not_found", "The emulator's desk has no such path.")
-    return Answer(200, (_STATIC / path.removeprefix("/")).read_bytes(), kind, {"X-Content-Type-Options": "nosniff"})
+    return Answer(200, *found, {"X-Content-Type-Options": "nosniff"})
 
 
 def _device(tenant: Tenant, body: DeviceBody) -> None:

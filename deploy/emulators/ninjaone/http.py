@@ -1,20 +1,16 @@
-"""The little HTTP that the emulated NinjaOne needs: a whole request, its body decoded, its query read.
+"""A request of the emulated NinjaOne: its body decoded, its query read.
 
-Not for: routes. Invariant: a body is read to its end before anything acts, and never beyond BODY_MAX bytes.
+Not for: routes. Invariant: what does not fit is an ApiError.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from deploy.emulators.common.http import Receive, Scope, headers_of, read_body
 from deploy.emulators.ninjaone.errors import ApiError, bad
 
-BODY_MAX = 1 << 20
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 T = TypeVar("T")
 
 
@@ -60,23 +56,7 @@ class Request(msgspec.Struct, frozen=True):
         return dict(parse_qsl(self.body.decode("latin-1"), keep_blank_values=True))
 
 
-class BodyTooLarge(Exception):
-    """The request's body passed BODY_MAX."""
-
-
 async def read_request(scope: Scope, receive: Receive) -> Request:
     """The whole request; BodyTooLarge beyond BODY_MAX, ConnectionError when the client left."""
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionError("The client left before its request was complete.")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > BODY_MAX:
-            raise BodyTooLarge
-        if not message.get("more_body"):
-            break
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-    return Request(scope["method"], scope["path"], query, headers, b"".join(parts))
+    return Request(scope["method"], scope["path"], query, headers_of(scope), await read_body(receive))

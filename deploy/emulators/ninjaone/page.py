@@ -5,18 +5,18 @@ Not for: changing anything (its script posts to the desk). Invariants: every val
 
 from __future__ import annotations
 
-import datetime as dt
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import msgspec
-
+from deploy.emulators.common import page as common
 from deploy.emulators.ninjaone.devices import Device
 
 if TYPE_CHECKING:
     from deploy.emulators.ninjaone.tenant import Tenant
 
+STATIC = Path(__file__).parent / "static"
 ROWS_SHOWN = 25
 _KINDS = {"status": "answers with an error", "inside": "answers 200 with an error inside", "html": "answers with a gateway's page",
           "empty": "answers with nothing", "slow": "does it late", "lost": "does it, then closes without an answer"}  # fmt: skip
@@ -28,12 +28,7 @@ def render(tenant: Tenant) -> str:
     """The whole page."""
     kinds = "".join(f'<option value="{kind}">{word}</option>' for kind, word in _KINDS.items())
     styles = "".join(f'<option value="{name}">{name or "its own"}</option>' for name in ("", "gateway", "application", "coded", "plain"))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>NinjaOne (emulated)</title><link rel="stylesheet" href="/_emulator/page.css"><link rel="icon" href="/_emulator/icon.svg">
-<noscript><meta http-equiv="refresh" content="3"></noscript></head><body>
-<header><h1>NinjaOne <small>emulated</small></h1><p id="link" role="status"></p></header>
-<main id="board">{board(tenant)}</main>
+    body = f"""<main id="board">{board(tenant)}</main>
 <section class="card" aria-labelledby="break-title"><h2 id="break-title">Break the next requests</h2><form id="break">
 <label>What happens <select name="kind">{kinds}</select></label>
 <label>How many <input name="count" type="number" min="1" max="1000" value="1" required></label>
@@ -41,8 +36,8 @@ def render(tenant: Tenant) -> str:
 <label>Worded <select name="style">{styles}</select></label>
 <label>Retry-After <input name="retry_after_s" type="number" min="0" max="600" placeholder="none"></label>
 <label>Seconds <input name="seconds" type="number" min="0" max="600" step="0.1" value="0" required></label>
-<label>Path <input name="path" placeholder="/v2/…" maxlength="100"></label><button>Break</button></form></section>
-<p id="said" role="status" aria-live="polite"></p><script src="/_emulator/page.js" defer></script></body></html>"""
+<label>Path <input name="path" placeholder="/v2/…" maxlength="100"></label><button>Break</button></form></section>"""
+    return common.document("NinjaOne", "emulated", body, STATIC)
 
 
 def board(tenant: Tenant) -> str:
@@ -64,10 +59,12 @@ def _device(tenant: Tenant, machine: Device) -> str:
     told = "".join(f'<li class="alert">{escape(alert.message)}</li>' for alert in alerts) + "".join(
         f"<li>{escape(note)}</li>" for note in notes
     )
-    buttons = _button("/device", {"device_id": machine.id, "power": machine.offline}, "Switch on" if machine.offline else "Pull the plug")
-    buttons += _button("/device", {"device_id": machine.id, "alert": "The projector shows no picture"}, "Raise an alert")
+    buttons = common.button(
+        "/device", {"device_id": machine.id, "power": machine.offline}, "Switch on" if machine.offline else "Pull the plug"
+    )
+    buttons += common.button("/device", {"device_id": machine.id, "alert": "The projector shows no picture"}, "Raise an alert")
     if alerts or machine.health != "HEALTHY":
-        buttons += _button("/device", {"device_id": machine.id, "mend": True}, "Mend")
+        buttons += common.button("/device", {"device_id": machine.id, "mend": True}, "Mend")
     return (
         f'<li class="device {mood}"><p><strong>{escape(machine.spec.name)}</strong> <code>{machine.id}</code></p><b>{escape(word)}</b>'
         f'<ul class="notes">{told}</ul><p class="deeds">{buttons}</p></li>'
@@ -78,16 +75,18 @@ def _troubles(tenant: Tenant) -> str:
     waiting = [f"{one.count} × {_KINDS[one.kind]}" for one in tenant.faults.waiting()]
     waiting += ["every app is refused"] if tenant.oauth.revoked else []
     waiting += [f"{len(tenant.estate.results)} runs end as scripted"] if tenant.estate.results else []
-    buttons = _button("/tokens", {"access": True}, "Kill access tokens") + _button("/tokens", {"consent": True}, "Take the consent back")
-    buttons += _button(
+    buttons = common.button("/tokens", {"access": True}, "Kill access tokens") + common.button(
+        "/tokens", {"consent": True}, "Take the consent back"
+    )
+    buttons += common.button(
         "/tokens", {"revoked": not tenant.oauth.revoked}, "Give the apps back" if tenant.oauth.revoked else "Revoke the apps"
     )
-    buttons += _button("/faults", {"refuse_s": 10}, "Refuse connections for 10 s")
-    buttons += _button(
+    buttons += common.button("/faults", {"refuse_s": 10}, "Refuse connections for 10 s")
+    buttons += common.button(
         "/runs", {"next": [{"result": "FAILURE", "exit_code": 1, "message": "The script said no"}]}, "Let the next script fail"
     )
-    buttons += _button("/runs", {"next": [{"never": True}]}, "Let the next script never end")
-    buttons += _button("/faults", {"clear": True}, "Mend all requests")
+    buttons += common.button("/runs", {"next": [{"never": True}]}, "Let the next script never end")
+    buttons += common.button("/faults", {"clear": True}, "Mend all requests")
     said = ", ".join(waiting) or "nothing"
     return f'<section><h2>What is broken on purpose</h2><p>{escape(said)}</p><p class="deeds">{buttons}</p></section>'
 
@@ -98,7 +97,7 @@ def _runs(tenant: Tenant) -> str:
         (_clock(tenant, run.asked_at), _name(tenant, run.device_id), run.kind, run.name, run.parameters, words[run.step], run.by)
         for run in list(reversed(tenant.estate.runs))[:ROWS_SHOWN]
     ]
-    return _table(
+    return common.table(
         "Commands", ("When", "Device", "Kind", "What", "Parameters", "State", "By"), rows, "No device was asked for anything yet."
     )
 
@@ -108,33 +107,17 @@ def _activities(tenant: Tenant) -> str:
         (_clock(tenant, one.at), _name(tenant, one.device_id), one.activity_type, one.status_code, one.result, one.message)
         for one in tenant.estate.journal.visible()[:ROWS_SHOWN]
     ]
-    return _table("Activities", ("When", "Device", "Type", "Code", "Result", "Message"), rows, "Nothing has happened yet.")
+    return common.table("Activities", ("When", "Device", "Type", "Code", "Result", "Message"), rows, "Nothing has happened yet.")
 
 
 def _grants(tenant: Tenant) -> str:
     rows = [(_clock(tenant, at), app, grant) for at, grant, app in reversed(tenant.oauth.grants[-ROWS_SHOWN:])]
-    return _table("Tokens", ("When", "App", "By"), rows, "No token was given yet.")
+    return common.table("Tokens", ("When", "App", "By"), rows, "No token was given yet.")
 
 
 def _hooks(tenant: Tenant) -> str:
     rows = [(_clock(tenant, one.at), one.url, str(one.status or one.trouble)) for one in list(reversed(tenant.hooks.attempts))[:ROWS_SHOWN]]
-    return _table("Webhook", ("When", "To", "Answer"), rows, "The webhook has told nobody yet.")
-
-
-def _table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]], empty: str) -> str:
-    if not rows:
-        return f'<section><h2>{title}</h2><p class="empty">{empty}</p></section>'
-    head = "".join(f'<th scope="col">{escape(word)}</th>' for word in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f'<section><h2>{title}</h2><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
-    )
-
-
-def _button(path: str, body: dict[str, object], word: str) -> str:
-    told = escape(msgspec.json.encode(body).decode())
-    return f'<button type="button" data-post="{path}" data-body="{told}">{escape(word)}</button>'
+    return common.table("Webhook", ("When", "To", "Answer"), rows, "The webhook has told nobody yet.")
 
 
 def _name(tenant: Tenant, device_id: int) -> str:
@@ -143,7 +126,4 @@ def _name(tenant: Tenant, device_id: int) -> str:
 
 
 def _clock(tenant: Tenant, at: float) -> str:
-    try:
-        return dt.datetime.fromtimestamp(at, ZoneInfo(tenant.settings.timezone)).strftime("%d %b %H:%M:%S")
-    except (OverflowError, OSError, ValueError):
-        return str(int(at))
+    return common.clock(at, ZoneInfo(tenant.settings.timezone))

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from deploy.emulators.common.http import BodyTooLarge, send_answer
 from deploy.emulators.messages.wire import Answer, Front, Receive, Scope, Send
 from deploy.emulators.ninjaone import consent, desk, errors, routes
 from deploy.emulators.ninjaone.bodies import HookBody
@@ -18,7 +19,7 @@ from deploy.emulators.ninjaone.errors import ApiError
 from deploy.emulators.ninjaone.estate import Automation, Estate
 from deploy.emulators.ninjaone.faults import Fault, Faults
 from deploy.emulators.ninjaone.hooks import Hooks
-from deploy.emulators.ninjaone.http import BodyTooLarge, Request, read_request
+from deploy.emulators.ninjaone.http import Request, read_request
 from deploy.emulators.ninjaone.oauth import LOOPBACK, App, OAuth
 from deploy.emulators.ninjaone.variants import Variants
 
@@ -142,9 +143,4 @@ class Application:
             return
         except ApiError as error:
             answer = errors.of_error(error, self._tenant.variants.error_style)
-        headers = [(b"content-type", answer.media.encode()), (b"content-length", str(len(answer.body)).encode())]
-        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
-        if answer.status == 204:
-            headers = headers[2:]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await send_answer(send, answer.status, answer.media, answer.body, answer.headers.items())

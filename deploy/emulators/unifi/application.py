@@ -10,11 +10,12 @@ from email.utils import formatdate
 
 import msgspec
 
+from deploy.emulators.common.http import BodyTooLarge, Receive, Scope, Send, headers_of
 from deploy.emulators.unifi import control, routes
 from deploy.emulators.unifi.controller import Controller
 from deploy.emulators.unifi.envelope import Answer, ApiError, encode_answer, encode_error, status_of
 from deploy.emulators.unifi.faults import Fault
-from deploy.emulators.unifi.http import BodyTooLarge, Receive, Request, Response, Scope, Send, headers_of, read_request, send_response
+from deploy.emulators.unifi.http import Request, Response, read_request, send_response
 
 #: by then whoever listens has been ended, with what was still to be answered
 CUT_AFTER_S = 5.0

@@ -5,27 +5,23 @@ JSON bodies are demanded so that a foreign web page cannot post to it. Invariant
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from deploy.emulators.common import page as common
+from deploy.emulators.common.faults import SECONDS_MAX
 from deploy.emulators.unifi import page
 from deploy.emulators.unifi.controller import Controller
 from deploy.emulators.unifi.doors import Emergency
 from deploy.emulators.unifi.envelope import Answer, ApiError, encode_answer
-from deploy.emulators.unifi.faults import SECONDS_MAX, Fault
+from deploy.emulators.unifi.faults import Fault
 from deploy.emulators.unifi.http import Request, Response
 from deploy.emulators.unifi.notifications import FRAMES_MAX, StreamFaults
 
 PREFIX = "/_emulator"
-_STATIC = Path(__file__).parent / "static"
-_STATIC_KINDS = {"icon.svg": "image/svg+xml", "page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
-_PAGE_HEADERS = (
-    (b"content-security-policy", b"default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"),
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-)
+#: as an ASGI server takes them
+_PAGE_HEADERS = tuple((name.encode(), value.encode()) for name, value in common.HEADERS.items())
 
 
 class ReaderBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -166,9 +162,9 @@ def _show(box: Controller, request: Request, path: str) -> Response:
         return Response(200, page.board(box).encode(), "text/html; charset=utf-8", _PAGE_HEADERS)
     if path == "/state":
         return Response(200, msgspec.json.encode(state(box)), headers=((b"cache-control", b"no-store"),))
-    kind = _STATIC_KINDS.get(path.removeprefix("/"))
-    if kind is not None:
-        return Response(200, (_STATIC / path.removeprefix("/")).read_bytes(), kind)
+    found = common.file(path.removeprefix("/"), page.STATIC)
+    if found is not None:
+        return Response(200, *found)
     raise ApiError("CODE_RESOURCE_NOT_FOUND", "The emulator's desk has no such path.", status=404)
 
 
@@ -247,6 +243,7 @@ def _faults(box: Controller, around: Box, body: FaultsBody) -> Answer:
         around.renew_certificate()
     if body.reboot is not None and body.reboot.mode == "unavailable":
         box.faults.starting_until = box.now() + body.reboot.seconds
+        box.rebooted()
     elif body.reboot is not None:
         around.refuse_for(body.reboot.seconds)
     return Answer("success")

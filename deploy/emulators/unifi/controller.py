@@ -176,6 +176,13 @@ class Controller:
         self.emergency = emergency
         self.emergency_news()
 
+    def rebooted(self) -> None:
+        """By the time it is up again; whoever listened has gone and hears of nothing."""
+        if not self.style.keeps_emergency:
+            self.emergency = Emergency(lockdown=False, evacuation=False)
+            for door in self.doors.values():
+                door.rule = None
+
     def press_button(self, door_id: str) -> None:
         """Somebody inside presses the exit button: a pulse by nobody who is known."""
         self._pulse(self._reader(door_id), self.style.button_word, "", "N/A", None, exits=True)

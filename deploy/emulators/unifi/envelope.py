@@ -62,6 +62,8 @@ class Style(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What this firmware does not have yet."""
     lacks_as: Literal["404", "CODE_DEVICE_API_NOT_SUPPORTED", "CODE_SYSTEM_ERROR"] = "404"
     """How it says so: a page that is no envelope, a code of its own, or (seen for held doors) a failure of its own with HTTP 200."""
+    keeps_emergency: bool = True
+    """Whether lock-down, evacuation and temporary rules of doors outlive a reboot; no document says."""
     devices_tell: Literal["much", "little"] = "much"
     """Older firmware tells id, name, alias and type of a device, and nothing else."""
 

@@ -1,22 +1,18 @@
-"""The little HTTP that the emulator needs: read a request, decode its body, send an answer.
+"""A request of the controller's API with its body decoded, and an answer.
 
-Not for: routes. Invariant: a body is read to its end before anything acts, and never beyond BODY_MAX bytes.
+Not for: routes. Invariant: what does not fit is an ApiError.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
 
+from deploy.emulators.common.http import Receive, Scope, Send, headers_of, read_body, send_answer
 from deploy.emulators.unifi.envelope import ApiError
 
-BODY_MAX = 1 << 20
 PAGE_SIZE_MAX = 1000
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 T = TypeVar("T")
 
 
@@ -60,43 +56,12 @@ class Response(msgspec.Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class BodyTooLarge(Exception):
-    """The request's body passed BODY_MAX."""
-
-
 async def read_request(scope: Scope, receive: Receive) -> Request:
     """The whole request; BodyTooLarge beyond BODY_MAX, ConnectionError when the client left."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionError("The client left before its request was complete.")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > BODY_MAX:
-            raise BodyTooLarge
-        if not message.get("more_body"):
-            break
-    return Request(
-        method=scope["method"],
-        path=scope["path"],
-        query=parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True),
-        headers=headers_of(scope),
-        body=b"".join(parts),
-    )
-
-
-def headers_of(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return Request(scope["method"], scope["path"], query, headers_of(scope), await read_body(receive))
 
 
 async def send_response(send: Send, response: Response) -> None:
-    headers = [
-        (b"content-type", response.content_type.encode("latin-1")),
-        (b"content-length", str(len(response.body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
-        *response.headers,
-    ]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers]
+    await send_answer(send, response.status, response.content_type, response.body, (("x-content-type-options", "nosniff"), *headers))

@@ -4,54 +4,52 @@ Not for: changing anything (its script posts to the desk). Invariant: every valu
 only keeps it fresh and sends the keypad.
 """
 
-import datetime as dt
-import json
 from html import escape
+from pathlib import Path
 
+from deploy.emulators.common import page as common
 from deploy.emulators.unifi.controller import Controller
 
+STATIC = Path(__file__).parent / "static"
 ROWS_SHOWN = 25
-POKES = (
-    ("denied", "Unknown card"), ("button", "Exit button"), ("open", "Leaf opens"), ("close", "Leaf closes"), ("forced", "Force it open"),
-    ("held", "Leave it open"),
+#: what happens at the chosen door, to its devices, and to the whole box: the path of the desk, what is posted there, and the button's words
+AT_THE_DOOR = (
+    ("/poke", {"what": "denied"}, "Hold up an unknown card"), ("/poke", {"what": "button"}, "Press the exit button"),
+    ("/poke", {"what": "open"}, "Open the leaf"), ("/poke", {"what": "close"}, "Close the leaf"),
+    ("/poke", {"what": "forced"}, "Force it open"), ("/poke", {"what": "held"}, "Leave it open"),
+    ("/door", {"offline": True}, "Cut its hub off the network"), ("/door", {"offline": False}, "Reconnect its hub"),
+    ("/door", {"reader_offline": True}, "Cut its reader off"), ("/door", {"reader_offline": False}, "Reconnect its reader"),
 )  # fmt: skip
-#: what happens to a device at the chosen door, or to the whole box; each with the path of the desk and what is posted there
 WHOLE = (
-    ("/door", {"offline": True}, "Hub offline"), ("/door", {"offline": False}, "Hub online"), ("/door", {"reader_offline": True}, "Reader offline"),
-    ("/door", {"reader_offline": False}, "Reader online"), ("/emergency", {"mode": "lockdown"}, "Lock-down at the console"),
-    ("/emergency", {"mode": "evacuation"}, "Evacuation at the console"), ("/emergency", {"mode": "normal"}, "End the emergency"),
-    ("/faults", {"reboot": {"mode": "refuse", "seconds": 20}}, "Reboot (20 s)"), ("/faults", {"drop_notifications": True}, "Drop the stream"),
-    ("/faults", {"tokens_revoked": True}, "Withdraw the token"), ("/faults", {"certificate": "new"}, "New certificate"),
-    ("/faults", {"next": [{"kind": "status", "status": 429, "count": 5}]}, "429 for five calls"), ("/faults", {"clear": True}, "End all faults"),
+    ("/emergency", {"mode": "lockdown"}, "Call a lock-down at the console"), ("/emergency", {"mode": "evacuation"}, "Call an evacuation at the console"),
+    ("/emergency", {"mode": "normal"}, "End the emergency at the console"), ("/faults", {"reboot": {"mode": "refuse", "seconds": 20}}, "Reboot for 20 s"),
+    ("/faults", {"drop_notifications": True}, "Drop the stream of events"), ("/faults", {"tokens_revoked": True}, "Withdraw the token"),
+    ("/faults", {"certificate": "new"}, "Change the certificate"),
+    ("/faults", {"next": [{"kind": "status", "status": 429, "count": 5}]}, "Refuse five calls as too many"),
+    ("/faults", {"clear": True}, "Mend everything"),
 )  # fmt: skip
 
 
 def render(box: Controller) -> str:
     """The whole page."""
-    pokes = "".join(f'<button type="button" data-poke="{what}">{escape(label)}</button>' for what, label in POKES)
-    whole = "".join(
-        f'<button type="button" data-tell="{path}" data-body="{escape(json.dumps(body))}">{escape(label)}</button>'
-        for path, body, label in WHOLE
-    )
+    at_the_door = "".join(common.button(path, body, word, chosen="door_id") for path, body, word in AT_THE_DOOR)
+    whole = "".join(common.button(path, body, word) for path, body, word in WHOLE)
     options = "".join(
         f'<option value="{escape(door.id)}">{escape(door.spec.floor)} · {escape(door.spec.name)}</option>'
         for door in box.doors.values()
         if door.spec.bound
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Door controller (emulated)</title><link rel="stylesheet" href="/_emulator/page.css"><link rel="icon" href="/_emulator/icon.svg">
-<noscript><meta http-equiv="refresh" content="3"></noscript></head><body>
-<header><h1>Door controller <small>emulated</small></h1><p id="link" role="status"></p></header>
-<section aria-labelledby="reader-title" class="card"><h2 id="reader-title">Stand at a reader</h2>
+    body = f"""<section aria-labelledby="reader-title" class="card"><h2 id="reader-title">Stand at a reader</h2>
 <form id="reader"><label>Door <select name="door_id">{options}</select></label>
 <label>With <select name="what"><option value="pin">PIN</option><option value="card">Card, by its number</option>
 <option value="visitor_id">QR, of this visitor’s id</option><option value="qr">QR, its text</option></select></label>
 <label>Number or text <input name="told" autocomplete="off" maxlength="200" required></label>
 <button>Enter</button><output id="verdict" aria-live="polite"></output></form>
-<p class="pokes" role="group" aria-label="What else happens at this door">{pokes}</p>
-<h2>Break something</h2><p class="pokes" role="group" aria-label="What happens to the devices at this door, or to the controller">{whole}</p></section>
-<main id="board">{board(box)}</main><script src="/_emulator/page.js" defer></script></body></html>"""
+<p class="deeds" role="group" aria-label="What else happens at this door">{at_the_door}</p></section>
+<section class="card" aria-labelledby="whole-title"><h2 id="whole-title">Trouble the whole controller</h2>
+<p class="deeds" role="group" aria-labelledby="whole-title">{whole}</p></section>
+<main id="board">{board(box)}</main>"""
+    return common.document("Door controller", "emulated", body, STATIC)
 
 
 def board(box: Controller) -> str:
@@ -73,15 +71,15 @@ def _doors(box: Controller) -> str:
         open_now = data["door_lock_relay_status"] == "unlock"
         mood = "open" if open_now else "shut"
         word = "not connected" if not door.spec.bound else "unlocked" if open_now else "locked"
-        notes = [f"leaf {data['door_position_status']}" if door.spec.sensor and door.spec.bound else "no sensor"]
+        notes = [f"leaf {'open' if data['door_position_status'] == 'open' else 'closed'}" if door.spec.sensor and door.spec.bound else "no sensor"]
         if door.rule_data(now)["type"]:
             notes.append(f"rule {door.rule_data(now)['type']}")
         notes += [word for down, word in ((door.offline, "hub offline"), (door.reader_offline, "reader offline")) if down]
         rows.append(
-            f'<li class="door {mood}"><strong>{escape(door.spec.name)}</strong><span>{escape(door.spec.floor)}</span>'
+            f'<li class="device door {mood}"><strong>{escape(door.spec.name)}</strong><span>{escape(door.spec.floor)}</span>'
             f"<b>{word}</b><span>{escape(', '.join(notes))}</span><code>{escape(door.id)}</code></li>"
         )
-    return f'<section><h2>Doors</h2><ul class="doors">{"".join(rows)}</ul></section>'
+    return f'<section><h2>Doors</h2><ul class="devices">{"".join(rows)}</ul></section>'
 
 
 def _unlocks(box: Controller) -> str:
@@ -89,7 +87,7 @@ def _unlocks(box: Controller) -> str:
         (_clock(box, unlock.at), unlock.door_name, unlock.how, unlock.actor_name, unlock.actor_id)
         for unlock in list(reversed(box.unlocks))[:ROWS_SHOWN]
     ]
-    return _table("Unlocks", ("When", "Door", "How", "Who", "Actor id"), rows, "No door has been unlocked yet.")
+    return common.table("Unlocks", ("When", "Door", "How", "Who", "Actor id"), rows, "No door has been unlocked yet.")
 
 
 def _visitors(box: Controller) -> str:
@@ -105,7 +103,7 @@ def _visitors(box: Controller) -> str:
         )
         for v in box.visitors.search(now, "", None)[:ROWS_SHOWN]
     ]
-    return _table("Visitors", ("Name", "Status", "Window", "Has", "Remarks", "Id"), rows, "No visitor has been announced.")
+    return common.table("Visitors", ("Name", "Status", "Window", "Has", "Remarks", "Id"), rows, "No visitor has been announced.")
 
 
 def _log(box: Controller) -> str:
@@ -123,23 +121,8 @@ def _log(box: Controller) -> str:
                 source["actor"]["display_name"],
             )
         )
-    return _table("Log", ("When", "Door", "What", "Result", "Who"), rows, "The log is empty.")
-
-
-def _table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]], empty: str) -> str:
-    if not rows:
-        return f'<section><h2>{title}</h2><p class="empty">{empty}</p></section>'
-    head = "".join(f'<th scope="col">{escape(word)}</th>' for word in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f'<section><h2>{title}</h2><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
-    )
+    return common.table("Log", ("When", "Door", "What", "Result", "Who"), rows, "The log is empty.")
 
 
 def _clock(box: Controller, at: float, with_day: bool = False) -> str:
-    try:
-        local = dt.datetime.fromtimestamp(at, box.timezone)
-    except (OverflowError, OSError, ValueError):
-        return str(int(at))
-    return local.strftime("%d %b %H:%M" if with_day else "%H:%M:%S")
+    return common.clock(at, box.timezone, "%d %b %H:%M" if with_day else "%H:%M:%S")

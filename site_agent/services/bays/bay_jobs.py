@@ -23,6 +23,8 @@ from site_agent.services.bays.bay_plan import BayFacts, Job, Visit, nightly_id, 
 from site_agent.services.bays.machine_work import JOB, Order, lane_of, order_of, state_of
 from site_agent.services.bays.machines import CommandView, MachineDesk
 from site_agent.services.bays.stock import BY as STOCK
+from site_agent.services.visits.presence import is_playing
+from site_agent.services.visits.presence_words import BY as PRESENCE
 from site_agent.store import foresight
 from site_agent.store import machines as store
 
@@ -204,7 +206,7 @@ class BayJobs:
         by_bay: dict[str, list[Booking]] = {}
         for b in records.bookings_between(tx, self._site_id, slot - BACK, slot + AHEAD):
             if _good(b, seen.get(b.id)):
-                by_bay.setdefault(_seat(b, seen.get(b.id)), []).append(b)
+                by_bay.setdefault(b.seat(seen.get(b.id)), []).append(b)
         found = []
         for bay in house.resources.values():
             if not bay.active or (only and bay.id != only):
@@ -223,10 +225,11 @@ class BayJobs:
         told, activity = self._machines.told(tx, bay.id), self._machines.activity(tx, bay.id)
         touched = 0
         if activity is not None:
-            touched = activity.last_input_at or (activity.at if activity.playing else 0)
+            touched = max(activity.last_input_at, activity.at if activity.playing else 0)
+        tells = is_playing(activity, now) is not None
         slot = now // 900
         blocks = [one for one in records.blocks_over(tx, bay.id, slot - BACK, slot + AHEAD) if one.by != STOCK]
-        visits = [_visit(b, seen.get(b.id)) for b in bookings]
+        visits = [_visit(b, seen.get(b.id), tells=tells) for b in bookings]
         # an event or a lesson is a visit; otherwise staff have the bay for themselves
         visits += [Visit(one.id, one.start * 900, one.end * 900) for one in blocks if one.kind in EVENTS]
         visits.sort(key=lambda one: (one.start_at, one.booking_id))
@@ -308,12 +311,12 @@ def _good(b: Booking, a: Attendance | None) -> bool:
     return b.status in ("confirmed", "cancelling") and not b.withdrawn and not (b.displaced and not (a is not None and a.seat))
 
 
-def _seat(b: Booking, a: Attendance | None) -> str:
-    return a.seat if a is not None and a.seat else b.resource_id
-
-
-def _visit(b: Booking, a: Attendance | None) -> Visit:
-    return Visit(b.id, b.starts_at, b.ends_at, b.customer_id, a.state if a is not None else "", a.at if a is not None else 0)
+def _visit(b: Booking, a: Attendance | None, *, tells: bool) -> Visit:
+    """`tells`: whether the bay tells of people just now."""
+    if a is None:
+        return Visit(b.id, b.starts_at, b.ends_at, b.customer_id)
+    unsure = a.state == "completed" and a.by == PRESENCE and not a.said and not tells
+    return Visit(b.id, b.starts_at, b.ends_at, b.customer_id, a.state, a.at, unsure)
 
 
 def _closed_at(house: House, bay: Resource, now: int) -> int:

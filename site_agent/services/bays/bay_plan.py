@@ -30,7 +30,8 @@ DARK_S, TOUCHED_S = 1800, 900
 
 
 class Visit(NamedTuple):
-    """One booking that is or was good, where its guest plays. Times in unix seconds; `state` as the attendance says, `changed_at` since when."""
+    """One booking that is or was good, where its guest plays. Times in unix seconds; `state` as the attendance says, `changed_at` since when.
+    `unsure`: it is over by the clock alone, and no bay tells whether its guest has gone."""
 
     booking_id: str
     start_at: int
@@ -38,6 +39,7 @@ class Visit(NamedTuple):
     customer_id: str = ""
     state: str = ""
     changed_at: int = 0
+    unsure: bool = False
 
     @property
     def over(self) -> bool:
@@ -61,9 +63,10 @@ class Visit(NamedTuple):
         return self.window[1]
 
     def holds(self, from_at: int, until_at: int) -> bool:
-        """Whether its guest may be there, or on the way in or out, at some moment of that: also one who is believed not to come, until the end."""
+        """Whether its guest may be there, or on the way in or out, at some moment of that: also one who is believed not to come, until the
+        end."""
         if self.state == "completed":
-            return False
+            return self.unsure and self.start_at < until_at and from_at < self.end_at + STAYS_S
         opens, closes = self.window
         if self.state == "checked_in":
             opens, closes = min(opens, self.changed_at or opens), self.end_at + STAYS_S
@@ -196,18 +199,18 @@ def _taken_by(others: list[Visit], now: int) -> bool:
 
 
 def _departure(bay: BayFacts, settings: JobSettings, visit: Visit, now: int) -> Iterator[Job]:
-    due = visit.left_at + (SETTLE_S if visit.state == "completed" else 0)
+    due = visit.end_at + STAYS_S if visit.unsure else visit.left_at + (SETTLE_S if visit.state == "completed" else 0)
     until = due + settings.cleanup_within_min * 60
     following = [one for one in bay.visits if one.start_at >= visit.start_at and one.booking_id != visit.booking_id and not one.over]
     if any(one.holds(due, due + CLEANUP_S) for one in following):
         return  # the next guest's bay is prepared instead
-    held = "Somebody is there, or about to come." if bay.used(now, now + CLEANUP_S) else ""
-    if visit.left_at < bay.touched_at and now - bay.touched_at < TOUCHED_S:
-        held = held or "Somebody has just used it."  # whose time is over plays on
+    # whose time is over plays on
+    plays = "Somebody has just used it." if visit.left_at < bay.touched_at and now - bay.touched_at < TOUCHED_S else ""
+    held = "Somebody is there, or about to come." if bay.used(now, now + CLEANUP_S) else plays
     if settings.cleanup and "cleanup" in bay.does:
         yield Job(_id("cleanup", bay, visit), "cleanup", "cleanup", visit.booking_id, due, until, 4, held=held)
     if settings.lights and "lights" in bay.does and not bay.used(due, due + DARK_S):
-        held = "Somebody is there, or about to come." if bay.used(now, now + DARK_S) else ""
+        held = "Somebody is there, or about to come." if bay.used(now, now + DARK_S) else plays
         yield Job(_id("lights_off", bay, visit), "lights_off", "lights", visit.booking_id, due + CLEANUP_S, until, 5, "off", held=held)
 
 

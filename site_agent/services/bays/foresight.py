@@ -1,21 +1,23 @@
 """Predictive maintenance (M4): counts what each bay has been through and proposes a quiet time to look after it; staff accept or dismiss.
 
 Not for: when it is due and which time (`shared.foresight`), nor for the block: accepting is blocking the bay for that time. Invariant: nothing is
-blocked here, and what is proposed was free when it was looked at.
+blocked here, and what is proposed was free when it was looked at. A year of a bay takes milliseconds to count: bay by bay, so that nobody waits for all.
 """
 
 from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
 
 import msgspec
 
 from shared import foresight, slots
 from shared.errors import refuse
-from shared.foresight import Wear
+from shared.foresight import Usage, Wear
 from shared.ledger import records, ways
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
 from shared.model import Interval
-from shared.policy import Care
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.services import views
 from site_agent.services.bays import stock
@@ -44,6 +46,15 @@ class Proposed(msgspec.Struct, frozen=True):
     why: str
 
 
+class _Count(NamedTuple):
+    """What was counted of a bay at `at` (unix seconds): slots played since its maintenance ended at the slot `since`, and at which hours of the week."""
+
+    at: int
+    since: int
+    played: int
+    usage: Usage
+
+
 class Foresight:
     """One facility's."""
 
@@ -51,48 +62,68 @@ class Foresight:
         self._db, self._desk, self._houses, self._site_id = db, desk, houses, site_id
         self._found: tuple[Proposed, ...] = ()
         self._fresh_until = 0
+        self._counts: dict[str, _Count] = {}
+        self._looking = asyncio.Lock()
         db.listen(self._changed)
 
     def _changed(self, events: list[tuple[str, str]]) -> None:
         if any(topic in ("block", "document") for topic, _ in events):
             self._fresh_until = 0
 
-    def proposals(self) -> tuple[Proposed, ...]:
-        """What is proposed now, in the order of the bays; counted anew after a while, and when a block changed."""
-        now = self._desk.now()
-        if not now < self._fresh_until <= now + FRESH_S:
-            self._found, self._fresh_until = self._db.read(lambda tx: self._all(tx, now)), now + FRESH_S
-        return self._found
+    async def proposals(self) -> tuple[Proposed, ...]:
+        """What is proposed now, in the order of the bays; looked at anew after a while, and when a block changed."""
+        async with self._looking:
+            now = self._desk.now()
+            if not now < self._fresh_until <= now + FRESH_S:
+                self._fresh_until = now + FRESH_S  # a block that changes meanwhile takes it back
+                self._found = await self._all(now)
+            return self._found
 
-    def _all(self, tx: Tx, now: int) -> tuple[Proposed, ...]:
+    async def _all(self, now: int) -> tuple[Proposed, ...]:
+        found = []
+        for rid in self._db.read(lambda tx: self._bays(tx, now)):
+            found.append(self._db.read(lambda tx, rid=rid: self._one(tx, rid, now)))
+            await asyncio.sleep(0)
+        return tuple(one for one in found if one is not None)
+
+    def _bays(self, tx: Tx, now: int) -> list[str]:
         house, dismissed = self._houses.of(tx, self._site_id), kept.dismissed(tx, now)
-        bays = [bay.id for bay in house.resources.values() if bay.active and bay.kind == "simulator" and bay.id not in dismissed]
-        return tuple(one for rid in bays if (one := self._one(tx, house, rid, now)) is not None)
+        return [bay.id for bay in house.resources.values() if bay.active and bay.kind == "simulator" and bay.id not in dismissed]
 
-    def _one(self, tx: Tx, house: House, rid: str, now: int) -> Proposed | None:
-        slot, zone, rule = now // slots.SLOT_S, house.facility.zone, house.profile.policy.care
+    def _one(self, tx: Tx, rid: str, now: int) -> Proposed | None:
+        house, slot = self._houses.of(tx, self._site_id), now // slots.SLOT_S
+        if rid not in house.resources:
+            return None
+        zone, rule = house.facility.zone, house.profile.policy.care
         cared = store.maintenance(tx, rid, stock.BY)
         if any(block.end > slot for block in cared):
             return None  # it is planned, or being done
-        wear = self._wear(tx, rid, max((block.end for block in cared), default=0), rule, now)
+        since = max((block.end for block in cared), default=0)
+        count = self._count(tx, house, rid, since, now)
+        # a trouble that was seen to with the last maintenance is no reason for the next
+        troubles = kept.troubles_since(tx, rid, max(now - rule.alert_days * 86_400, since * slots.SLOT_S))
+        wear = Wear(played_min=count.played * slots.SLOT_MIN, troubles=troubles, since_at=since * slots.SLOT_S)
         if not foresight.is_due(wear, rule):
             return None
-        usage = foresight.usage_of(store.played(tx, rid, slot - WEEKS_SLOTS, slot), zone)
         free = ways.free_between(tx, rid, Interval(slot + LEAD_SLOTS, slot + rule.ahead_days * 96))
         bay = views.bay(house, rid)
-        found = foresight.propose(bay, wear, free, usage, rule, zone)
+        found = foresight.propose(bay, wear, free, count.usage, rule, zone)
         if found is None:
             return None
         at = found.at
         return Proposed(rid, bay, views.iso(at.start * 900), views.iso(at.end * 900), views.clock(zone, at.start, at.end), found.why)
 
-    @staticmethod
-    def _wear(tx: Tx, rid: str, since: int, rule: Care, now: int) -> Wear:
+    def _count(self, tx: Tx, house: House, rid: str, since: int, now: int) -> _Count:
+        """What the bay has been through; what was counted a while ago will do, since a block changes nothing of it."""
+        known = self._counts.get(rid)
+        if known is not None and known.since == since and known.at <= now < known.at + FRESH_S:
+            return known
         slot = now // slots.SLOT_S
         runs = store.played(tx, rid, max(since, slot - HISTORY_SLOTS), slot)
-        # a trouble that was seen to with the last maintenance is no reason for the next
-        troubles = kept.troubles_since(tx, rid, max(now - rule.alert_days * 86_400, since * slots.SLOT_S))
-        return Wear(played_min=sum(end - start for start, end in runs) * slots.SLOT_MIN, troubles=troubles, since_at=since * slots.SLOT_S)
+        usage = foresight.usage_of(store.played(tx, rid, slot - WEEKS_SLOTS, slot), house.facility.zone)
+        count = _Count(now, since, sum(end - start for start, end in runs), usage)
+        self._counts[rid] = count
+        return count
 
     async def dismiss(self, resource_id: str, why: str, asker: Asker) -> None:
         """Staff do not want it now: it is not proposed for `dismissed_days`. Refuses `resource_not_found`, `bad_request` without a reason."""

@@ -275,8 +275,7 @@ class MachineDesk:
         visits = records.attendance_between(tx, self._site_id, slot, slot + 1)
         for b in records.bookings_between(tx, self._site_id, slot, slot + 1):
             visit = visits.get(b.id)
-            at = visit.seat if visit and visit.seat else b.resource_id
-            if at == resource_id and not b.withdrawn and shown(b.status, visit.state if visit else "") in ("confirmed", "checked_in"):
+            if b.seat(visit) == resource_id and not b.withdrawn and shown(b.status, visit.state if visit else "") in ("confirmed", "checked_in"):
                 here = visit is not None and visit.state == "checked_in"
                 until = slots.label(house.facility.zone, b.end)
                 return f"Somebody plays here until {until}." if here else f"It is booked until {until}, and nobody has checked in."

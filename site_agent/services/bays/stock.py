@@ -18,7 +18,7 @@ from shared.health import Sign, Step, Track
 from shared.ledger import blocks, records, standing, streams
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
-from shared.model import Attendance, Block, Booking, Interval
+from shared.model import Block, Booking, Interval
 from shared.policy import Health
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
@@ -40,6 +40,8 @@ LOOK_EVERY_S = 10
 GAP_S = 120
 #: a block is made longer when so little less than the whole is left of it
 PROLONG_S = 1800
+#: outside opening hours a bay counts from so long before a guest: it is out before the bay is prepared for them, and they are placed in time
+GUEST_S = 2700
 #: a visit that began so long ago may go on (slots)
 LONGEST = 200
 TROUBLES_KEPT_S = 90 * 86_400
@@ -129,13 +131,16 @@ class Stock:
             return {}
         house = self._houses.of(tx, self._site_id)
         rule, known = house.profile.policy.health, store.all_kept(tx)
-        kept = {bay.id: self._heard(tx, bay.id, known.get(bay.id, Kept()), now, unbroken) for bay in house.resources.values() if bay.active}
         there = self._there(tx, now, rule)
-        expected = frozenset(rid for rid, (_, soon) in there.items() if soon)
+        kept = {
+            bay.id: self._heard(tx, bay.id, known.get(bay.id, Kept()), now, unbroken, in_use=_is_open(house, bay.id, now) or _is_due(there, bay.id, now))
+            for bay in house.resources.values() if bay.active
+        }  # fmt: skip
+        expected = frozenset(there)
         steps = health.decide({rid: one.track for rid, one in kept.items()}, expected, rule, now)
         found = {}
         for rid, one in kept.items():
-            step, inside = steps[rid], there.get(rid, (None, False))[0]
+            step, inside = steps[rid], there.get(rid, (None, 0))[0]
             if step in ("take", "ask") and self._is_covered(tx, rid, self._span(tx, inside, now)):
                 step = "none"  # somebody else has taken it out, and it is left to them
             elif step == "lift" and one.stays:
@@ -144,20 +149,20 @@ class Stock:
             found[rid] = _Bay(one, step, inside)
         return found
 
-    def _heard(self, tx: Tx, resource_id: str, kept: Kept, now: int, unbroken: bool) -> Kept:
+    def _heard(self, tx: Tx, resource_id: str, kept: Kept, now: int, unbroken: bool, *, in_use: bool) -> Kept:
         track = kept.track if unbroken else replace(kept.track, failing_at=0, good_at=0)
-        track = health.follow(track, self._signs.sign_of(tx, resource_id), now)
+        track = health.follow(track, self._signs.sign_of(tx, resource_id), now, in_use=in_use)
         return replace(kept, track=track, spared_by=kept.spared_by if track.spared_until else "")
 
-    def _there(self, tx: Tx, now: int, rule: Health) -> dict[str, tuple[Booking | None, bool]]:
-        """Per bay whose guest is in it, and whether anybody is or is due soon."""
+    def _there(self, tx: Tx, now: int, rule: Health) -> dict[str, tuple[Booking | None, int]]:
+        """Of each bay in which somebody is or is due soon: whose guest is in it, and when the first of them has it from (unix seconds)."""
         slot, found = now // slots.SLOT_S, {}
         for b, a in visits.visits_between(tx, self._site_id, slot, slot + -(-rule.soon_min // slots.SLOT_MIN)):
-            state, rid = a.state if a else "", _seat(b, a)
+            state, rid = a.state if a else "", b.seat(a)
             if b.withdrawn or state in ("completed", "no_show") or b.ends_at <= now:
                 continue
-            inside, _ = found.get(rid, (None, False))
-            found[rid] = (b if state == "checked_in" else inside, True)
+            inside, first_at = found.get(rid, (None, b.starts_at))
+            found[rid] = (b if state == "checked_in" else inside, min(first_at, b.starts_at))
         return found
 
     def _is_touched(self, tx: Tx, bay: _Bay, now: int) -> bool:
@@ -311,9 +316,7 @@ class Stock:
         def read(tx: Tx) -> list[BayOut]:
             house, now, known = self._houses.of(tx, self._site_id), self._desk.now(), store.all_kept(tx)
             there = self._there(tx, now, house.profile.policy.health)
-            shown = [
-                self._shown(tx, house, rid, known[rid], there.get(rid, (None, False))[0], now) for rid in house.resources if rid in known
-            ]
+            shown = [self._shown(tx, house, rid, known[rid], there.get(rid, (None, 0))[0], now) for rid in house.resources if rid in known]
             return [one for one in shown if one is not None]
 
         return self._db.read(read)
@@ -344,6 +347,16 @@ class Stock:
                 rid, bay, "playing", f"{playing}, and {clause(track.why)}. Please look how it is there.", track.failing_at, 0, 0, 0, ""
             )
         return None
+
+
+def _is_open(house: House, resource_id: str, now: int) -> bool:
+    slot = now // slots.SLOT_S
+    return slots.is_open(house.profile.policy.hours, resource_id, house.facility.zone, Interval(slot, slot + 1))
+
+
+def _is_due(there: dict[str, tuple[Booking | None, int]], resource_id: str, now: int) -> bool:
+    """Whether somebody is in the bay, or comes before there is more time to place them."""
+    return resource_id in there and there[resource_id][1] - now <= GUEST_S
 
 
 def _unheard(track: Track) -> str:
@@ -395,10 +408,6 @@ def _guests(tx: Tx, block: Block) -> tuple[int, int]:
 
 def _alarm(one: BayOut) -> Alarm:
     return Alarm(f"bay_{one.state}_{one.resource_id}", one.told, bad=one.state != "out")
-
-
-def _seat(b: Booking, a: Attendance | None) -> str:
-    return a.seat if a is not None and a.seat else b.resource_id
 
 
 def _on_sale(kept: Kept, *, until_at: int = 0) -> Kept:

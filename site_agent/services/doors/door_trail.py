@@ -137,8 +137,8 @@ class DoorTrail:
         self._stood_at = 0
         #: called when the controller tells that its mode is another
         self.on_emergency: Callable[[], None] = lambda: None
-        #: whether every door is meant to stand open just now, so that none is an alarm for it
-        self.meant_open: Callable[[], bool] = lambda: False
+        #: whether a door is meant to stand open just now, so that it is no alarm for it
+        self.meant_open: Callable[[str], bool] = lambda _: False
         db.listen(self._changed)
 
     def watch(self, watcher: Callable[[TrailRow], None]) -> None:
@@ -231,7 +231,7 @@ class DoorTrail:
         if event.kind == "closed":
             return True
         let_in = door_trail.let_in_between(tx, self._site_id, event.door_id, row.at - LET_IN_S, row.at)
-        if event.live and event.lock == "locked" and not let_in:
+        if event.live and event.lock == "locked" and not let_in and not self.meant_open(event.door_id):
             self._suspect[event.door_id] = row.at
         return True
 
@@ -282,7 +282,7 @@ class DoorTrail:
             return
         now = self._desk.now()
         forced = {door_id: at for door_id, at in dict(self._suspect).items() if now - at >= FORCED_WAIT_S}
-        held = self._db.read(lambda tx: self._held(tx, now)) if self.live() and not self.meant_open() else []
+        held = self._db.read(lambda tx: self._held(tx, now)) if self.live() else []
         if forced or held:
             await self._db.write(lambda tx: self._judge(tx, now, forced, held))
         for door_id in forced:
@@ -293,7 +293,7 @@ class DoorTrail:
         found = []
         for door_id in door_trail.doors(tx, self._site_id):
             leaf = door_trail.last_of(tx, self._site_id, door_id, LEAVES)
-            if leaf is None or leaf.kind != "opened" or now - leaf.at < self._settings.held_open_s:
+            if leaf is None or leaf.kind != "opened" or now - leaf.at < self._settings.held_open_s or self.meant_open(door_id):
                 continue
             told = door_trail.last_of(tx, self._site_id, door_id, ("held",))
             if told is None or told.n < leaf.n:
@@ -388,12 +388,12 @@ class DoorTrail:
             count = door_trail.count_since(tx, self._site_id, row.door_id, "denied", row.at - DENIED_WITHIN_S)
             sentence = f"{sentence} Refused there {count} times within {DENIED_WITHIN_S // 60} minutes."
         where = door_words.context(tx, house, self._site_id, row)
-        return AlertView(one.n, one.kind, views.iso(row.at), door_words.clock(house.facility.zone, row.at), door_words.door_name(name), sentence, where)
+        return AlertView(one.n, one.kind, views.iso(row.at), door_words.clock(house.facility.zone, row.at), name, sentence, where)
 
     def _shown(self, tx: Tx, house: House, row: Row) -> TrailRow:
         name, found = self._door_desk.name_of(row.door_id), door_trail.alert(tx, self._site_id, row.n)
         return TrailRow(
-            row.n, views.iso(row.at), door_words.clock(house.facility.zone, row.at), row.kind, row.door_id, door_words.door_name(name),
+            row.n, views.iso(row.at), door_words.clock(house.facility.zone, row.at), row.kind, row.door_id, name,
             door_words.sentence(tx, house, row, name), row.booking_id, found.kind if found is not None and not found.seen_at else "",
             self._settings.clips.at(row.door_id, row.at),
         )  # fmt: skip

@@ -46,16 +46,16 @@ def credential(house: House, b: Booking, attendance: Attendance | None, now: int
     bay's doors.
     """
     opens_at, closes_at = passes.window(b.start, b.end)
-    seat = attendance.seat if attendance and attendance.seat else ""
+    seat, reseated = b.seat(attendance), attendance is not None and attendance.seat != ""
     inside = attendance is not None and attendance.state == "checked_in"
-    good = live(b.status) and (b.status == "confirmed" or inside) and not b.withdrawn and (not b.displaced or bool(seat) or inside)
+    good = live(b.status) and (b.status == "confirmed" or inside) and not b.withdrawn and (not b.displaced or reseated or inside)
     if not good or now >= closes_at or b.starts_at > now + REACH_S:
         return None
-    bay = house.resources.get(seat or b.resource_id)
+    bay = house.resources.get(seat)
     door_ids = tuple(dict.fromkeys((*house.facility.door_ids, *(bay.door_ids if bay else ()))))
     if not door_ids:
         return None
-    label = f"{views.bay(house, seat or b.resource_id)}, {views.clock(house.facility.zone, b.start, b.end)}"
+    label = f"{views.bay(house, seat)}, {views.clock(house.facility.zone, b.start, b.end)}"
     # what was found on the controller has a PIN there that its guest knows and we do not
     return DoorCredential(
         b.id, door_ids, b.door_pin or None, opens_at, closes_at, label, resource_id=b.resource_id, keep_pin=b.reason == FOUND

@@ -21,12 +21,20 @@ _TRIED = {"pin": "a PIN", "qr": "a QR code", "nfc": "a card", "face": "a face"}
 EMERGENCIES = {"lockdown": "lock-down", "evacuation": "evacuation", "unlock_all": "opening of all doors"}
 #: a row's booking, where it was opened by a spare PIN that nobody was known to have
 SPARE = "spare PIN"
+#: why staff open a door who give no reason
+BY_STAFF = "by staff"
 
 
 def door_name(name: str) -> str:
-    """A door as a sentence begins with it: "Front door"."""
+    """What people call a door, made of the controller's name for it: "Front door". Of what it has made it makes the same."""
     name = name.strip() or "A door"
     return (name[:1].upper() + name[1:]) if "door" in name.casefold() else f"{name[:1].upper()}{name[1:]} door"
+
+
+def within(name: str) -> str:
+    """A door's name within a sentence: "the front door"."""
+    name = door_name(name)
+    return f"the {name[:1].lower()}{name[1:]}"
 
 
 def short_name(name: str) -> str:
@@ -45,8 +53,7 @@ def guest(tx: Tx, house: House, booking_id: str) -> str:
     b = records.booking(tx, booking_id) if booking_id else None
     if b is None:
         return ""
-    zone, visit = house.facility.zone, records.attendance(tx, b.id)
-    where = views.bay(house, visit.seat if visit and visit.seat else b.resource_id)
+    zone, where = house.facility.zone, views.bay(house, b.seat(records.attendance(tx, b.id)))
     return f"{short_name(b.shown_name)}, {where}, {slots.label(zone, b.start)} to {slots.label(zone, b.end)}"
 
 
@@ -55,6 +62,8 @@ def sentence(tx: Tx, house: House, row: Row, door: str) -> str:
     door, when = door_name(door), clock(house.facility.zone, row.at)
     if row.kind == "emergency":
         return _emergency(row, when)
+    if row.kind == "hold":
+        return _hold(house, row, door, when)
     if row.kind == "asked":
         return _asked(tx, house, row, door, when)
     if row.kind == "unlocked":
@@ -67,7 +76,7 @@ def sentence(tx: Tx, house: House, row: Row, door: str) -> str:
         return f"{door} stood open at {when}{f', for {row.detail} by then' if row.detail else ''}."
     if row.how == "found":
         return f"{door} was found {'open' if row.kind == 'opened' else 'closed'} at {when}, when the controller was heard again."
-    return f"Somebody opened the leaf of {_within(door)} at {when}." if row.kind == "opened" else f"{door} fell shut at {when}."
+    return f"Somebody opened the leaf of {within(door)} at {when}." if row.kind == "opened" else f"{door} fell shut at {when}."
 
 
 def _emergency(row: Row, when: str) -> str:
@@ -76,6 +85,7 @@ def _emergency(row: Row, when: str) -> str:
     told = {
         "called": f"{who} called {article} {name} at {when}: {more}.",
         "on": f"{begins} was in force at {when}.",
+        "again": f"The door controller had lost the {name} while it was out of reach, and was put into it again at {when}.",
         "over": f"The {name} ended at {when}: {f'ended by {more}' if more else 'its time was over'}.",
         "void": f"The {name} that {who} called was over at {when} and had never been in force.",
         "outside": f"The door controller went into {article} {name} at {when}; nobody called that here.",
@@ -88,13 +98,25 @@ def article_of(name: str) -> str:
     return "an" if name[:1] in "aeiou" else "a"
 
 
+def _hold(house: House, row: Row, door: str, when: str) -> str:
+    who, (ended, _, more) = row.name or row.who, row.detail.partition(": ")
+    until = f", until {clock(house.facility.zone, int(row.ref))}" if row.ref else ""
+    if ended == "done":
+        did = f"held {within(door)} open at {when}{until}" if until else f"let {within(door)} close again at {when}"
+        return f"{who} {did}{f': {row.how}' if row.how else ''}."
+    wish = f"hold {within(door)} open at {when}{until}" if until else f"let {within(door)} close at {when}"
+    outcome = "and it is not known whether it was done" if ended == "unknown" else "which did not work"
+    return f"{who} wanted to {wish}{f' ({row.how})' if row.how else ''}, {outcome}: {more.rstrip('.')}."
+
+
 def _asked(tx: Tx, house: House, row: Row, door: str, when: str) -> str:
     whom = guest(tx, house, row.booking_id)
     why = f"{row.how} of {whom}" if whom else row.how
+    why = "" if why == BY_STAFF else f" ({why})"
     ended, _, told = row.detail.partition(": ")
     outcomes = {"failed": "which did not work", "unknown": "and it is not known whether it opened"}
     outcome = f"{outcomes[ended]}: {told.rstrip('.')}" if ended in outcomes else "which the controller took"
-    return f"{row.name or row.who} asked to open {_within(door)} at {when} ({why}), {outcome}."
+    return f"{row.name or row.who} asked to open {within(door)} at {when}{why}, {outcome}."
 
 
 def _why(tx: Tx, house: House, row: Row) -> str:
@@ -103,7 +125,7 @@ def _why(tx: Tx, house: House, row: Row) -> str:
     if asked is not None or (row.ref and row.detail):
         whom = whom or guest(tx, house, asked.booking_id if asked else "")
         why, who = (asked.how, asked.name or asked.who) if asked else (row.detail, row.name or row.who)
-        return f"on {why} for {whom}" if whom else f"by staff {who}: {why}"
+        return f"on {why} for {whom}" if whom else f"{BY_STAFF} {who}{'' if why == BY_STAFF else f': {why}'}"
     means = MEANS.get(row.how, f"by {row.how}" if row.how else "in a way that the controller does not tell")
     if whom:
         return f"{means} for {whom}"
@@ -135,8 +157,3 @@ def context(tx: Tx, house: House, site_id: str, row: Row) -> str:
     asked = door_trail.asked(tx, last.ref)
     whom = guest(tx, house, last.booking_id or (asked.booking_id if asked else "")) or (asked.name if asked else "") or last.name or "nobody we know"
     return f"Let in there last: {whom}, at {clock(house.facility.zone, last.at)}."
-
-
-def _within(door: str) -> str:
-    """The door's name within a sentence."""
-    return f"the {door[:1].lower()}{door[1:]}"

@@ -18,9 +18,11 @@ from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
 from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
-from site_agent.ports import Actor, DoorDevice, DoorPlace, Doors, DoorsRefused, DoorState, DoorsUnavailable, Unlocked
+from site_agent.ports import Actor, DoorDevice, DoorHold, DoorPlace, Doors, DoorsRefused, DoorState, DoorsUnavailable, Unlocked
 from site_agent.services.alarms import Alarm
+from site_agent.services.doors import door_words
 from site_agent.services.people import Asker
+from site_agent.services.views import iso
 from site_agent.store import door_trail
 from site_agent.store.door_trail import Row
 
@@ -49,7 +51,7 @@ WRITE_AGAIN_S = 1.0
 
 class DoorView(msgspec.Struct, frozen=True):
     """A door with what the controller says of it; `seen_at` unix seconds of that word, 0 if it was never heard. `where`: the floor, where the
-    controller has several."""
+    controller has several. `held`: it is held open, until `held_until` (ISO 8601, empty without an end)."""
 
     id: str
     name: str
@@ -58,6 +60,8 @@ class DoorView(msgspec.Struct, frozen=True):
     controlled: bool
     seen_at: int
     where: str = ""
+    held: bool = False
+    held_until: str = ""
 
 
 class DeviceView(msgspec.Struct, frozen=True):
@@ -105,6 +109,8 @@ class DoorDesk:
     def __init__(self, db: Database | InlineWriter, desk: Desk, houses: Houses, site_id: str, doors: Doors | None):
         self._db, self._desk, self._houses, self._site_id, self._doors = db, desk, houses, site_id, doors
         self._seen: dict[str, DoorState] = {}
+        #: door -> its place in the panel
+        self._numbers: dict[str, int] = {}
         self._asked_at = self._heard_at = 0
         self._trouble, self._refused = "", False
         self._again: dict[str, tuple[int, ...]] = {}
@@ -119,6 +125,8 @@ class DoorDesk:
         self._devices: list[DoorDevice] = []
         self._places: dict[str, DoorPlace] = {}
         self._devices_at, self._devices_trouble = 0, ""
+        #: how a door is held open, None where it is not
+        self.held: Callable[[str], DoorHold | None] = lambda _: None
         #: why no door is opened for guests just now; empty where they are
         self.barred: Callable[[], str] = lambda: ""
 
@@ -138,6 +146,7 @@ class DoorDesk:
 
     async def _begin(self, doors: Doors) -> None:
         await doors.start()
+        self._known_ids()
         if not self._stopping:
             await self.look()  # so that the first page knows the doors by name
 
@@ -199,10 +208,19 @@ class DoorDesk:
         """What was asked lately under this request."""
         return self._asked.get(request_id)
 
+    def has(self, door_id: str) -> bool:
+        return door_id in self._known_ids()
+
+    def unlocked(self) -> list[str]:
+        """The doors that stood unlocked when they were last looked at, and that can be told not to."""
+        return [seen.door_id for seen in self._seen.values() if seen.controlled and seen.lock == "unlocked"]
+
     def name_of(self, door_id: str) -> str:
-        """The door as the controller names it; its id before that was heard."""
+        """The door as people call it, everywhere the same: by the controller's name for it, and by its number in the panel before that was heard."""
         seen = self._seen.get(door_id)
-        return seen.name if seen is not None and seen.name else door_id
+        if seen is not None and seen.name:
+            return door_words.door_name(seen.name)
+        return f"Door {self._numbers[door_id]}" if door_id in self._numbers else door_words.door_name(door_id)
 
     def _ended(self, task: asyncio.Task[Unlocked], asked: Row, actor: Actor) -> None:
         door_id, booking_id, what = asked.door_id, asked.booking_id, asked.how
@@ -254,9 +272,9 @@ class DoorDesk:
         """Staff open a door. The same `request_id` is one pulse. Refuses `no_doors`, `not_found`, `door_unavailable`, `door_refused`."""
         if self._doors is None:
             raise refuse("no_doors", "No door controller is connected to this system.")
-        if door_id not in self._known_ids():
+        if not self.has(door_id):
             raise refuse("not_found", "This facility has no such door.")
-        actor, why = Actor(asker.id, asker.name or asker.id), reason or "by staff"
+        actor, why = Actor(asker.id, asker.name or asker.id), reason or door_words.BY_STAFF
         # On record before the pulse: should the agent end before the controller answers, it still says who asked.
         asked = f"asked to unlock {door_id}"
         await self._db.write(lambda tx: records.journal(tx, self._desk.now(), self._site_id, asker.id, asked, door_id, why))
@@ -285,16 +303,19 @@ class DoorDesk:
         if self._doors is None:
             return Panel(False, "", ())
         self.refresh()
-        doors = tuple(self._view(door_id, number) for number, door_id in enumerate(self._known_ids(), 1))
+        doors = tuple(self._view(door_id) for door_id in self._known_ids())
         return Panel(True, self._trouble, doors, tuple(self._device(one) for one in self._devices), self.amiss())
 
-    def _view(self, door_id: str, number: int) -> DoorView:
+    def _view(self, door_id: str) -> DoorView:
         """What the controller said last; an old word is no news, nor is any while it is away, so lock and leaf are unknown then."""
-        seen = self._seen.get(door_id)
+        seen, hold = self._seen.get(door_id), self.held(door_id)
         if seen is None:
-            return DoorView(door_id, f"Door {number}", "unknown", "unknown", True, 0)
+            return DoorView(door_id, self.name_of(door_id), "unknown", "unknown", True, 0)
+        until = iso(hold.until_at) if hold is not None and hold.until_at else ""
         lock, leaf = ("unknown", "unknown") if self._trouble or self._old() else (seen.lock, seen.leaf)
-        return DoorView(door_id, seen.name, lock, leaf, seen.controlled, self._heard_at, self._floor(door_id))
+        return DoorView(
+            door_id, self.name_of(door_id), lock, leaf, seen.controlled, self._heard_at, self._floor(door_id), hold is not None, until
+        )
 
     def _floor(self, door_id: str) -> str:
         several = len({place.floor for place in self._places.values()}) > 1
@@ -311,7 +332,7 @@ class DoorDesk:
         told = [self._devices_trouble] if self._devices_trouble else []
         for one in map(self._device, self._devices):
             if one.online is False:
-                at = f" at {_within(one.door)}" if one.door else ""
+                at = f" at {door_words.within(one.door)}" if one.door else ""
                 means = {
                     "hub": "That door opens neither from here nor at its reader."
                     if one.door
@@ -328,7 +349,9 @@ class DoorDesk:
         """The doors that the config names, then those that the controller has beside them."""
         house = self._db.read(lambda tx: self._houses.of(tx, self._site_id))
         named = [*house.facility.door_ids, *(door for bay in house.resources.values() for door in bay.door_ids)]
-        return list(dict.fromkeys([*named, *(seen.door_id for seen in self._seen.values() if seen.controlled)]))
+        known = list(dict.fromkeys([*named, *(seen.door_id for seen in self._seen.values() if seen.controlled)]))
+        self._numbers = {door_id: number for number, door_id in enumerate(known, 1)}
+        return known
 
     def refresh(self) -> None:
         """Somebody begins to watch: asks the controller in the background where its last word is older than `STATES_KEPT_S`."""
@@ -353,6 +376,11 @@ class DoorDesk:
             # another unlock meanwhile has set times of its own, which stay
             if not self._trouble and seen is not None and seen.lock == "locked" and self._again.get(door_id) == later:
                 del self._again[door_id]
+
+    def changed(self) -> None:
+        """Something was asked of a door elsewhere: what it is now is asked for, and whoever watches is told."""
+        self._tell()
+        self._look_soon()
 
     def _look_soon(self) -> None:
         if not self._stopping and (self._asking is None or self._asking.done()):
@@ -398,8 +426,3 @@ class DoorDesk:
 async def _stay(why: str) -> Unlocked:
     """An unlock that is not asked for; it stands in journal and trail like one that failed."""
     raise DoorsRefused(why)
-
-
-def _within(name: str) -> str:
-    """A door's name within a sentence."""
-    return f"the {name[:1].lower()}{name[1:]}{'' if 'door' in name.casefold() else ' door'}"

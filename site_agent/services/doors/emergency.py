@@ -1,8 +1,9 @@
 """Emergencies (D5): lock-down, evacuation, all doors open for some minutes. Called by people, asked twice, ended by itself.
 
 Not for: single doors (`doors`); bookings are not touched. Invariants: what was called stands in the books before the controller is asked, so that
-a restart ends it in time; a controller that is away is asked until the emergency's end, and what may have reached it is taken back until it
-answers; whoever stands at the controller has the last word, and nobody here argues with them.
+a restart ends it in time, but books that take nothing keep nobody from being heard (`emergency_books`); a controller that is away is asked until the
+emergency's end, and what may have reached it is taken back until it answers; one that was out of reach may have forgotten, and is put into it once
+more; whoever stands at the controller while it is heard has the last word, and nobody here argues with them.
 """
 
 from __future__ import annotations
@@ -15,19 +16,17 @@ from typing import Literal
 
 import msgspec
 
-from shared import slots
 from shared.errors import Failure, refuse
-from shared.ledger import records
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import Houses
 from shared.runtime import log
-from shared.runtime.database import Database, InlineWriter, Tx
+from shared.runtime.database import Database, InlineWriter
 from site_agent.ports import Doors, EmergencyMode
-from site_agent.services.alarms import Alarm
+from site_agent.services.alarms import RUNBOOKS, Alarm
 from site_agent.services.doors import door_words, emergency_doors, emergency_words
+from site_agent.services.doors.emergency_books import EmergencyBooks, ended, guests
 from site_agent.services.people import Asker
 from site_agent.services.views import iso
-from site_agent.store import door_trail, emergencies
 from site_agent.store.emergencies import Mode, Row
 
 _log = log.get("site_agent.emergency")
@@ -75,12 +74,15 @@ class EmergencyDesk:
     ):
         self._db, self._desk, self._houses, self._site_id, self._doors = db, desk, houses, site_id, doors
         self._monotonic = monotonic
+        self._books = EmergencyBooks(db, desk.now, site_id)
         #: when they end by our uptime at the latest: a clock that is set meanwhile neither shortens nor prolongs them
         self._ends: dict[str, float] = {}
         self._from_before: frozenset[str] = frozenset()  # called before our start: how much of their time is gone only the clock knows
-        self._standing: list[Row] = []
         self._heard: EmergencyMode | None = None
         self._differs, self._trouble = 0, ""
+        #: the controller was out of reach since it was last known to do what it was asked; and what it was put into again, when
+        self._was_away = self._events_heard = False
+        self._again: dict[str, int] = {}
         self._try_at, self._look_at, self._asked_at = 0.0, 0.0, -math.inf  # by our uptime, too
         self._working: asyncio.Task[None] | None = None
         self._watchers: list[Callable[[], None]] = []
@@ -88,7 +90,8 @@ class EmergencyDesk:
 
     async def start(self) -> None:
         """Takes up what stood when the agent ended."""
-        self._standing = self._db.read(emergencies.standing)
+        self._books.read()
+        self._was_away = bool(self._standing)  # what became of the controller meanwhile nobody saw
         self._from_before = frozenset(row.id for row in self._standing)
         self._ends = {row.id: self._monotonic() + row.ends_at - row.asked_at for row in self._standing}
 
@@ -97,6 +100,11 @@ class EmergencyDesk:
         if self._working is not None:
             self._working.cancel()
             await asyncio.gather(self._working, return_exceptions=True)
+        await self._books.stop()
+
+    @property
+    def _standing(self) -> list[Row]:
+        return self._books.standing
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """`watcher()` is called whenever what stands is other than it was."""
@@ -133,18 +141,26 @@ class EmergencyDesk:
 
     def alarms(self) -> list[Alarm]:
         """A sentence for everybody who has the page open, as long as it stands."""
-        said = [(row, emergency_words.standing(row, self._clock(row.ends_at), self._trouble)) for row in self._standing]
-        found = [Alarm(f"emergency_{row.mode}", text, RUNBOOK) for row, text in said]
-        outside = self._outside()
+        found = [Alarm(f"emergency_{row.mode}", self._said(row), RUNBOOK) for row in self._standing]
+        outside, unwritten = self._outside(), self._books.trouble
         if outside:
             found.append(Alarm("emergency_outside", emergency_words.outside(outside), RUNBOOK))
+        if unwritten:
+            found.append(Alarm("unwritten_emergency", emergency_words.unwritten(unwritten), RUNBOOKS.get(self._db.failing_kind, RUNBOOK)))
         return found
+
+    def _said(self, row: Row) -> str:
+        again_at = self._again.get(row.id, 0)
+        return emergency_words.standing(row, self._clock(row.ends_at), self._trouble, self._clock(again_at) if again_at else "")
 
     def warning(self, mode: Mode, minutes: int) -> str:
         """What it would do, for whoever is about to call it."""
         ends_at = self._desk.now() + minutes * 60
-        inside, coming = self._db.read(lambda tx: self._guests(tx, ends_at))
-        return emergency_words.warning(mode, self._clock(ends_at), inside, coming)
+        try:
+            told = self._db.read(lambda tx: guests(tx, self._site_id, self._desk.now(), ends_at))
+        except Failure:  # books that are damaged just there keep nobody from calling it
+            told = None
+        return emergency_words.warning(mode, self._clock(ends_at), told)
 
     async def call(self, request_id: str, mode: Mode, reason: str, minutes: int, sure: bool, asker: Asker) -> EmergencyPanel:
         """Somebody calls an emergency; the controller is asked at once, and waited for a moment. The same `request_id` is one call.
@@ -160,34 +176,27 @@ class EmergencyDesk:
             raise refuse("bad_request", f"An emergency lasts 1 to {MINUTES_MAX} minutes; it can be called again.")
         if not sure:
             raise refuse("confirm", self.warning(mode, minutes))
-        now = self._desk.now()
-        wanted = Row(
-            id=request_id,
-            mode=mode,
-            reason=reason,
-            by_id=asker.id,
-            by_name=asker.name or asker.id,
-            asked_at=now,
-            ends_at=now + minutes * 60,
-        )
-
-        def run(tx: Tx) -> None:
-            known = emergencies.one(tx, request_id)
-            if known is not None:
-                if (known.mode, known.by_id) != (mode, asker.id):
-                    raise refuse("id_reused", "This id was used before for something else.")
-                return
-            for row in emergencies.standing(tx):
-                if row.state != "ending":
-                    emergencies.put(tx, self._ended(row, now, f"{asker.name or asker.id}, who called another"))
-            emergencies.put(tx, wanted)
-            records.journal(tx, now, self._site_id, asker.id, f"emergency called: {mode}", request_id, f"{reason} ({minutes} min)")
-            self._trail(tx, wanted, "called")
-
-        await self._write(run)
+        known = self._books.one(request_id)
+        if known is not None and (known.mode, known.by_id) != (mode, asker.id):
+            raise refuse("id_reused", "This id was used before for something else.")
+        if known is None:
+            self._begin_one(request_id, mode, reason, minutes, asker)
+        await self._write()
         self._ends.setdefault(request_id, self._monotonic() + minutes * 60)
         await self._soon()
         return self.panel()
+
+    def _begin_one(self, emergency_id: str, mode: Mode, reason: str, minutes: int, asker: Asker) -> None:
+        now, who = self._desk.now(), asker.name or asker.id
+        for row in self._standing:
+            if row.state != "ending":
+                self._books.put(ended(row, now, f"{who}, who called another"))
+        wanted = Row(
+            id=emergency_id, mode=mode, reason=reason, by_id=asker.id, by_name=who, asked_at=now, ends_at=now + minutes * 60,
+        )  # fmt: skip
+        self._books.put(wanted)
+        self._books.journal(asker.id, f"emergency called: {mode}", emergency_id, f"{reason} ({minutes} min)")
+        self._books.trail(wanted, "called")
 
     async def end(self, reason: str, asker: Asker) -> EmergencyPanel:
         """Ends what stands, whoever began it, at the controller too. Refuses `not_allowed`, `no_doors`, `not_found` where nothing stands."""
@@ -196,20 +205,17 @@ class EmergencyDesk:
         if not self._standing and not outside:
             raise refuse("not_found", "No emergency stands.")
         now, who = self._desk.now(), asker.name or asker.id
-
-        def run(tx: Tx) -> None:
-            for row in emergencies.standing(tx):
-                if row.state != "ending":
-                    emergencies.put(tx, self._ended(row, now, who))
-            if outside:  # as if we had called it: it is taken back until the controller answers
-                begun = Row(
-                    id=self._desk.new_id(), mode=outside, reason="begun there", by_id="", by_name="the controller", asked_at=now, ends_at=now,
-                    state="ending", touched=1, over_by=who,
-                )  # fmt: skip
-                emergencies.put(tx, begun)
-            records.journal(tx, now, self._site_id, asker.id, "emergency ended", "", reason)
-
-        await self._write(run)
+        for row in self._standing:
+            if row.state != "ending":
+                self._books.put(ended(row, now, who))
+        if outside:  # as if we had called it: it is taken back until the controller answers
+            begun = Row(
+                id=self._desk.new_id(), mode=outside, reason="begun there", by_id="", by_name="the controller", asked_at=now, ends_at=now,
+                state="ending", touched=1, over_by=who,
+            )  # fmt: skip
+            self._books.put(begun)
+        self._books.journal(asker.id, "emergency ended", "", reason)
+        await self._write()
         await self._soon()
         return self.panel()
 
@@ -223,20 +229,32 @@ class EmergencyDesk:
         """Every second: ends what has had its time, asks the controller for what it has not done yet, and now and then what it is in."""
         if self._doors is None or self._stopping:
             return
-        if any(self._has_had_its_time(row) for row in self._standing):
-            await self._write(self._expire)
+        self._hear_of_absence(self._doors)
+        late = [row for row in self._standing if self._has_had_its_time(row)]
+        for row in late:
+            self._expire(row)
+        if self._books.owed:
+            await self._books.flush()
+            if late or not self._books.owed:
+                self._tell()
         now = self._monotonic()
         owed = any(row.state in ("wanted", "ending") for row in self._standing)
         if (owed and now >= self._try_at) or now >= self._look_at:
             self._work()
 
-    def _expire(self, tx: Tx) -> None:
-        now = self._desk.now()
-        for row in emergencies.standing(tx):
-            if self._has_had_its_time(row):
-                emergencies.put(tx, self._ended(row, now, ""))
-                if not row.touched:
-                    self._over(tx, row, now)
+    def _hear_of_absence(self, doors: Doors) -> None:
+        """A controller whose events are heard no more may be starting anew."""
+        heard = doors.hearing()
+        if self._events_heard != heard:
+            self._was_away = self._was_away or not heard
+            self._look_at = self._look_at if not heard else 0.0
+        self._events_heard = heard
+
+    def _expire(self, row: Row) -> None:
+        late = ended(row, self._desk.now(), "")
+        self._books.put(late)
+        if not row.touched:
+            self._books.over(late)
 
     def _has_had_its_time(self, row: Row) -> bool:
         return row.state in ("wanted", "on") and self._left_s(row) <= 0
@@ -270,7 +288,9 @@ class EmergencyDesk:
             except Failure as error:
                 self._trouble = error.detail
                 self._try_at = self._monotonic() + (AGAIN_REFUSED_S if error.permanent else AGAIN_S)
+                self._was_away = self._was_away or not error.permanent
                 _log.warning("emergency.not_carried_out", why=error.detail)
+        await self._hold_again(self._doors)
         await self._look(self._doors)
         self._tell()
 
@@ -315,7 +335,7 @@ class EmergencyDesk:
         _log.info("emergency.on", mode=row.mode)
 
     async def _held(self, row: Row, door_id: str) -> None:
-        known = self._db.read(lambda tx: emergencies.one(tx, row.id)) or row
+        known = self._books.one(row.id) or row
         await self._change(row, doors=(*dict.fromkeys((*known.doors, door_id)),))
 
     async def _let_go(self, doors: Doors, row: Row) -> None:
@@ -331,20 +351,42 @@ class EmergencyDesk:
             await emergency_doors.let_go(doors, [door_id for door_id in row.doors if door_id not in newer.doors])
         else:
             await emergency_doors.let_go(doors, row.doors)
-        now = self._desk.now()
-        await self._write(lambda tx: self._over(tx, row, now))
+        self._books.over(row)
+        await self._write()
         self._differs = 0
         _log.info("emergency.over", mode=row.mode)
 
+    async def _hold_again(self, doors: Doors) -> None:
+        """Doors that a controller which was out of reach has let go, where nobody has set anything else there."""
+        row = self._wanted()
+        if not self._was_away or row is None or row.state != "on" or row.mode in OF_CONTROLLER:
+            return
+        try:
+            again = await emergency_doors.hold_again(doors, row.doors, math.ceil(self._left_s(row)))
+        except Failure as error:
+            _log.warning("emergency.not_held_again", why=error.detail)
+            return
+        self._was_away = False
+        if again:
+            await self._told_again(row)
+
+    async def _told_again(self, row: Row) -> None:
+        self._again[row.id] = self._desk.now()
+        self._books.lost(row)
+        _log.warning("emergency.again", mode=row.mode)
+        await self._write()
+
     async def _look(self, doors: Doors) -> None:
-        """What the controller is in by its own word; ours is given up where it says otherwise twice."""
-        now, uptime_s, before = self._desk.now(), self._monotonic(), self._outside()
+        """What the controller is in by its own word. Where it says otherwise than we do, it is put into ours once more if it was out of reach; else
+        ours is given up once it has said so twice."""
+        uptime_s, before = self._monotonic(), self._outside()
         self._look_at = uptime_s + LOOK_EVERY_S
         try:
             found = await doors.emergency_now()
         except Failure as error:
             if error.permanent:
                 self._heard = None  # it has none, or we may not ask: what is known of it is not carried on
+            self._was_away = self._was_away or not error.permanent
             return
         if self._heard not in (None, found) and uptime_s - self._asked_at < SETTLE_S:
             self._look_at = self._asked_at + SETTLE_S  # of what it was asked for just now it may tell a moment late
@@ -352,28 +394,21 @@ class EmergencyDesk:
         self._heard, row = found, self._wanted()
         if row is None or row.state != "on" or row.mode not in OF_CONTROLLER or self._heard == row.mode:
             self._differs = 0
+            self._was_away = self._was_away and row is not None and row.mode not in OF_CONTROLLER
+        elif self._was_away:
+            self._was_away, self._try_at = False, 0.0
+            self._books.put(msgspec.structs.replace(row, state="wanted"))
+            await self._told_again(row)
         else:
             self._look_at = uptime_s + SETTLE_S
             self._differs += uptime_s - self._asked_at >= SETTLE_S
             if self._differs >= 2:
-                await self._write(lambda tx: self._given_up(tx, row, now))
+                self._books.given_up(row, found)
         after = self._outside()
         if after != before:
-            await self._write(lambda tx: self._told_outside(tx, before, after, now))
-
-    def _given_up(self, tx: Tx, row: Row, now: int) -> None:
-        emergencies.put(tx, msgspec.structs.replace(row, state="over", over_at=now, over_by="the controller"))
-        records.journal(tx, now, self._site_id, "controller", f"emergency ended: {row.mode}", row.id, f"by its own word: {self._heard}")
-        self._trail(tx, msgspec.structs.replace(row, over_by="somebody at the controller"), "over")
-
-    def _told_outside(self, tx: Tx, before: str, after: str, now: int) -> None:
-        last = door_trail.last_of(tx, self._site_id, "", ("emergency",))
-        if last is not None and (last.how, last.who) == (after or before, "") and (last.detail == "outside") == bool(after):
-            return  # it was told before a restart of ours
-        step = "outside" if after else "outside over"
-        records.journal(tx, now, self._site_id, "controller", f"emergency {step}: {after or before}", "", "")
-        door_trail.add(tx, self._site_id, door_trail.Row(kind="emergency", door_id="", at=now, how=after or before, detail=step))
-        tx.tell("alarm", self._site_id)
+            self._books.outside(before, after)
+        if self._books.owed:
+            await self._write()
 
     def _outside(self) -> Literal["", "lockdown", "evacuation"]:
         """The mode that the controller is in without us."""
@@ -385,50 +420,22 @@ class EmergencyDesk:
     def _wanted(self) -> Row | None:
         return next((row for row in reversed(self._standing) if row.state in ("wanted", "on")), None)
 
-    def _ended(self, row: Row, now: int, by: str) -> Row:
-        return msgspec.structs.replace(row, state="ending", over_by=by, ends_at=min(row.ends_at, now))
-
-    def _over(self, tx: Tx, row: Row, now: int) -> None:
-        known = emergencies.one(tx, row.id) or row
-        emergencies.put(tx, msgspec.structs.replace(known, state="over", over_at=now))
-        records.journal(tx, now, self._site_id, "agent", f"emergency over: {row.mode}", row.id, known.over_by or "its time was over")
-        self._trail(tx, known, "over" if known.done_at else "void")
-
     async def _change(self, row: Row, step: str = "", **changes) -> Row:
         """What the row has come to; it may have been ended meanwhile, which stays."""
+        known = self._books.one(row.id) or row
+        if known.state in ("ending", "over"):
+            changes.pop("state", None)
+        changed = msgspec.structs.replace(known, **changes)
+        self._books.put(changed)
+        if step:
+            self._books.trail(changed, step)
+        await self._write()
+        return changed
 
-        def run(tx: Tx) -> Row:
-            known = emergencies.one(tx, row.id) or row
-            if known.state in ("ending", "over"):
-                changes.pop("state", None)
-            changed = msgspec.structs.replace(known, **changes)
-            emergencies.put(tx, changed)
-            if step:
-                self._trail(tx, changed, step)
-            return changed
-
-        return await self._write(run)
-
-    async def _write(self, work: Callable[[Tx], object]):
-        """One transaction, after which what stands is known anew and everybody is told."""
-
-        def run(tx: Tx) -> tuple[object, list[Row]]:
-            done = work(tx)
-            tx.tell("alarm", self._site_id)
-            return done, emergencies.standing(tx)
-
-        done, self._standing = await self._db.write(run)
+    async def _write(self) -> None:
+        """Writes down what has come of it, and tells everybody."""
+        await self._books.flush()
         self._tell()
-        return done
-
-    def _trail(self, tx: Tx, row: Row, step: str) -> None:
-        ended = f"|{row.over_by}" if step == "over" else f"|{row.reason}"
-        told = door_trail.Row(
-            kind="emergency", door_id="", at=self._desk.now(), how=row.mode, who=row.by_id, name=row.by_name, ref=row.id,
-            key=f"emergency-{row.id}-{step}", detail=step + ended,
-        )  # fmt: skip
-        if not door_trail.has(tx, self._site_id, told.key):
-            door_trail.add(tx, self._site_id, told)
 
     # ---- words
     def _view(self, row: Row) -> EmergencyView:
@@ -436,14 +443,3 @@ class EmergencyDesk:
 
     def _clock(self, at: int) -> str:
         return door_words.clock(self._db.read(lambda tx: self._houses.of(tx, self._site_id)).facility.zone, at)
-
-    def _guests(self, tx: Tx, until_at: int) -> tuple[int, int]:
-        """`(inside now, expected until then)`."""
-        first, past = self._desk.now() // slots.SLOT_S, until_at // slots.SLOT_S + 1
-        visits = records.attendance_between(tx, self._site_id, first, past)
-        inside = coming = 0
-        for b in records.bookings_between(tx, self._site_id, first, past):
-            if b.status == "confirmed" and not b.withdrawn:
-                here = b.id in visits and visits[b.id].state == "checked_in"
-                inside, coming = inside + here, coming + (not here and (b.id not in visits or not visits[b.id].state))
-        return inside, coming

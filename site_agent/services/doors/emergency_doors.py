@@ -16,7 +16,7 @@ from site_agent.services.doors import door_words
 async def hold_all(doors: Doors, held: Iterable[str], seconds: int, note: Callable[[str], Awaitable[object]]) -> None:
     """Every door that has a lock of its own, for so long, in whole minutes. `held`: those that may be held by now, of which it is asked first. One that
     cannot be held keeps none of the others; then a failure with a sentence for each, which passes where one of theirs does."""
-    minutes, failed = max(1, min(HOLD_MINUTES_MAX, -(-seconds // 60))), []
+    minutes, failed = _minutes(seconds), []
     passing = False
     for door in await doors.doors():
         if not door.controlled:
@@ -34,6 +34,26 @@ async def hold_all(doors: Doors, held: Iterable[str], seconds: int, note: Callab
     if failed:
         told = f"Not every door stands open. {' '.join(failed)}"
         raise DoorsUnavailable(told) if passing else DoorsRefused(told)
+
+
+async def hold_again(doors: Doors, held: Iterable[str], seconds: int) -> list[str]:
+    """Of doors that were held those that hold nothing now, held once more for so long; returns them. What somebody has set there instead stays. One that
+    cannot be held keeps none of the others; then its failure, one that passes before another."""
+    minutes, again, failed = _minutes(seconds), [], []
+    for door_id in held:
+        try:
+            if (await doors.held(door_id)).rule in ("none", "schedule"):
+                await doors.hold(door_id, "unlocked_for", minutes)
+                again.append(door_id)
+        except Failure as error:
+            failed.append(error)
+    if any(not error.permanent for error in failed):
+        raise min(failed, key=lambda error: error.permanent)
+    return again
+
+
+def _minutes(seconds: int) -> int:
+    return max(1, min(HOLD_MINUTES_MAX, -(-seconds // 60)))
 
 
 async def let_go(doors: Doors, held: Iterable[str]) -> None:

@@ -15,21 +15,25 @@ _DOES: dict[Mode, str] = {
 }
 
 
-def warning(mode: Mode, until: str, inside: int, coming: int) -> str:
-    """What it would do until then (by the facility's clock), to how many guests who are in and who are expected."""
+def warning(mode: Mode, until: str, guests: tuple[int, int] | None) -> str:
+    """What it would do until then (by the facility's clock), to how many guests who are in and who are expected; None where that cannot be read."""
     does: dict[Mode, str] = {
         "lockdown": f"Until {until} no PIN, code or card opens any door, not even of guests with a booking, and the kiosk opens none. The exit buttons are"
         " the controller's: whether they work is set there.",
         "evacuation": f"Until {until} every door stands open, for anybody.",
         "unlock_all": f"Until {until} every door stands open, for anybody; the controller itself sees no emergency in it.",
     }
+    if guests is None:
+        return f"{does[mode]} How many guests are here cannot be read just now. Bookings stay as they are."
+    inside, coming = guests
     here = "Nobody plays" if not inside else f"{inside} {'guest plays' if inside == 1 else 'guests play'}"
     more = "nobody else is" if not coming else f"{coming} more {'is' if coming == 1 else 'are'}"
     return f"{does[mode]} {here} here now, {more} expected by then. Bookings stay as they are."
 
 
-def standing(row: Row, until: str, trouble: str) -> str:
-    """One that was called here. `trouble`: why the controller has not done what it owes, empty while it is being asked."""
+def standing(row: Row, until: str, trouble: str, again: str = "") -> str:
+    """One that was called here. `trouble`: why the controller has not done what it owes, empty while it is being asked. `again`: when the controller
+    was put into it once more, empty where it was not."""
     name = door_words.EMERGENCIES[row.mode]
     why = f"{row.by_name} called it: {row.reason}."
     if row.state == "ending":
@@ -37,7 +41,16 @@ def standing(row: Row, until: str, trouble: str) -> str:
     if row.state == "wanted":
         begun = f"{door_words.article_of(name).capitalize()} {name} was called, but the doors have not done it yet."
         return " ".join(part for part in (begun, trouble, f"They are asked until {until}.", why) if part)
-    return f"{name[:1].upper()}{name[1:]} until {until}: {_DOES[row.mode]}. {why}"
+    lost = f"The controller had lost it while it was out of reach, and was put into it again at {again}. Whoever ended it there on purpose must end it here too."
+    return f"{name[:1].upper()}{name[1:]} until {until}: {_DOES[row.mode]}. {why}{f' {lost}' if again else ''}"
+
+
+def unwritten(why: str) -> str:
+    """The books do not take what was done."""
+    return (
+        f"The emergency is not written down yet: {why} What was asked of the doors stands all the same. Please see to that before this machine is"
+        " restarted, or nobody here will know of it then."
+    )
 
 
 def outside(mode: str) -> str:

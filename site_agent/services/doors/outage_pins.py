@@ -20,6 +20,7 @@ from shared.runtime import log
 from shared.runtime.database import Database, InlineWriter, Tx
 from site_agent.ports import Doors
 from site_agent.services import views
+from site_agent.services.doors import door_words
 from site_agent.services.link import Link
 from site_agent.store import door_work
 
@@ -116,7 +117,7 @@ class OutagePins:
         raised = 0
         for pin_id, event in hits:
             raised += await self._db.write(
-                lambda tx, p=pin_id, e=event: outage_pins.used(tx, self._desk, p, e.door_name or e.door_id or "a door", e.at)
+                lambda tx, p=pin_id, e=event: outage_pins.used(tx, self._desk, p, e.door_name or e.door_id, e.at)
             )
         if raised:
             _log.warning("outage_pins.used", site_id=self._site_id, count=raised)
@@ -138,7 +139,7 @@ class OutagePins:
         def read(tx: Tx) -> SparePins:
             stock, house = outage_pins.stock(tx, self._site_id), self._houses.of(tx, self._site_id)
             used = tuple(
-                Used(s.id, views.bay(house, s.resource_id), views.clock(house.facility.zone, s.first, s.past), s.used_door, s.used_at)
+                Used(s.id, views.bay(house, s.resource_id), views.clock(house.facility.zone, s.first, s.past), door_words.door_name(s.used_door), s.used_at)
                 for s in outage_pins.unexplained(tx, self._desk, self._site_id)
             )
             return SparePins(stock.leased, stock.made, stock.given, used)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from shared import passes, slots
+from shared import passes, presence, slots
 from shared.errors import Refusal, Refused, Suggestion, refuse
-from shared.ledger import attendance, displaced, lines, pins, records, watch
+from shared.ledger import attendance, displaced, lines, pins, records, resale, watch
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
 from shared.ledger.soundness import Breach, outside_window_s
@@ -151,7 +151,7 @@ class CheckIn:
             before = records.attendance(tx, b.id)
             again_after_all = bool(before and before.state == "completed")
             attendance.attend(tx, self._desk, b.id, "checked_in", by=asker.id, how=f"checked in by {asker.name or asker.id}", said=again_after_all)
-            return self._came(tx, b, before.seat if before and before.seat else b.resource_id, bool(before and before.state == "checked_in"), asker)
+            return self._came(tx, b, b.seat(before), bool(before and before.state == "checked_in"), asker)
 
         return await self._open(await self._db.write(run), asker, open_doors=open_doors, vouched=True)
 
@@ -163,6 +163,15 @@ class CheckIn:
             records.journal(tx, self._desk.now(), self._site_id, asker.id, f"attendance {state or 'taken back'}", booking_id)
             b = records.booking(tx, booking_id)
             return views.booking(tx, self._desk, self._houses.of(tx, self._site_id), b, full=True)
+
+        return await self._db.write(run)
+
+    async def sell_rest(self, booking_id: str, asker: Asker) -> BookingView:
+        """Staff put the rest of a no-show's time on sale: the shorter booking that stands in its place now. Refuses as `resale.put_on_sale` does."""
+
+        def run(tx: Tx) -> BookingView:
+            house = self._houses.of(tx, self._site_id)
+            return views.booking(tx, self._desk, house, resale.put_on_sale(tx, self._desk, house, booking_id, by=asker.id), full=True)
 
         return await self._db.write(run)
 
@@ -179,7 +188,7 @@ class CheckIn:
                 ways=self._ways(tx, house, copy), floor=lines.floor_of(tx, self._site_id, facts.resource_id),
             )  # fmt: skip
             if isinstance(verdict, Refusal):
-                raise Refused(self._told(verdict, house))
+                raise Refused(self._told(verdict, house, copy))
             if verdict.as_copy:
                 copy = attendance.admit(tx, self._desk, passes.copy_of(facts))
             attendance.attend(tx, self._desk, copy.id, "checked_in", by=asker.id, how=f"checked in{BY_PHONE if asker.kind == PHONE else ' at the kiosk'}")
@@ -193,7 +202,7 @@ class CheckIn:
         return await self._open(came, asker, open_doors=True)
 
     def _instead(self, tx: Tx, facts: passes.PassFacts) -> passes.PassFacts:
-        """A guest whom the house put elsewhere comes with the pass of before, which is good for the place that was given instead (B12)."""
+        """A guest whom the house put elsewhere, or whose rest it sold, comes with the pass of before, good for what was given instead (B12, B15)."""
         old = records.booking(tx, facts.booking_id)
         if old is None or (old.resource_id, old.start, old.end) != (facts.resource_id, facts.start, facts.end):
             return facts
@@ -205,13 +214,18 @@ class CheckIn:
         one nobody knows, so that a window is as wide as it ever is."""
         return int(self._desk.believed()), passes.SKEW_MAX_S if self._desk.clock_doubt() else self._link.skew_s()
 
-    def _told(self, no: Refusal, house: House) -> Refusal:
-        """A guest who comes in time is not told that they did not, where nobody here knows the time."""
-        if no.code not in ("pass_early", "pass_expired") or not self._desk.clock_doubt():
-            return no
-        reader = "use your PIN at the door's reader, which has a clock of its own, or " if self._doors.configured else ""
+    def _told(self, no: Refusal, house: House, b: Booking | None) -> Refusal:
+        """A guest who comes in time is not told that they did not, where nobody here knows the time; one who comes so late that the rest of
+        the time was given back is told so."""
         support = house.facility.support_phone
         ask = f"call {support}" if support else "ask the staff"
+        doubt = self._desk.clock_doubt()
+        if no.code == "pass_expired" and not doubt and b is not None and b.reason == presence.REST_ON_SALE:
+            end = slots.label(house.facility.zone, b.end)
+            return Refusal(no.code, f"Nobody had come for this booking, so its time from {end} on was put on sale again. Please {ask}, who can help you.")
+        if no.code not in ("pass_early", "pass_expired") or not doubt:
+            return no
+        reader = "use your PIN at the door's reader, which has a clock of its own, or " if self._doors.configured else ""
         return Refusal(no.code, f"By the clock here this is not the time of your booking, but that clock is in doubt. Please {reader}{ask}.")
 
     def _came(self, tx: Tx, b: Booking, resource_id: str, again: bool, asker: Asker) -> _Came:

@@ -1,4 +1,5 @@
-"""Presence (B15, B21): hears doors and bays, and notes on each visit who came, who did not, whose time is over and who stayed longer.
+"""Presence (B15, B21): hears doors and bays, and notes on each visit who came, who did not, whose time is over and who stayed longer. The rest of
+a no-show's time it puts on sale, where the house wants that.
 
 Not for: concluding (`shared.presence`, `shared.overtime`), nor for check-ins at the kiosk. Invariants: what staff said stands; while the clock is in
 doubt, or this side is fenced, nothing is concluded; whoever was not heard has told nothing. What is noted here is charged by nobody else.
@@ -13,7 +14,7 @@ import msgspec
 
 from shared import overtime, passes, presence, slots
 from shared.errors import Refused, refuse
-from shared.ledger import attendance, records, standing, streams
+from shared.ledger import attendance, records, resale, standing, streams
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
 from shared.model import Booking
@@ -73,6 +74,7 @@ class _Work(NamedTuple):
     over: list[tuple[str, int, int]]
     unbooked: list[Unbooked]
     heard: list[tuple[str, int]]
+    rests: list[str]
 
     @property
     def any(self) -> bool:
@@ -143,7 +145,7 @@ class Presence:
         return "heard" if self._doors_live_at and now - self._doors_live_at >= DOORS_SETTLE_S else "deaf"
 
     def _work(self, tx: Tx, now: int) -> _Work:
-        work = _Work([], [], [], [], [])
+        work = _Work([], [], [], [], [], [])
         stream = streams.read(tx, self._site_id)
         if self._desk.clock_doubt() or stream is None or standing.of_side(self._desk, stream) is not None:
             return work
@@ -244,8 +246,17 @@ class Presence:
             if verdict is not None and not (verdict.state == "no_show" and self._perhaps_let_in(tx, one, now)):
                 work.verdicts.append((one, verdict))
                 self._flush(one.b.id, work)
+            elif one.state == "no_show" and self._rest_is_due(tx, house, one, now):
+                work.rests.append(one.b.id)
         if one.came and one.b.ends_at < now <= one.b.ends_at + overtime.OVER_MAX_S + RESUME_S and not one.a.waived:
             self._overtime(tx, house, one, seated, now, work)
+
+    def _rest_is_due(self, tx: Tx, house: House, one: Visit, now: int) -> bool:
+        """Whoever plays there without a check-in may be the guest: then people judge."""
+        rule, bay = house.profile.policy.presence, self._bays.get(one.seat)
+        if not (rule.by_rule and rule.resell_min) or now < one.b.starts_at + rule.resell_min * 60 or (bay and bay.playing):
+            return False
+        return resale.rest_of(tx, self._desk, house, one.b) is not None
 
     def _perhaps_let_in(self, tx: Tx, one: Visit, now: int) -> bool:
         """Whether nobody but the doors would have seen the guest, and they let somebody in of whom they do not know who it was."""
@@ -290,8 +301,12 @@ class Presence:
         minutes = overtime.minutes(b.ends_at, last_at, policy.overtime)
         if minutes <= a.overtime_min:
             return
+        paid_until = resale.paid_until(tx, b)
         bay = house.resources.get(one.seat) or house.resource(b.resource_id)
-        price = overtime.charge(minutes, bay, b.end, house.profile.tariff, policy.overtime, zone=house.facility.zone, site_id=self._site_id)
+        charged = overtime.minutes(paid_until, last_at, policy.overtime)
+        price = overtime.charge(
+            charged, bay, paid_until // slots.SLOT_S, house.profile.tariff, policy.overtime, zone=house.facility.zone, site_id=self._site_id
+        )
         if price.total_cents != a.overtime_cents or not a.overtime_min or not seen.playing:
             work.over.append((b.id, minutes, price.total_cents))
             self._flush(b.id, work)
@@ -311,7 +326,7 @@ class Presence:
         done = sum(self._attend(tx, one, verdict) for one, verdict in work.verdicts)
         for booking_id, minutes, cents in work.over:
             self._over(tx, booking_id, minutes, cents)
-        return done
+        return done + sum(self._sell_rest(tx, one) for one in work.rests)
 
     def _attend(self, tx: Tx, one: Visit, verdict: Verdict) -> bool:
         """As long as nobody has said anything since it was read."""
@@ -324,6 +339,14 @@ class Presence:
             _log.info("presence.refused", booking_id=one.b.id, code=error.refusal.code)
             return False
         records.journal(tx, self._desk.now(), self._site_id, words.BY, f"attendance {verdict.state}", one.b.id, verdict.how)
+        return True
+
+    def _sell_rest(self, tx: Tx, booking_id: str) -> bool:
+        try:
+            tx.attempt(lambda: resale.put_on_sale(tx, self._desk, self._houses.of(tx, self._site_id), booking_id, by=words.BY))
+        except Refused as error:
+            _log.info("presence.refused", booking_id=booking_id, code=error.refusal.code)
+            return False
         return True
 
     def _over(self, tx: Tx, booking_id: str, minutes: int, cents: int) -> None:
@@ -350,7 +373,11 @@ class Presence:
                 one.state == "checked_in" and bay is not None and bay.playing and goes_on(self._going.get(one.b.id, 0), self._desk.now())
             )
 
-        return self._db.read(lambda tx: words.panel(tx, self._houses.of(tx, self._site_id), self._desk.now(), playing))
+        def read(tx: Tx) -> PresencePanel:
+            house = self._houses.of(tx, self._site_id)
+            return words.panel(tx, house, self._desk.now(), playing, lambda b: resale.rest_of(tx, self._desk, house, b))
+
+        return self._db.read(read)
 
     # ---- staff
     async def waive(self, booking_id: str, why: str, asker: Asker) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from shared import presence, slots
 from shared.ledger.frontdesk import House
-from shared.model import Attendance, Booking
+from shared.model import Attendance, Booking, Interval
 from shared.runtime.database import Tx
 from site_agent.services import views
 from site_agent.services.doors import door_words
@@ -31,7 +31,7 @@ class Visit(NamedTuple):
 
     @property
     def seat(self) -> str:
-        return self.a.seat if self.a is not None and self.a.seat else self.b.resource_id
+        return self.b.seat(self.a)
 
     @property
     def state(self) -> str:
@@ -43,7 +43,8 @@ class Visit(NamedTuple):
 
 
 class VisitTold(msgspec.Struct, frozen=True):
-    """A verdict of the last hours, for staff. `told` says how it is known; `flagged` where the customer has stayed away before, empty otherwise."""
+    """A verdict of the last hours, for staff. `told` says how it is known; `flagged` where the customer has stayed away before, empty otherwise;
+    `rest_from`: by the facility's clock, from when on the rest of a no-show's time could be sold, empty where it cannot."""
 
     booking_id: str
     name: str
@@ -52,6 +53,7 @@ class VisitTold(msgspec.Struct, frozen=True):
     state: str
     told: str
     flagged: str
+    rest_from: str
 
 
 class OvertimeTold(msgspec.Struct, frozen=True):
@@ -83,19 +85,20 @@ class PresencePanel(msgspec.Struct, frozen=True):
     unbooked: tuple[UnbookedTold, ...]
 
 
-def panel(tx: Tx, house: House, now: int, playing: Callable[[Visit], bool]) -> PresencePanel:
-    """What was concluded in the last hours, the newest first. `playing(visit)`: whether its guest is in the bay now."""
+def panel(tx: Tx, house: House, now: int, playing: Callable[[Visit], bool], rest_of: Callable[[Booking], Interval | None]) -> PresencePanel:
+    """What was concluded in the last hours, the newest first. `playing(visit)`: whether its guest is in the bay now; `rest_of(booking)`: what could
+    be sold again of a no-show's time."""
     slot = now // slots.SLOT_S
     visits = [Visit(*one) for one in store.visits_between(tx, house.facility.id, slot - SHOWN_SLOTS, slot + 8)]
     concluded = sorted((one for one in visits if one.a is not None and one.a.by == BY and one.a.how), key=lambda one: -one.a.at)
     over = [one for one in visits if one.a is not None and one.a.overtime_min]
     return PresencePanel(
-        tuple(_visit(tx, house, one, now) for one in concluded), tuple(_over(house, one, visits, playing(one)) for one in over),
+        tuple(_visit(tx, house, one, now, rest_of(one.b)) for one in concluded), tuple(_over(house, one, visits, playing(one)) for one in over),
         tuple(_stranger(house, one) for one in store.open_unbooked(tx, now)),
     )  # fmt: skip
 
 
-def _visit(tx: Tx, house: House, one: Visit, now: int) -> VisitTold:
+def _visit(tx: Tx, house: House, one: Visit, now: int, rest: Interval | None) -> VisitTold:
     b, policy, flagged = one.b, house.profile.policy, ""
     if one.state == "no_show":
         days = policy.presence.no_show_flag_days
@@ -103,7 +106,8 @@ def _visit(tx: Tx, house: House, one: Visit, now: int) -> VisitTold:
         flagged = f"Did not come {count} times within {days} days." if presence.is_flagged(count, policy) else ""
     name, clock = door_words.short_name(b.shown_name), views.clock(house.facility.zone, b.start, b.end)
     told = _VISIT.get(one.state, "{name}: {how}.").format(name=name, how=one.a.how)
-    return VisitTold(b.id, name, views.bay(house, one.seat), clock, one.state, told, flagged)
+    rest_from = slots.label(house.facility.zone, rest.start) if rest is not None else ""
+    return VisitTold(b.id, name, views.bay(house, one.seat), clock, one.state, told, flagged, rest_from)
 
 
 def _over(house: House, one: Visit, visits: list[Visit], going_on: bool) -> OvertimeTold:

@@ -43,6 +43,15 @@ async def attend(request: Request, booking_id: FromPath[str], data: JSONBody[bod
     return await kit_of(request).checkin.attend(booking_id, "" if data.state == "none" else data.state, asker_of(request))
 
 
+@post(
+    "/bookings/{booking_id:str}/sell-rest", status_code=200, tags=["Arrivals"], guards=[needs("check_in")], security=STAFF_SCHEME,
+    opt=raises("booking_not_found", "illegal_move", "not_mine", *STOPPED),
+)  # fmt: skip
+async def sell_rest(request: Request, booking_id: FromPath[str]) -> BookingView:
+    """Put the rest of a no-show's time on sale. Answers with the shorter booking that stands in its place now; the same again with the same."""
+    return await kit_of(request).checkin.sell_rest(booking_id, asker_of(request))
+
+
 @get("/conflicts", tags=["Arrivals"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
 def conflicts(request: Request) -> list[Conflict]:
     """Bookings that have lost their place, with ranked ways out."""
@@ -72,4 +81,4 @@ async def place(request: Request, booking_id: FromPath[str], data: JSONBody[bodi
     return outcome(await desk.place(booking_id, data.booking_id, data.resource_id, bodies.interval(data), asker_of(request)), made=True)
 
 
-HANDLERS = (check_in, check_in_by_staff, attend, conflicts, reseat, place)
+HANDLERS = (check_in, check_in_by_staff, attend, sell_rest, conflicts, reseat, place)

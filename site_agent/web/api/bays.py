@@ -21,11 +21,11 @@ class BaysPanel(msgspec.Struct, frozen=True):
     proposed: tuple[Proposed, ...]
 
 
-@get("/bays", tags=["Bays"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
-def bays(request: Request) -> BaysPanel:
+@get("/bays", tags=["Bays"], guards=[needs("view")], security=STAFF_SCHEME)
+async def bays(request: Request) -> BaysPanel:
     """Bays that fail and what became of their guests, verdicts on visits with how they are known, time used after the end, proposed maintenance."""
     kit = kit_of(request)
-    return BaysPanel(tuple(kit.stock.bays()), kit.presence.panel(), kit.foresight.proposals())
+    return BaysPanel(tuple(kit.stock.bays()), kit.presence.panel(), await kit.foresight.proposals())
 
 
 @post(
@@ -58,7 +58,7 @@ async def not_now(request: Request, resource_id: FromPath[str], data: JSONBody[b
     """Dismiss the proposed maintenance of a bay for some days. To accept it, block the bay for that time as `maintenance`."""
     desk = kit_of(request).foresight
     await desk.dismiss(resource_id, data.reason, asker_of(request))
-    return list(desk.proposals())
+    return list(await desk.proposals())
 
 
 @post(

@@ -24,6 +24,13 @@ class Unlocked(msgspec.Struct, frozen=True):
     confirmed_by: str
 
 
+class DoorHeld(msgspec.Struct, frozen=True):
+    """The controller took the hold and ends it by itself at `until` (ISO 8601)."""
+
+    door_id: str
+    until: str
+
+
 class TrailCheck(msgspec.Struct, frozen=True):
     """`problems` are sentences; none where the trail is sound."""
 
@@ -45,6 +52,27 @@ async def unlock(request: Request, door_id: FromPath[str], data: JSONBody[bodies
     """Open a door once."""
     done = await kit_of(request).doors.unlock_by(door_id, data.request_id, asker_of(request), data.reason)
     return Unlocked(done.door_id, iso(done.at), done.confirmed_by)
+
+
+@post(
+    "/doors/{door_id:str}/hold", status_code=200, tags=["Doors"], guards=[needs("emergency")], security=STAFF_SCHEME,
+    opt=raises("bad_request", "not_found", "no_doors", "door_unavailable", "door_refused"),
+)  # fmt: skip
+async def hold(request: Request, door_id: FromPath[str], data: JSONBody[bodies.HoldDoorBody]) -> DoorHeld:
+    """Hold one door open for some minutes; again, it begins them anew. Not during an emergency, which is told to every door."""
+    until_at = await kit_of(request).door_holds.hold(door_id, data.minutes, data.reason, asker_of(request))
+    return DoorHeld(door_id, iso(until_at))
+
+
+@post(
+    "/doors/{door_id:str}/let-close", status_code=200, tags=["Doors"], guards=[needs("emergency")], security=STAFF_SCHEME,
+    opt=raises("not_found", "no_doors", "door_unavailable", "door_refused"),
+)  # fmt: skip
+async def let_close(request: Request, door_id: FromPath[str], data: JSONBody[bodies.ReasonBody]) -> Panel:
+    """Let a door that is held open lock again before its time. Answers with the doors."""
+    kit = kit_of(request)
+    await kit.door_holds.let_close(door_id, data.reason, asker_of(request))
+    return kit.doors.panel()
 
 
 @get("/doors/trail", tags=["Doors"], guards=[needs("view")], security=STAFF_SCHEME, sync_to_thread=False)
@@ -92,4 +120,4 @@ async def void_outage_pins(request: Request) -> SparePins:
     return kit.outage_pins.state()
 
 
-HANDLERS = (doors, unlock, check_trail, door_alerts, answer_alert, void_outage_pins, trail)
+HANDLERS = (doors, unlock, hold, let_close, check_trail, door_alerts, answer_alert, void_outage_pins, trail)

@@ -22,7 +22,7 @@
     box.hidden = !parts.length && !visits.length;
     box.classList.toggle("hot", all.out.some((one) => one.state !== "spared") || unbooked.length > 0 || overtime.some((one) => one.going_on));
     box.replaceChildren(h("h2", {}, "Bays and visits"), ...parts,
-      visits.length ? h("ul.list.seen", { "aria-label": "Seen by doors and bays" }, visits.slice(0, VISITS_SHOWN).map(visit)) : "");
+      visits.length ? h("ul.list.seen", { "aria-label": "Seen by doors and bays" }, visits.slice(0, VISITS_SHOWN).map((one) => visit(one, later))) : "");
     // whoever went there by keyboard stays there
     if (focused) box.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
   };
@@ -71,7 +71,12 @@
     return card(`care-${one.resource_id}`, one.why, ...(Club.may("block") ? [accept, not] : []));
   }
 
-  const visit = (one) => h("li", {}, h("button.link", { onclick: () => Club.openBooking(one.booking_id) }, one.bay), ` ${one.told}`, one.flagged ? h("b.late", {}, ` ${one.flagged}`) : "");
+  const visit = (one, later) => h("li", {}, h("button.link", { onclick: () => Club.openBooking(one.booking_id) }, one.bay), ` ${one.told}`, one.flagged ? h("b.late", {}, ` ${one.flagged}`) : "",
+    one.rest_from && Club.may("check_in") ? h("div.buttons", {}, small(`Sell the rest from ${one.rest_from}`, `${one.bay}, ${one.name}`, async (event) => {
+      event.target.disabled = true;
+      try { await Club.sellRest(one.booking_id, one.rest_from); } catch (problem) { Club.say(problem.detail, "bad"); }
+      later();
+    })) : "");
   const open = (id) => h("button.link", { onclick: () => Club.openBooking(id) }, "Open the booking");
 
   function ask(title, sub, words, label, work, later) {

@@ -1,4 +1,5 @@
-// The doors as a whole on the staff page: emergencies (asked twice, with a reason), hubs and readers, and cards that are lent to guests.
+// The doors as a whole on the staff page: emergencies (asked twice, with a reason), a door held open for a while, hubs and readers, and cards that
+// are lent to guests.
 "use strict";
 (() => {
   const { h } = Club;
@@ -15,17 +16,58 @@
     let panel;
     try { panel = await Club.get("/api/doors/emergency"); } catch { return; }  // the panels say themselves when nothing answers
     document.body.classList.toggle("emergency", Boolean(panel.standing || panel.outside));
+    const now = panel.standing ? `${NAME[panel.standing.mode]} ${panel.standing.state === "on" ? `until ${panel.standing.until}` : panel.standing.state === "wanted" ? "called, not done yet" : "over, doors not let go yet"}.` : panel.outside ? `${NAME[panel.outside]} at the controller.` : "";
+    const ends = () => Club.may("emergency") && panel.standing?.state !== "ending" && now ? h("button.button.small", { type: "button", onclick: () => end(now, later) }, "End it…") : null;
+    banner(panel, ends());
     const old = box.querySelector("[data-emergency]"), told = JSON.stringify([panel.standing, panel.outside]);
     if (old?.dataset.told === told) return;
     if (!panel.configured || (!Club.may("emergency") && !panel.standing && !panel.outside)) { old?.remove(); return; }
-    const now = panel.standing ? `${NAME[panel.standing.mode]} ${panel.standing.state === "on" ? `until ${panel.standing.until}` : panel.standing.state === "wanted" ? "called, not done yet" : "over, doors not let go yet"}.` : panel.outside ? `${NAME[panel.outside]} at the controller.` : "";
     const fresh = h("div.actions", { "data-emergency": "", "data-told": told },
       now ? h("strong.hot", {}, now) : null,
-      Club.may("emergency") && (panel.standing?.state !== "ending") && now ? h("button.button.small", { type: "button", onclick: () => end(now, later) }, "End it…") : null,
+      ends(),
       Club.may("emergency") ? h("button.button.small.danger", { type: "button", onclick: () => call(later) }, "Emergency…") : null);
     const after = box.querySelector(":scope > .spares, :scope > .held");
     if (old) old.replaceWith(fresh); else if (after) after.before(fresh); else box.append(fresh);
   };
+
+  // whoever may end it does so where everybody reads of it; a banner that says the same keeps its button, and the keyboard's place on it
+  function banner(panel, button) {
+    const at = document.querySelector(`[data-alarm="emergency_${panel.standing?.mode || "outside"}"]`), told = JSON.stringify([panel.standing, panel.outside, Boolean(button)]);
+    const old = at?.querySelector(":scope > .actions");
+    if (!at || old?.dataset.told === told) return;
+    old?.remove();
+    if (button) at.append(h("div.actions", { "data-told": told }, button));
+  }
+
+  // ---- one door held open for a while, and let close again
+  Club.hold = (door, later) => {
+    if (!Club.may("emergency")) return null;
+    if (!door.held) return h("button.link", { type: "button", "aria-label": `Hold ${door.name} open`, onclick: () => holdOpen(door, later) }, "Hold open…");
+    const button = h("button.button.small", { type: "button", "aria-label": `Let ${door.name} close` }, "Let it close");
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      try { await Club.post(`/api/doors/${encodeURIComponent(door.id)}/let-close`, {}); Club.say(`${door.name}: it is not held open any more.`); } catch (problem) { Club.say(problem.detail, "bad"); }
+      button.disabled = false;
+      later();
+    });
+    return button;
+  };
+
+  function holdOpen(door, later) {
+    const minutes = h("input", { type: "number", min: 1, max: 480, step: 1, value: 15, required: true, inputmode: "numeric" });
+    const reason = h("input", { maxlength: 300, required: true, autocomplete: "off", placeholder: "For example: a delivery" });
+    const button = h("button.button.primary", {}, "Hold it open"), error = h("div.notice.bad", { role: "alert", hidden: true });
+    const form = h("form.stack", {
+      onsubmit: (event) => Club.act(button, error, async () => {
+        const done = await Club.post(`/api/doors/${encodeURIComponent(door.id)}/hold`, { minutes: Number(minutes.value), reason: reason.value });
+        Club.sheet.close();
+        Club.say(`${door.name}: held open until ${Club.clock(done.until)}.`);
+        later();
+      })(event),
+    }, Club.field("Why? It is written down.", reason), Club.field("For how many minutes?", minutes), error, h("footer", {}, button));
+    Club.open(`Hold open: ${door.name}`, "Anybody can come in meanwhile. It locks again by itself.", form);
+    reason.focus();
+  }
 
   function call(later) {
     const modes = MODES.map(([value, label, about]) => h("label.choice", {}, h("input", { type: "radio", name: "mode", value, required: true }), h("span", {}, h("strong", {}, label), h("span.fine", {}, ` ${about}`))));

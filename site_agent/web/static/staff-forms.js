@@ -251,6 +251,7 @@ Club.openBooking = async (id, moveTo = null) => {
     seat ? ["Plays in", seat] : null,
     b.placed ? ["Moved", "by us, from a place that we could not keep; changing or cancelling costs nothing"] : null,
     b.phone ? ["Phone", h("a", { href: `tel:${b.phone}` }, b.phone)] : null,
+    b.untold ? ["Messages", "none reaches this guest: no number and no mail address is known"] : null,
     b.guests ? ["People", String(b.guests)] : null,
     b.price ? ["Price", Club.money(b.price)] : null,
     b.pin ? ["PIN", h("span.mono", {}, b.pin)] : null,
@@ -273,6 +274,7 @@ Club.openBooking = async (id, moveTo = null) => {
   if (Club.may("check_in") && b.status === "checked_in") actions.push(run("Visit is over", ".primary", async () => { await Club.post(`/api/bookings/${id}/attendance`, { state: "completed" }); done("Completed."); }));
   if (Club.may("check_in") && b.status === "confirmed" && Club.now() > Date.parse(b.start)) actions.push(run("No-show", "", async () => { Club.sheet.close(); await Club.noShow(id, b.name); }));
   if (Club.may("check_in") && b.status === "no_show") actions.push(run("Not a no-show", "", async () => { await Club.post(`/api/bookings/${id}/attendance`, { state: "none" }); done("Expected again."); }));
+  if (Club.may("check_in") && b.rest_from) actions.push(run(`Sell the rest from ${Club.clock(b.rest_from)}`, "", async () => { await Club.sellRest(id, Club.clock(b.rest_from)); Club.sheet.close(); }));
   if (Club.may("book") && running) {
     const longer = Club.newId(), half = Club.newId();
     actions.push(run("+30 min", "", async () => told(await Club.post(`/api/bookings/${id}/extend`, { booking_id: half, minutes: 30 }), "Half an hour longer.")));
@@ -291,6 +293,12 @@ Club.noShow = async (id, name) => {
     await Club.post(`/api/bookings/${id}/attendance`, { state: "no_show" });
     Club.say(`${name || "The guest"} is marked as a no-show.`, "good", () => Club.post(`/api/bookings/${id}/attendance`, { state: "none" }).catch((problem) => Club.say(problem.detail, "bad")));
   } catch (problem) { Club.say(problem.detail, "bad"); }
+};
+
+// the rest of a no-show's time is free for whoever comes; its guest has bay and PIN until then
+Club.sellRest = async (id, clock) => {
+  await Club.post(`/api/bookings/${id}/sell-rest`);
+  Club.say(`The rest from ${clock} is on sale.`);
 };
 
 Club.moveForm = (b, more, error, told, to = { resource_id: b.resource_id, start: Club.slot(b.start) }) => {

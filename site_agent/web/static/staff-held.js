@@ -23,7 +23,7 @@
   function draw(told, later) {
     const open = box.querySelector("details")?.open;
     const error = h("div.notice.bad", { role: "alert", hidden: true });
-    const button = h("button.button.small", { type: "button" }, "Compare now");
+    const button = h("button.link", { type: "button" }, "Compare now");
     button.addEventListener("click", Club.act(button, error, async () => {
       const now = await Club.post("/api/doors/credentials/check");
       Club.say(now.differing ? `${now.differing} of ${now.compared} differed; they are being put right.` : `All ${now.compared} are as they should be.`, now.differing ? "warn" : "good");
@@ -32,12 +32,12 @@
     const many = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
     box.replaceChildren(
       ...told.told.map((text) => h("p.notice", {}, text)),
-      h("p.fine", {}, `${many(told.held, "PIN")} on the doors${told.owed ? `, ${told.owed} to be put on or taken off` : ""}. `,
-        told.checking ? "They are being compared with the bookings." : told.checked_at ? [h("span", {}, "Compared "), h("time", { datetime: told.checked_at }), h("span", {}, told.differing ? `: ${told.differing} differed and ${told.differing === 1 ? "was" : "were"} put right.` : ": all as they should be.")] : "Not compared with the bookings yet."),
       told.trouble ? h("p.notice", {}, `The last comparison could not be made: ${told.trouble}`) : "",
-      told.drift.length ? h("details", { open: Boolean(open) }, h("summary", {}, "What differed"), h("ul.list", {}, told.drift.map((one) => h("li.fine", {}, h("time", { datetime: one.at }), ": ",
-        one.booking_id ? h("button.link", { type: "button", onclick: () => Club.openBooking(one.booking_id) }, one.sentence) : one.sentence)))) : "",
-      Club.may("unlock") ? button : "", error);
+      h("details", { open: Boolean(open) }, h("summary", {}, `${many(told.held, "PIN")} on the doors${told.owed ? `, ${told.owed} to be put on or taken off` : ""}`),
+        h("p.fine", {}, told.checking ? "They are being compared with the bookings." : told.checked_at ? [h("span", {}, "Compared "), h("time", { datetime: told.checked_at }), h("span", {}, told.differing ? `: ${told.differing} differed and ${told.differing === 1 ? "was" : "were"} put right.` : ": all as they should be.")] : "Not compared with the bookings yet."),
+        told.drift.length ? h("ul.list", { "aria-label": "What differed" }, told.drift.map((one) => h("li.fine", {}, h("time", { datetime: one.at }), ": ",
+        one.booking_id ? h("button.link", { type: "button", onclick: () => Club.openBooking(one.booking_id) }, one.sentence) : one.sentence))) : "",
+        Club.may("unlock") ? button : "", error));
     tick();
   }
 

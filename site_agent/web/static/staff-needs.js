@@ -69,6 +69,7 @@
       : found ? null : ways.length ? [h("ul.ways", {}, ways), asked ? h("p.fine", {}, "The booking centre is asked for each of these; its answer shows here.") : ""] : h("p.fine", {}, "Nothing fits; please call the guest.");
     const why = WHY[one.why] || "Somebody else has the slots.";
     return h("article.conflict", {}, h("p", {}, h("strong", {}, who), ` · ${booking.bay}, ${booking.clock}`),
+      booking.untold ? h("p.fine", {}, "No message reaches this guest: no number and no mail address is known.") : "",
       h("p.fine", {}, one.reason ? `${why.replace(/\.$/, "")}: ${one.reason}` : why), seats, error, open(booking.id));
   }
 

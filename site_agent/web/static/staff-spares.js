@@ -9,10 +9,11 @@
     if (!doors.configured) return;
     const stock = spares.ready + spares.coming, old = panel.querySelector(":scope > .spares"), told = JSON.stringify(spares);
     if (old?.dataset.told === told) return;
+    const open = old?.querySelector("details")?.open, many = `${spares.ready} spare ${spares.ready === 1 ? "PIN" : "PINs"} for outages${spares.coming ? `, ${spares.coming} on the way to the doors` : ""}`;
     const fresh = h("div.spares", { "data-told": told },
-      spares.used.map((one) => h("p.notice.bad", { role: "alert" }, `A spare PIN for ${one.bay}, ${one.clock} opened ${one.door} at ${Club.clock(one.at * 1000)}, and no booking is known here that has it. During an outage it may be a web sale not heard of yet; otherwise look who is there.`)),
-      h("p.fine", {}, stock ? `${spares.ready} spare ${spares.ready === 1 ? "PIN" : "PINs"} for outages${spares.coming ? `, ${spares.coming} on the way to the doors` : ""}.` : "No spare PINs for outages just now."),
-      stock && Club.may("void_pins") ? h("button.button.small", { type: "button", onclick: () => ask(later) }, "Void spare PINs…") : null);
+      spares.used.map((one) => h("p.notice.bad", { role: "alert" }, `${one.door} opened at ${Club.clock(one.at * 1000)} by a spare PIN for ${one.bay}, ${one.clock}, and no booking is known here that has it. During an outage it may be a web sale not heard of yet; otherwise look who is there.`)),
+      !stock ? h("p.fine", {}, "No spare PINs for outages just now.") : !Club.may("void_pins") ? h("p.fine", {}, `${many}.`)
+        : h("details", { open: Boolean(open) }, h("summary", {}, many), h("button.link", { type: "button", onclick: () => ask(later) }, "Void spare PINs…")));
     if (old) old.replaceWith(fresh); else panel.append(fresh);
   };
 

@@ -5,7 +5,7 @@
   const { h } = Club;
   const box = document.querySelector("[data-trail]");
   const SHOWN_MAX = 400, STEP = 30;
-  const SIGNS = { forced: "!", held: "!", denied: "×", unlocked: "✓", asked: "→", opened: "○", closed: "●", emergency: "!" };
+  const SIGNS = { forced: "!", held: "!", denied: "×", unlocked: "✓", asked: "→", opened: "○", closed: "●", emergency: "!", hold: "→" };
   const ALARMS = { forced: "Forced open", held: "Standing open", denied: "Refused again and again" };
   let rows = [], more = false, doors = [], door = "", booking = null, live = true, asked = 0;
 

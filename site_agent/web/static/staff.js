@@ -123,7 +123,8 @@
     const kept = box.querySelectorAll(":scope > [data-emergency], :scope > .spares, :scope > .held");
     if (!panel.configured) { box.replaceChildren(h("h2", {}, "Doors"), h("p.fine", {}, "No door controller is connected.")); return; }
     box.replaceChildren(h("h2", {}, "Doors"), panel.trouble ? h("p.notice", {}, panel.trouble) : "", h("ul.list", {}, panel.doors.map((door) => {
-      const states = [door.lock, door.leaf].filter((word) => word !== "unknown").join(" · ") || "state unknown", words = [door.where, states].filter(Boolean).join(" · ");
+      const held = door.held ? `held open${door.held_until ? ` until ${Club.clock(door.held_until)}` : ""}` : door.lock;
+      const states = [held, door.leaf].filter((word) => word !== "unknown").join(" · ") || "state unknown", words = [door.where, states].filter(Boolean).join(" · ");
       const button = h("button.button.small", { "aria-label": `Unlock ${door.name}` }, "Unlock");
       button.addEventListener("click", async () => {
         button.disabled = true;
@@ -131,7 +132,7 @@
         button.disabled = false;
         later();
       });
-      return h("li.door", {}, h("span.what", {}, h("strong", {}, door.name), h("span", {}, words)), Club.may("unlock") ? button : null);
+      return h("li.door", {}, h("span.what", {}, h("strong", {}, door.name), h("span", {}, words)), h("span.acts", {}, Club.hold(door, later), Club.may("unlock") && !door.held ? button : null));
     })), ...Club.devices(panel), ...kept);
     Club.emergency(box, later);
   }
@@ -153,7 +154,14 @@
     find("backups").replaceChildren(h("h2", {}, "Backups"), ...state.told.map((text) => h(`p.${state.configured ? "notice" : "fine"}${state.status === "failing" ? ".bad" : ""}`, {}, text)),
       state.configured ? h("dl.facts", {}, row("Last backup", last).concat(state.good_at ? row("Its size", size) : [], row("Restored to check", tried), state.drill_bookings ? row("Bookings found in it", state.drill_bookings.toLocaleString("en-CA")) : [])) : "");
   }
-  find("link-pill").addEventListener("click", () => find("link").scrollIntoView({ behavior: "smooth", block: "center" }));
+  // ---- where there is no room beside the day, panels are folded below it
+  const folds = [...document.querySelectorAll(".fold button")];
+  const fold = (button, open) => button.setAttribute("aria-expanded", String(open));
+  folds.forEach((button) => button.addEventListener("click", () => fold(button, button.getAttribute("aria-expanded") !== "true")));
+  find("link-pill").addEventListener("click", () => {
+    fold(find("link").previousElementSibling.firstElementChild, true);
+    find("link").scrollIntoView({ behavior: "smooth", block: "center" });
+  });
 
   // ---- begin
   addEventListener("pagehide", () => stream?.close());
@@ -172,5 +180,6 @@
   find("screens")?.addEventListener("click", Club.openScreens);
   Club.get("/api/facility").then((facility) => { Club.warning = facility.override_warning; }).catch(() => {});
   if (Club.may("view")) load(true);
+  else fold(find("doors").previousElementSibling.firstElementChild, true);  // there is nothing else to see
   panels();
 })();
