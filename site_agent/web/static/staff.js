@@ -180,6 +180,5 @@
   find("screens")?.addEventListener("click", Club.openScreens);
   Club.get("/api/facility").then((facility) => { Club.warning = facility.override_warning; }).catch(() => {});
   if (Club.may("view")) load(true);
-  else fold(find("doors").previousElementSibling.firstElementChild, true);  // there is nothing else to see
   panels();
 })();
