@@ -6,7 +6,7 @@ from tests.api.hostile import EXAMPLES, Served, attack, begun, glance, served, s
 
 #: these need a booking in a state, or a code, that chance seldom brings about; tests/site_agent grants them
 SELDOM = {
-    *(f"POST /api/bookings/{{booking_id}}/{what}" for what in ("extend", "reschedule", "reseat", "check-in", "attendance")), "POST /api/check-in",
+    *(f"POST /api/bookings/{{booking_id}}/{what}" for what in ("extend", "reschedule", "reseat", "check-in", "attendance", "sell-rest")), "POST /api/check-in",
     "POST /api/conflicts/{booking_id}/place", "POST /api/kiosks/pair", "POST /api/sign-in", "POST /api/sign-out", "POST /api/halts/lift", "POST /api/clock/confirm",
     "POST /api/scan", "POST /api/doors/alerts/answer", "POST /api/doors/emergency/end",
     *(f"POST /api/doors/{{door_id}}/{what}" for what in ("hold", "let-close")),
