@@ -68,6 +68,7 @@ from .services.machine_calls import MachineCalls
 from .services.notices import Notices
 from .services.outage_pins import OutagePins
 from .services.passes import Passes
+from .services.phone_checks import PhoneChecks
 from .services.phone_doors import PhoneDoors
 from .services.reports import Reports
 from .services.rule_hits import RuleHits
@@ -230,6 +231,7 @@ def _services(
     sites, outage_pins = Sites(db, desk, config.hub.hub_id, names, config.profile), OutagePins(db, desk)
     witnessing = Witnessing(db, desk, witness or _witness(config))
     trust = ClockTrust(db, desk, clock, source or Given(clock))
+    checks = _phone_checks(config, db, desk)
     mark = MarkKeeper(db, desk, MarkFile(config.mark_file) if config.mark_file else None)
     conditions = Conditions(
         db=db, desk=desk, links=links, sites=sites, witnessing=witnessing, backups=backups, trust=trust, mark=mark, outage_pins=outage_pins,
@@ -258,7 +260,8 @@ def _services(
         blocks=Blocks(selling),
         outage_pins=outage_pins,
         passes=Passes(desk, keys),
-        phone_doors=PhoneDoors(db, desk, houses, links, waiting),
+        phone_doors=PhoneDoors(db, desk, houses, links, waiting, checks),
+        phone_checks=checks,
         customer_links=own_links,
         metrics=meter,
         witnessing=witnessing,
@@ -289,6 +292,16 @@ def _witness(config: Config) -> Witness | None:
     from .vendors.witness_wire import Wire
 
     return HttpWitness(Wire(config.hub.loss.second_machine, config.witness_key), config.witness_key)
+
+
+def _phone_checks(config: Config, db: Database | InlineWriter, desk: Desk) -> PhoneChecks:
+    """Where telephones confirm before they open doors; a hub that asks none does not need the library."""
+    sites = frozenset(site.id for site in config.hub.sites if site.door_check == "passkey")
+    if not sites:
+        return PhoneChecks(db, desk, None, sites)
+    from .services.passkeys import Passkeys
+
+    return PhoneChecks(db, desk, Passkeys(config.hub.http.public_url), sites)
 
 
 def witness_server(folder: Path, key: bytes) -> WitnessServer:

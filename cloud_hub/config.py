@@ -16,6 +16,7 @@
     [[sites]]
     id = "bedford"
     name = "Bedford"
+    door_check = "passkey"               # a telephone opens the door only after it has looked at its owner's finger, face or code
 
     [channels.twilio]                    # one table for each vendor that messages go by; its keys: `vendors/<vendor>`
     account_sid = "AC..."
@@ -37,7 +38,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -95,10 +97,15 @@ class Clock(Section, frozen=True, kw_only=True):
 
 
 class Site(Section, frozen=True, kw_only=True):
-    """A site that is enrolled here: only its stream is listened to. `name` is shown until the site has stated its own."""
+    """A site that is enrolled here: only its stream is listened to. `name` is shown until the site has stated its own.
+
+    `door_check`: "passkey" where a guest's telephone must confirm that it is its owner before it opens a door (D10). The site says whether telephones
+    open doors at all.
+    """
 
     id: str
     name: str
+    door_check: Literal["none", "passkey"] = "none"
 
 
 class Rates(Section, frozen=True, kw_only=True):
@@ -196,6 +203,7 @@ def check(hub: HubConfig, where: str) -> None:
             raise ConfigError(f"{where}: the setting 'sites.id' is wrong: {site_id!r} is no site id (small letters, digits and '-').")
         if ids.count(site_id) > 1:
             raise ConfigError(f"{where}: the site {site_id!r} is named twice.")
+    check_doors(hub, where)
     for name, port in (("http.port", hub.http.port), ("mqtt.port", hub.mqtt.port if hub.mqtt else 1)):
         if not 0 <= port <= 65_535:
             raise ConfigError(f"{where}: the setting {name!r} is wrong: {port} is no port.")
@@ -214,6 +222,22 @@ def check(hub: HubConfig, where: str) -> None:
     check_digest(hub, where)
     if hub.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ConfigError(f"{where}: the setting 'log_level' is wrong: use DEBUG, INFO, WARNING or ERROR.")
+
+
+def check_doors(hub: HubConfig, where: str) -> None:
+    """Whether browsers would make keys for our pages: these are made for a name, over TLS. Raises ConfigError."""
+    if not any(site.door_check == "passkey" for site in hub.sites):
+        return
+    try:
+        url = urlsplit(hub.http.public_url)
+        name, _ = url.hostname or "", url.port
+    except ValueError:
+        raise ConfigError(f"{where}: the setting 'http.public_url' is wrong: {hub.http.public_url!r} is no address.") from None
+    named = bool(re.fullmatch(r"[a-z0-9.-]+", name)) and not re.fullmatch(r"[0-9.]+", name)
+    if not named or (url.scheme != "https" and (url.scheme, name) != ("http", "localhost")):
+        raise ConfigError(
+            f"{where}: the setting 'sites.door_check' is wrong: \"passkey\" needs 'http.public_url' to begin with https:// and a name, not a number."
+        )
 
 
 def check_digest(hub: HubConfig, where: str) -> None:

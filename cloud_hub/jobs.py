@@ -49,6 +49,7 @@ def plan(ticker: Ticker, hub: Hub, tray: Tray) -> None:
     ticker.every(1.0, hub.rule_tally.flush, "refusals")
     ticker.every(SWEEP_EVERY_S, hub.notifying.sweep, "notifications")
     ticker.every(FORGET_EVERY_S, hub.notifying.forget, "notifications.forget")
+    ticker.every(FORGET_EVERY_S, hub.phone_checks.forget, "phone-checks.forget")
     ticker.every(CONDITIONS_EVERY_S, hub.digest.look, "conditions")
 
 

@@ -157,6 +157,8 @@ STATUS: dict[str, int] = {
     "too_many_tries": 429,
     "door_not_by_phone": 409,
     "not_near": 403,
+    "not_confirmed": 403,
+    "no_telephone": 409,
 }
 
 

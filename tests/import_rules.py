@@ -61,7 +61,7 @@ SHARED_ROOMS: dict[str, set[str]] = {
 # Libraries that exactly one file of the product may import.
 ONE_IMPORTER = (
     "paho", "apscheduler", "segno", "obstore", "psycopg", "pyrage",
-    "twilio", "sendgrid", "pywebpush", "aiosmtplib", "hubspot", "stripe", "zxingcpp",
+    "twilio", "sendgrid", "pywebpush", "aiosmtplib", "hubspot", "stripe", "zxingcpp", "fido2",
 )  # fmt: skip
 PURE_LIBRARIES = {"msgspec"}
 # Signing is arithmetic; making a key is not, and stays outside.

@@ -38,6 +38,7 @@ from .notices import Notices
 from .notifying import Notifying
 from .outage_pins import OutagePins
 from .passes import Passes
+from .phone_checks import PhoneChecks
 from .phone_doors import PhoneDoors
 from .reports import Reports
 from .rule_hits import RuleHits
@@ -71,6 +72,7 @@ class Hub:
     outage_pins: OutagePins
     passes: Passes
     phone_doors: PhoneDoors
+    phone_checks: PhoneChecks
     customer_links: CustomerLinks
     metrics: Metrics
     witnessing: Witnessing

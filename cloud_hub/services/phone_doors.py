@@ -2,12 +2,15 @@
 
 The hub judges what can be judged here, so that a guest who comes early reads so at once; the site judges everything again, like a check-in at its
 kiosk. Not sold as a promise: whatever is amiss, the sentence sends the guest to the PIN. A position is asked for only where the facility wants
-people near, is judged and let go. Invariant: only for a booking that stands, within its window; a press is one wish, however often it is sent.
+people near, is judged and let go. Whether it is its owner's hand that presses, where that is asked: `phone_checks`.
+Invariant: only for a booking that stands, within its window; a press is one wish, however often it is sent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import asin, cos, isfinite, radians, sin, sqrt
+from typing import Any
 
 import msgspec
 
@@ -21,6 +24,7 @@ from shared.model import Attendance, Booking, Facility
 from shared.runtime.database import Database, InlineWriter, Tx
 
 from .link import Links
+from .phone_checks import NOT_CONFIRMED, USE_PIN, Asked, PhoneChecks
 from .waiting import Waiting
 
 __all__ = ["DoorOffer", "PhoneDoors", "Position", "Wish", "is_near", "metres"]
@@ -30,7 +34,6 @@ SHOWN_S = 180
 #: a telephone is believed to be up to so much nearer than it says, where it knows its place badly
 ACCURACY_MAX_M = 200
 EARTH_M = 6_371_000
-USE_PIN = "Please use your PIN at the door."
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -43,11 +46,14 @@ class Position(msgspec.Struct, frozen=True):
 
 class DoorOffer(msgspec.Struct, frozen=True):
     """What the page may offer: `state` is "open" (there is a button), "dark" (the site is not heard: the PIN), or "" (no word of it). `near`: the
-    press must say where the telephone is. `wish`: the last press, while it is news."""
+    press must say where the telephone is. `wish`: the last press, while it is news. `check`: the press must come with the telephone's answer; `bound_at`:
+    since when the order has its telephone, 0 where it has none."""
 
     state: str
     near: bool = False
     wish: Wish | None = None
+    check: bool = False
+    bound_at: int = 0
 
     @property
     def waits(self) -> bool:
@@ -70,8 +76,8 @@ def is_near(facility: Facility, at: Position) -> bool:
 
 
 class PhoneDoors:
-    def __init__(self, db: Database | InlineWriter, desk: Desk, houses: Houses, links: Links, waiting: Waiting):
-        self._db, self._desk, self._houses, self._links, self._waiting = db, desk, houses, links, waiting
+    def __init__(self, db: Database | InlineWriter, desk: Desk, houses: Houses, links: Links, waiting: Waiting, checks: PhoneChecks):
+        self._db, self._desk, self._houses, self._links, self._waiting, self._checks = db, desk, houses, links, waiting, checks
 
     # ---- for the page
     def offer(self, house: House, b: Booking, a: Attendance | None) -> DoorOffer:
@@ -81,7 +87,11 @@ class PhoneDoors:
         now = self._desk.now()
         flows, wishes = self._db.read(lambda tx: (door_wishes.flows(tx, b.site_id), door_wishes.latest(tx, [b.id], now - SHOWN_S)))
         up = flows and self._links.up(b.site_id)
-        return DoorOffer("open" if up else "dark", bool(house.facility.near_m), self._seen(wishes.get(b.id)))
+        check = self._checks.wanted(b.site_id)
+        phone = self._checks.phone(b.order_id) if check else None
+        return DoorOffer(
+            "open" if up else "dark", bool(house.facility.near_m), self._seen(wishes.get(b.id)), check, phone.made_at if phone else 0
+        )
 
     def _seen(self, wish: Wish | None) -> Wish | None:
         """A press that nobody has answered in its time is none that anybody still waits for."""
@@ -105,19 +115,36 @@ class PhoneDoors:
             return "pass_expired", "This booking is over, so it opens no door any more."
         return ()
 
-    # ---- the press
-    async def press(self, b: Booking | None, wish_id: str, *, at: Position | None = None, by_phone: bool = True) -> Wish:
-        """Asks the site to open, and waits a moment for its answer. The same `wish_id` is one press. `by_phone`: the facility's wish to have people
-        near is judged. `b` as it may be told of.
+    # ---- before the press, where the telephone is to confirm: judged as the press will be, so that nobody confirms for nothing, nor from home
+    async def asked(self, b: Booking, at: Position | None) -> Asked:
+        """What the telephone is to answer before the press. Refuses as `press` does."""
+        self._judge(b, at, True)
+        return await self._checks.begin(b)
 
-        Refuses `booking_not_found`, `door_not_by_phone`, `illegal_move`, `pass_early`, `pass_expired`, `not_near`, `site_unreachable`,
-        `too_many_tries`, `id_reused`.
+    async def bound(self, b: Booking, at: Position | None, answer: Mapping[str, Any]) -> Asked:
+        """The telephone's new key in, its next question out. Refuses as `press` does."""
+        self._judge(b, at, True)
+        return await self._checks.bind(b, answer)
+
+    # ---- the press
+    async def press(
+        self, b: Booking | None, wish_id: str, *, at: Position | None = None, answer: Mapping[str, Any] | None = None, by_phone: bool = True
+    ) -> Wish:
+        """Asks the site to open, and waits a moment for its answer. The same `wish_id` is one press. `by_phone`: the facility's wish to have people
+        near, and their telephone's `answer`, is judged. `b` as it may be told of.
+
+        Refuses `booking_not_found`, `door_not_by_phone`, `illegal_move`, `pass_early`, `pass_expired`, `not_near`, `not_confirmed`,
+        `site_unreachable`, `too_many_tries`, `id_reused`.
         """
         if b is None:
             raise refuse("booking_not_found", "This booking is not known.")
         known = self._db.read(lambda tx: door_wishes.one(tx, wish_id))
         if known is None:
             self._judge(b, at, by_phone)
+            if by_phone and self._checks.wanted(b.site_id):
+                if answer is None:
+                    raise refuse("not_confirmed", NOT_CONFIRMED)
+                await self._checks.confirm(b, answer)
         wish = await self._db.write(lambda tx: door_wishes.ask(tx, self._desk, wish_id, b.site_id, b.id))
         return self._seen(await self._answered(wish)) or wish
 

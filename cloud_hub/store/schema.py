@@ -7,7 +7,7 @@ from pathlib import Path
 from shared.ledger import schema as ledger
 from shared.runtime.database_steps import migrate
 
-from . import admin_sessions, notifications, surveys, texts, told_conditions
+from . import admin_sessions, notifications, passkeys, surveys, texts, told_conditions
 
 TABLES = (
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -53,7 +53,13 @@ def m007_digest(db) -> None:
         db.execute(statement)
 
 
-STEPS = (m001_hub, m002_notifications, m003_admin_sessions, m004_texts, m005_surveys, m007_digest)
+def m008_passkeys(db) -> None:
+    """The telephones that open the doors of their orders."""
+    for statement in passkeys.TABLES:
+        db.execute(statement)
+
+
+STEPS = (m001_hub, m002_notifications, m003_admin_sessions, m004_texts, m005_surveys, m007_digest, m008_passkeys)
 
 
 def prepare(path: Path | str) -> list[str]:

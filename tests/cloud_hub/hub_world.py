@@ -99,12 +99,12 @@ class HubWorld:
 
     def __init__(
         self, folder: Path, rates: Rates, *, mqtt: Mqtt | None = None, site_transport: Transport | None = None, db=None, password="", witness=None,
-        digest: DigestSettings | None = None, public_url: str = "", machines: dict | None = None,
+        digest: DigestSettings | None = None, public_url: str = "", machines: dict | None = None, door_check: str = "none",
     ):  # fmt: skip
         self.clock = ManualClock(float(NOON))
         self.network = MemoryNetwork(Random(1), asyncio.get_running_loop().call_later)
         self.db = db or books(*ledger_schema.STEPS, *schema.STEPS)
-        sites = (Site(id=SITE, name="Bedford (enrolled)"),)
+        sites = (Site(id=SITE, name="Bedford (enrolled)", door_check=door_check),)
         hub = HubConfig(
             hub_id="hub-test", data_dir=str(folder), sites=sites, rates=rates, mqtt=mqtt, digest=digest, http=Http(public_url=public_url),
             machines=machines or {},

@@ -105,6 +105,26 @@ def test_the_staffs_digest_is_read_with_what_is_usual(file):
     assert load(file(GOOD)).hub.digest is None
 
 
+PASSKEY = ('id = "bedford"', 'id = "bedford"\ndoor_check = "passkey"')
+
+
+@pytest.mark.parametrize("url", ["https://book.example.test", "https://book.example.test:8443/", "http://localhost:8080"])
+def test_telephones_may_be_asked_to_confirm(file, url):
+    config = load(file(GOOD.replace(*PASSKEY).replace("https://book.example.test", url)))
+    assert [site.door_check for site in config.hub.sites] == ["passkey", "none"]
+
+
+@pytest.mark.parametrize("url", ["", "http://book.example.test", "https://192.0.2.8", "https://[2001:db8::1]", "https://x:port", "book"])
+def test_keys_are_made_for_a_name_over_tls_only(file, url):
+    with pytest.raises(ConfigError, match="'sites.door_check'|'http.public_url'"):
+        load(file(GOOD.replace(*PASSKEY).replace("https://book.example.test", url)))
+
+
+def test_a_check_that_there_is_not_is_named(file):
+    with pytest.raises(ConfigError, match="door_check"):
+        load(file(GOOD.replace(*PASSKEY).replace('"passkey"', '"eye"')))
+
+
 @pytest.mark.parametrize(
     ("tables", "told"),
     [

@@ -3,7 +3,8 @@
 import pytest
 
 from cloud_hub.store import notifications as kept
-from cloud_hub.store import schema, surveys
+from cloud_hub.store import passkeys, schema, surveys
+from cloud_hub.store.passkeys import KEPT_S, Passkey
 from cloud_hub.store.surveys import Counted, SurveyAnswer
 from shared.ledger import schema as ledger_schema
 from shared.notifications import Preferences
@@ -80,3 +81,31 @@ async def test_a_browser_hears_of_an_order_and_the_oldest_makes_room(db):
     await db.write(lambda tx: kept.subscribe(tx, "s-99", "order-2", "c-1", "other", NOON))
     assert [doc for _, doc in db.read(lambda tx: kept.subscriptions(tx, "order-1"))] == [str(n) for n in range(2, kept.BROWSERS_MAX + 2)]
     assert db.read(lambda tx: kept.subscriptions(tx, "order-2")) == [("s-99", "other")]
+
+
+async def test_an_order_has_its_first_telephone_whose_count_goes_up_only(db):
+    first, second = (Passkey(order_id="order-1", credential=name, counter=2**32 - 2, made_at=NOON) for name in ("first", "second"))
+    assert [await db.write(lambda tx, one=one: passkeys.add(tx, one)) for one in (first, second)] == [True, False]
+    counts = [("first", 2**32 - 1), ("first", 2**32 - 1), ("first", 0), ("second", 2**32)]
+    counted = [await db.write(lambda tx, c=c, n=n: passkeys.count(tx, "order-1", c, n)) for c, n in counts]
+    assert counted == [True, False, False, False] and db.read(lambda tx: passkeys.of(tx, "order-1")).counter == 2**32 - 1
+    assert [await db.write(lambda tx: passkeys.end(tx, "order-1")) for _ in range(2)] == [True, False]
+
+
+async def test_a_question_is_taken_once_by_its_own_order_for_its_own_purpose_in_time(db):
+    for name in ("one", "two"):
+        await db.write(lambda tx, name=name: passkeys.ask(tx, name, "order-1", "confirm", NOON + 120))
+    assert db.read(lambda tx: [passkeys.asked(tx, "order-1", NOON), passkeys.asked(tx, "order-2", NOON)]) == [2, 0]
+    tries = [
+        ("order-2", "confirm", NOON),
+        ("order-1", "make", NOON),
+        ("order-1", "confirm", NOON + 120),
+        *[("order-1", "confirm", NOON + 119)] * 2,
+    ]
+    taken = [await db.write(lambda tx, o=o, p=p, at=at: passkeys.take(tx, "one", o, p, at)) for o, p, at in tries]
+    assert taken == [False, False, False, True, False]
+    await db.write(lambda tx: passkeys.add(tx, Passkey(order_id="order-1", credential="first", counter=0, made_at=NOON)))
+    forgot = [
+        await db.write(lambda tx, at=at: passkeys.forget(tx, at)) for at in (NOON + 119, NOON + 120, NOON + KEPT_S, NOON + KEPT_S + 1)
+    ]
+    assert forgot == [0, 1, 0, 1], "an order without a booking needs no telephone"

@@ -152,7 +152,7 @@ async def test_a_wish_that_cannot_be_read_is_taken_away_and_told(w, tmp_path, ca
 async def test_everything_that_the_clock_does_is_entered_and_runs(w):
     names = {job.id for job in w.app.ticker._scheduler.get_jobs()}
     books = {"placing", "digests", "outage-pins", "watch", "backups", "mark", "clock"}
-    telling = {"work", "notifications", "notifications.forget", "conditions", "notices", "refusals"}
+    telling = {"work", "notifications", "notifications.forget", "conditions", "notices", "refusals", "phone-checks.forget"}
     assert names == {"hello", "tick", "release", "holds.expire", "bookings.expire", "answers.forget", "tray"} | books | telling
     links = (("tick", w.hub.links.tick), ("hello", w.hub.links.hello), ("release", w.hub.links.release))
     told = (("work", w.hub.worker.tick), ("notifications", w.hub.notifying.sweep), ("notifications.forget", w.hub.notifying.forget))

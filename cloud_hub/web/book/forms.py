@@ -5,7 +5,7 @@ Invariant: nothing here is believed. A price, an id or a length that somebody ty
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,9 @@ Guests = Annotated[int, Meta(ge=1, le=GUESTS_MAX)]
 Short = Annotated[str, Meta(max_length=64)]
 Typed = Annotated[str, Meta(max_length=400)]
 Token = Annotated[str, Meta(max_length=4096)]
+Latitude = Annotated[float, Meta(ge=-90, le=90)]
+Longitude = Annotated[float, Meta(ge=-180, le=180)]
+Accuracy = Annotated[float, Meta(ge=0, le=10**7)]
 
 
 class HoldForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,13 +98,24 @@ class ExtendForm(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class OpenForm(msgspec.Struct, forbid_unknown_fields=True):
-    """ "Open the door"; where the telephone is (degrees, metres), if the page asked for it."""
+    """ "Open the door"; where the telephone is (degrees, metres) and its answer (JSON), if the page asked for them."""
 
     booking: Short
     nonce: Short
-    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
-    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
-    accuracy: Annotated[float, Meta(ge=0, le=10**7)] | None = None
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    accuracy: Accuracy | None = None
+    answer: Annotated[str, Meta(max_length=8000)] = ""
+
+
+class PhoneIn(msgspec.Struct, forbid_unknown_fields=True):
+    """Before "Open the door": which one, and from where. `answer`: the key that the telephone has made, as WebAuthn's JSON has it."""
+
+    booking: Short
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    accuracy: Accuracy | None = None
+    answer: dict[str, Any] = {}
 
 
 class MessagesForm(msgspec.Struct, forbid_unknown_fields=True):

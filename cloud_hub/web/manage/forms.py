@@ -72,6 +72,12 @@ class PlaceForm(msgspec.Struct, forbid_unknown_fields=True):
     nonce: Short
 
 
+class PhoneForm(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose telephone is to go."""
+
+    reference: Short = ""
+
+
 class NoFields(msgspec.Struct, forbid_unknown_fields=True):
     """A form with a button and nothing else."""
 

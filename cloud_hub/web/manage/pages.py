@@ -6,6 +6,7 @@
     GET  /manage/answers              what guests said when they were asked how it was
     GET  /manage/refusals             which rules stood in the way
     /manage/notices                   what guests of a facility must know
+    /manage/phones                    telephones that open doors
     /manage/displaced                 bookings that have lost their place (see `displaced`)
     GET  /manage/work                 lanes, counts, rows
     GET  /manage/work/{mark}          one row
@@ -32,7 +33,7 @@ from shared.runtime.problems import unauthorized
 from shared.runtime.ratelimit import RateRule
 from shared.runtime.routing import Router
 
-from . import answers, displaced, notices, refusals, routes, texts
+from . import answers, displaced, notices, phones, refusals, routes, texts
 from .routes import ADMIN, COOKIE
 from .views import STATIC, Views
 
@@ -68,7 +69,8 @@ def build(hub: Hub, work: WorkDesk, words: WordsDesk, static_url: Callable[[str]
     """`static_url` gives the address of files of the folder `STATIC`, served as "manage"; `csrf_key`: 32 secret bytes of this hub."""
     tls = hub.config.hub.http.behind_tls
     csrf = Csrf(csrf_key, tls=tls, sign_in_cookies=(COOKIE,))
-    admins, views = Admins(hub.db, hub.desk, hub.api_keys, hub.attempts.refused_sign_in), Views(csrf, static_url, hub.displaced.count)
+    admins = Admins(hub.db, hub.desk, hub.api_keys, hub.attempts.refused_sign_in)
+    views = Views(csrf, static_url, hub.displaced.count, phones=bool(hub.phone_checks.sites))
 
     async def signed_in(connection: ASGIConnection, _: BaseRouteHandler) -> None:
         # an Authorization header would pass the CSRF guard, and these pages know no other sign-in than the cookie
@@ -85,7 +87,8 @@ def build(hub: Hub, work: WorkDesk, words: WordsDesk, static_url: Callable[[str]
     told = Router("/notices", route_handlers=notices.handlers_of_notices(notices.NoticePages(hub, views)))
     stood = Router("/refusals", route_handlers=refusals.handlers_of_refusals(refusals.RefusalPages(hub, views)))
     lost = Router("/displaced", route_handlers=displaced.handlers_of_displaced(displaced.DisplacedPages(hub, views)))
-    inside = [*routes.handlers_of_session(admins, tls=tls), rows, said, own_words, told, stood, lost]
+    held = Router("/phones", route_handlers=phones.handlers_of_phones(phones.PhonePages(hub, views)))
+    inside = [*routes.handlers_of_session(admins, tls=tls), rows, said, own_words, told, stood, lost, held]
     outer = Router("/", route_handlers=door, guards=[csrf.guard])
     inner = Router("/", route_handlers=inside, guards=[signed_in, csrf.guard])
     return AdminPages(Router(PREFIX, route_handlers=[outer, inner]), views.problem)

@@ -25,11 +25,11 @@ STYLED = {"content-security-policy": CSP.replace("style-src 'self'", "style-src 
 
 
 class Views:
-    """`static_url` gives the address of a file of ours; `displaced` says how many bookings wait for a place, which every page's links tell.
-    Templates know `words` and nothing of the services."""
+    """`static_url` gives the address of a file of ours; `displaced` says how many bookings wait for a place, which every page's links tell;
+    `phones`: whether any facility asks telephones to confirm. Templates know `words` and nothing of the services."""
 
-    def __init__(self, csrf: Csrf, static_url: Callable[[str], str], displaced: Callable[[], int]):
-        self._csrf, self._displaced = csrf, displaced
+    def __init__(self, csrf: Csrf, static_url: Callable[[str], str], displaced: Callable[[], int], *, phones: bool):
+        self._csrf, self._displaced, self._phones = csrf, displaced, phones
         self._env = environment(FOLDER / "templates", book.FOLDER / "templates", words=words, texts=words_of_texts, static=static_url)
 
     def page(
@@ -38,7 +38,7 @@ class Views:
         """A page with a token for its forms. `styled`: it holds the page of a mail in a frame of its own, which has its styles in itself."""
         token = Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self._csrf.token(request.scope))
         text = self._env.get_template(template).render(
-            csrf=token, admin=admin, displaced=self._displaced() if admin is not None else 0, **values
+            csrf=token, admin=admin, displaced=self._displaced() if admin is not None else 0, phones=self._phones, **values
         )
         return Response(text, status_code=status, media_type=MediaType.HTML, headers={**book.PRIVATE, **(STYLED if styled else {})})
 

@@ -43,12 +43,17 @@
           form.elements.latitude.value = found.coords.latitude.toFixed(5);
           form.elements.longitude.value = found.coords.longitude.toFixed(5);
           form.elements.accuracy.value = Math.round(found.coords.accuracy);
-          form.submit();
+          go(form);
         },
-        function () { form.submit(); },
+        function () { go(form); },
         { enableHighAccuracy: true, timeout: 8000, maximumAge: 30000 }
       );
     });
+  }
+
+  // Whoever has more to ask of the telephone sends the form when that is done.
+  function go(form) {
+    if (form.dispatchEvent(new Event("located", { cancelable: true }))) form.submit();
   }
 
   // ---- what is wrong is read first
