@@ -112,13 +112,13 @@ def is_flagged(no_shows: int, policy: Policy) -> bool:
 
 def rest_of(b: Booking, now_at: int, policy: Policy, free_until: int, *, zone: str) -> Interval | None:
     """The part of a no-show's time that can be sold again, in slots: from the next start on the grid of the facility's clock until its end. Before it
-    at least a slot is left of the booking, with its buffer.
+    at least a slot is left of the booking, which is not over yet, and its buffer.
 
     `free_until`: the slot until which the bay could be had from now on, the booking's own time counting as free. None where the shortest booking
     does not fit before that, or nothing of the time is left.
     """
     grid, least = policy.grid_min // slots.SLOT_MIN, (policy.min_min + policy.buffer_min) // slots.SLOT_MIN
-    first = max(-(-now_at // slots.SLOT_S), b.start + b.buffer + 1)
+    first = max(-(-now_at // slots.SLOT_S), b.start + 1) + b.buffer
     # two steps: in the night in which clocks change one may be shorter or longer
     cut = next((at for at in range(first, first + 2 * grid) if slots.local_minute(zone, at) % policy.grid_min == 0), b.end)
     return Interval(cut, b.end) if cut < b.end and free_until - cut >= least else None

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 
-from shared.model import Booking, Customer, Frozen, Price
+from shared.model import Customer, Frozen, Price
 from shared.policy import Policy
-from shared.presence import REST_ON_SALE
 from shared.pricing import fits, half_up, in_force, latest
 
 DAY_S = 86_400
@@ -80,9 +79,3 @@ def deposit_cents(policy: Policy, price: Price, day: date) -> int:
     """The part of the price that is due at booking and kept on a no-show: the deposit in force on this local day, never more than all."""
     deposit = latest(policy.deposits, day)
     return min(deposit.cents, price.total_cents) if deposit else 0
-
-
-def longer(old: Booking, price: Price) -> Price:
-    """What a longer booking in the place of `old` costs: `price`, or what was paid already by a guest whose rest was put on sale (B15)."""
-    paid = old.price if old.reason == REST_ON_SALE else None
-    return paid if paid is not None and paid.total_cents > price.total_cents else price

@@ -11,7 +11,7 @@ import re
 
 import msgspec
 
-from shared import passes, pricing, quotes, slots, terms
+from shared import passes, pricing, quotes, slots
 from shared.bookings import shown
 from shared.errors import Refused, refuse
 from shared.ledger import claims, displaced, door_codes, frontdesk, lines, records, secured
@@ -273,7 +273,7 @@ class Visits:
                 house.resource(visit.seat), Interval(b.start, end), house.profile.tariff, zone=house.facility.zone, site_id=b.site_id,
                 now_at=self._desk.now(), customer=customer, change_fee_cents=frontdesk.fee_owed(b),
             )  # fmt: skip
-            price = terms.longer(b, price)
+            price = frontdesk.price_of_longer(tx, b, price)
             old = b.price.total_cents if b.price else 0
             yield Longer(minutes=minutes, end=end, cents=price.total_cents, more_cents=price.total_cents - old)
 

@@ -185,7 +185,7 @@ def place(
         return before[0]
     _judge_old(tx, old)
     _judge_new(tx, desk, house, old, wish.bookings[0])
-    if not is_asked(tx, desk, old):
+    if not (is_asked(tx, desk, old) or _is_asked_for(tx, old, wish.bookings[0])):
         sales.drop_asked(tx, desk, old)
     new = sales.move(tx, desk, old.id, wish)
     what = "placed elsewhere" if new.status == "confirmed" else "place asked"
@@ -201,6 +201,12 @@ def _wish(tx: Tx, desk: Desk, old: Booking, new_id: str, resource_id: str, start
     )  # fmt: skip
     customer = records.customer(tx, old.customer_id)
     return sales.Wish(order=frontdesk.order_of(tx, desk, old), bookings=(new,), customer=customer, link_up=link_up)
+
+
+def _is_asked_for(tx: Tx, old: Booking, new: Booking) -> bool:
+    """Whether it is this very place whose answer is late: given up for itself it would be in its own way."""
+    asked = _asked(tx, old)
+    return asked is not None and (asked.resource_id, asked.start, asked.end) == (new.resource_id, new.start, new.end)
 
 
 def _judge_old(tx: Tx, old: Booking) -> None:
@@ -335,8 +341,9 @@ def _take(tx: Tx, desk: Desk, house: House, b: Booking, way: WayOut, link_up: bo
         return holds.try_or(partial(_reseat, tx, desk, b, way), lambda no: "", tx)
     if near and not lines.owns(tx, desk, b.resource_id, b.start):
         return ""
-    if way.seller != desk.side and (not link_up or _was_declined(tx, desk, b, way)):
-        return ""
+    theirs = way.seller != desk.side
+    if theirs and (not link_up or _asked(tx, b) is not None or _was_declined(tx, desk, b, way)):
+        return ""  # what they were asked for already they may have given, and told the guest of
     return holds.try_or(partial(_place_by_rule, tx, desk, house, b, way, link_up), lambda no: "", tx)
 
 

@@ -383,9 +383,9 @@ def extend(
     if minutes % 15 or not 15 <= minutes <= 24 * 60:
         raise refuse("bad_request", "Extend by whole quarter hours.")
     now = desk.now()
-    a = records.attendance(tx, old.id)
     customer = records.customer(tx, old.customer_id) or Customer(id=old.customer_id, name=old.shown_name)
-    part = Part(booking_id=new_id, resource_id=(a.seat if a and a.seat else old.resource_id), start=old.start, end=old.end + minutes // 15)
+    bay = old.seat(records.attendance(tx, old.id))
+    part = Part(booking_id=new_id, resource_id=bay, start=old.start, end=old.end + minutes // 15)
     wanted = Wanted(site_id=old.site_id, parts=(part,), channel=channel, customer=customer, order_id=old.order_id)
     wish = _move_wish(tx, desk, house, old, wanted, part, link_up=link_up, body_hash=body_hash)
     before = sales.known(tx, desk, wish)
@@ -394,9 +394,28 @@ def extend(
     if now >= old.ends_at:
         raise refuse("illegal_move", "This booking is over; please book anew.")
     _judge_length(house, wanted, part, old, now)
-    price = terms.longer(old, price_of_part(house, wanted, part, now, None, fee_owed(old)))
+    price = price_of_longer(tx, old, price_of_part(house, wanted, part, now, None, fee_owed(old)))
     new = msgspec.structs.replace(wish.bookings[0], price=price, changes=old.changes, placed=old.placed)
     return sales.move(tx, desk, old_id, msgspec.structs.replace(wish, bookings=(new,)))
+
+
+def paid_for(tx: Tx, b: Booking) -> Booking:
+    """The booking whose price its guest has paid: itself, or the longer one before the rest of its time was put on sale (B15), also where
+    it was made longer again since."""
+    paid = at = b
+    while at.replaces and (old := records.booking(tx, at.replaces)) is not None:
+        given_back = (old.price, old.changes) == (at.price, at.changes)  # by us: a customer's own change is counted, and priced anew
+        if old.start != at.start or not (old.end < at.end or given_back):
+            break
+        paid, at = max(paid, old, key=lambda one: one.end), old
+    return paid
+
+
+def price_of_longer(tx: Tx, old: Booking, price: Price) -> Price:
+    """What a longer booking in the place of `old` costs: `price`, or what was paid already for more than is left of it."""
+    paid = paid_for(tx, old)
+    more = paid.end > old.end and paid.price is not None and paid.price.total_cents > price.total_cents
+    return paid.price if more else price
 
 
 def _judge_length(house: House, wanted: Wanted, part: Part, old: Booking, now: int) -> None:

@@ -34,8 +34,8 @@ def put_on_sale(tx: Tx, desk: Desk, house: House, booking_id: str, *, by: str) -
     old = locked.booking(tx, booking_id)
     if old is None:
         raise refuse("booking_not_found", "This booking is not known.")
-    before = old if old.reason == presence.REST_ON_SALE else records.booking(tx, old.replaced_by)
-    if before is not None and before.reason == presence.REST_ON_SALE:
+    before = shorter_of(tx, old)
+    if before.reason == presence.REST_ON_SALE:
         return before
     rest = _judged(tx, desk, house, old)
     if isinstance(rest, Refusal):
@@ -50,10 +50,10 @@ def put_on_sale(tx: Tx, desk: Desk, house: House, booking_id: str, *, by: str) -
     return new
 
 
-def paid_until(tx: Tx, b: Booking) -> int:
-    """Until when (unix seconds) its price is for: of a booking whose rest was put on sale until its first end."""
-    old = records.booking(tx, b.replaces) if b.reason == presence.REST_ON_SALE else None
-    return old.ends_at if old is not None else b.ends_at
+def shorter_of(tx: Tx, b: Booking) -> Booking:
+    """The shorter booking in the place of one whose rest was put on sale: what is said of the visit is said of that. Any other is itself."""
+    new = records.booking(tx, b.replaced_by) if b.replaced_by else None
+    return new if new is not None and new.reason == presence.REST_ON_SALE else b
 
 
 def _wish(tx: Tx, desk: Desk, old: Booking, a: Attendance, rest: Interval) -> sales.Wish:
@@ -73,7 +73,7 @@ def _judged(tx: Tx, desk: Desk, house: House, b: Booking) -> Interval | Refusal:
     if records.asks_waiting(tx, "move", b.id) or records.asks_waiting(tx, "moved", b.id):
         return Refusal("illegal_move", "A change of this booking is under way already. Please wait for its answer.")
     bay, policy = house.resources.get(b.seat(a)), house.profile.policy
-    if bay is None or not bay.active:
+    if bay is None or not bay.active or records.blocks_over(tx, bay.id, b.start, b.end):
         return Refusal("illegal_move", "This bay is not in use, so the rest of the time cannot be sold.")
     rest = presence.rest_of(b, desk.now(), policy, _free_until(tx, desk, house, bay.id, b), zone=house.facility.zone)
     if rest is None:

@@ -204,7 +204,7 @@ async def test_the_rest_of_a_no_shows_time_is_put_on_sale_where_there_is_one(bro
     await sheet(page).get_by_role("button", name="No-show").click()
     await item(page, "Mocka Tardy").click()
     await sheet(page).get_by_role("button", name="Sell the rest from 12:30").click()
-    await expect(toast(page, "The rest from 12:30 is on sale.")).to_be_visible()
+    await expect(toast(page, "The rest of that time is on sale.")).to_be_visible()
     await expect(page.locator(".item[aria-label^='Mocka Tardy, Box 1, 12:00–12:30']")).to_be_visible()
     await item(page, "Mocka Tardy").click()
     await expect(sheet(page)).to_contain_text("no show: said by Ada Example; the rest from 12:30 is on sale")

@@ -383,3 +383,21 @@ async def test_while_the_other_side_is_heard_its_answer_is_waited_for_however_la
     assert w.hub.write(lambda tx, desk: displaced.settle(tx, desk, house, b.id, link_up=True)) == ""
     await w.healed()
     assert w.hub.place_by_rule() == ["placed"], "it came too late, so that the answer is no"
+
+
+@rule("block-2")
+@story()
+async def test_near_the_start_a_facility_does_not_give_up_what_the_hub_may_have_given_to_ask_it_once_more(w: World):
+    [b] = w.site.book(1, 12)
+    await w.quiet()
+    w.site.block(1, 12)
+    w.network.faults = Faults(delay_s=(1, 1))
+    asked = w.site.place(b.id, 3, 12)
+    await until(lambda: (x := w.hub.booking(asked.id)) is not None and x.status == "confirmed")
+    w.forward(12 * 900 - 1500)
+    house = w.site.read(lambda tx: w.site.houses.of(tx, SITE))
+    assert w.site.booking(asked.id).answer_by < w.site.desk.now() and displaced.is_near(w.site.desk, b)
+    assert w.site.write(lambda tx, desk: displaced.settle(tx, desk, house, b.id, link_up=True)) == ""
+    assert refused(lambda: w.site.place(b.id, 3, 12)) == "illegal_move", "nor do staff, who may choose another"
+    await w.quiet()
+    assert where(w, b.id) == [("3", 12, "confirmed")] * 2 and now_at(w.hub, b.id).id == asked.id

@@ -2,10 +2,11 @@
 
 import pytest
 
+from shared.ledger import resale
 from shared.presence import REST_ON_SALE
 from tests.rules.harm import refused
 from tests.rules.story import statuses, story
-from tests.two_sides import World, play
+from tests.two_sides import SITE, World, play
 
 rule = pytest.mark.rule
 
@@ -73,6 +74,18 @@ async def test_of_a_guest_who_was_given_another_bay_it_is_the_rest_there(w: Worl
 
 
 @story()
+async def test_where_staff_keep_the_bay_for_themselves_nothing_is_offered_to_be_sold(w: World):
+    [b] = w.site.book(1, 0, 2)
+    w.site.block(1, 0, 4)
+    w.site.reseat(b.id, 2)
+    w.forward(16 * 60)
+    w.site.attend(b.id, "no_show")
+    w.site.block(2, 0, 4)
+    assert w.site.write(lambda tx, desk: resale.rest_of(tx, desk, w.site.houses.of(tx, SITE), w.site.booking(b.id))) is None
+    assert refused(lambda: w.site.sell_rest(b.id)) == "illegal_move"
+
+
+@story()
 async def test_only_the_rest_of_a_no_shows_own_time_that_is_worth_something_is_sold(w: World):
     [running], [over], [short], [lost] = w.site.book(1, 0, 2), w.site.book(2, 0), w.site.book(3, 0), w.site.book(1, 8, 2)
     [far] = w.hub.book(2, 12, 2)
@@ -107,7 +120,9 @@ async def test_a_guest_who_comes_after_all_gets_the_time_back_for_nothing_as_lon
     w.site.attend(b.id, "no_show")
     new = w.site.sell_rest(b.id)
     w.site.check_in(new.id)
-    longer = w.site.extend(new.id, 60)
+    part = w.site.extend(new.id, 30)
+    longer = w.site.extend(part.id, 30)
+    assert (part.end, part.price) == (new.end + 2, b.price)
     assert (longer.end, longer.price) == (new.end + 4, b.price) and w.site.attendance(longer.id).state == "checked_in"
     more = w.site.extend(longer.id, 60)
     assert more.price.total_cents > b.price.total_cents

@@ -141,8 +141,8 @@ def test_the_rest_of_a_no_shows_time_begins_at_the_next_start_and_is_worth_somet
         (15, B, POLICY, 4, None),
         (15, long, hours, 8, (4, 8)),
         (15, buffered, buffer, 9, (2, 8)),
-        (30, buffered, buffer, 8, (2, 8)),
-        (31, buffered, buffer, 8, None),  # the next one needs its buffer, too
+        (16, buffered, buffer, 9, (4, 8)),  # what is left of the booking is not over already
+        (16, buffered, buffer, 8, None),  # the next one needs its buffer, too
     ]:
         assert rest(AT + now_min * MIN, b, policy, free_until) == expected, (now_min, free_until)
 
@@ -160,10 +160,10 @@ def test_what_is_sold_again_can_be_sold_and_leaves_something_of_the_booking(buff
         found = presence.rest_of(b, now_at, policy, free_until, zone=zone)
         if found is None:
             continue
-        assert b.start < found.start - buffer and now_at <= found.start * 900 and found.end == b.end > found.start
+        assert b.start < found.start - buffer and now_at <= (found.start - buffer) * 900 and found.end == b.end > found.start
         assert found.start + least // 15 + buffer <= free_until
         assert slots.local_minute(zone, found.start) % grid == 0
-        first = max(now_at, (b.start + buffer + 1) * 900)
+        first = max(now_at, (b.start + 1) * 900) + buffer * 900
         assert not any(slots.local_minute(zone, at) % grid == 0 for at in range(-(-first // 900), found.start)), (
             "the next start, and no later"
         )

@@ -110,6 +110,43 @@ async def test_a_disk_that_hangs_is_not_waited_for_and_is_handed_nothing_twice(w
     assert len([row for row in world.journal() if row[2] == "emergency called: lockdown"]) == 1
 
 
+async def test_with_a_disk_that_hangs_the_last_of_many_doors_stands_open_no_later_than_the_first(world, monkeypatch):
+    monkeypatch.setattr(emergency_books, "WRITE_WAIT_S", 0.1)
+    doors = [f"door-{n}" for n in range(9)]
+    several_doors(world, *doors)
+    let = asyncio.Event()
+
+    async def hangs(fn):
+        await let.wait()
+
+    world.db.write = hangs
+    before = asyncio.get_running_loop().time()
+    await called(world, mode="unlock_all")
+    took_s = asyncio.get_running_loop().time() - before
+    let.set()
+    make_room(world)
+    assert set(world.doors.holds) == {FRONT, *doors} and took_s < 0.5, "the disk is waited for once"
+
+
+async def test_what_is_owed_while_others_wait_for_the_disk_is_waited_for_too_and_is_no_trouble(world):
+    write, begun = world.db.write, []
+
+    async def slow(fn):
+        begun.append(fn)
+        await asyncio.sleep(0.02)
+        return await write(fn)
+
+    world.db.write = slow
+    books = world.kit.emergency._books
+    books.journal("staff-ada", "emergency ended", "", "first")
+    both = [asyncio.ensure_future(books.flush()) for _ in range(2)]
+    await world.until(lambda: begun)
+    books.journal("staff-ada", "emergency ended", "", "second")
+    for one in reversed(both):
+        await one
+        assert (books.trouble, books.owed) == ("", False)
+
+
 async def test_what_was_never_written_down_is_after_a_restart_told_as_one_that_nobody_called(world):
     fill_up(world)
     await called(world)

@@ -5,9 +5,9 @@ import pytest
 
 from shared.ledger import lines, records
 from shared.policy import Presence
-from tests.site_agent.site_world import NOON, SITE, SiteWorld, code_of
+from tests.site_agent.site_world import NOON, SITE, SiteWorld, away, code_of
 from tests.site_agent.test_checkin import come
-from tests.site_agent.test_presence import QUARTER, bays, panel, pass_by, say, visit
+from tests.site_agent.test_presence import QUARTER, bays, check_in, panel, pass_by, say, visit
 
 __all__ = ["bays"]
 
@@ -59,10 +59,11 @@ async def test_by_the_houses_rule_the_rest_is_sold_and_its_buyer_comes_in_while_
         buyer["id"]: (buyer["pin"], NOON + 3600 - 900, NOON + 7200 + 900),
     }
     assert (await come(world, buyer["pin"])).json()["until"] == "14:00"
-    await pass_by(world, 30)
-    for code in (one["pin"], one["pass"]):
-        late = await come(world, code)
-        assert code_of(late) == (403, "pass_expired") and late.json()["detail"] == TOO_LATE
+    for minutes in (13, 17):  # at once, and when the door would not open any more either
+        await pass_by(world, minutes)
+        for code in (one["pin"], one["pass"]):
+            late = await come(world, code)
+            assert code_of(late) == (403, "pass_expired") and late.json()["detail"] == TOO_LATE
     assert visit(world, short).state == "no_show" and visit(world, buyer).state == "checked_in"
 
 
@@ -82,13 +83,30 @@ async def test_who_comes_before_the_rest_begins_is_let_in_by_what_they_have_and_
     assert len(await named(world, "rest of a no-show on sale")) == 1
 
 
+async def test_who_has_part_of_the_time_back_stays_for_nothing_as_long_as_they_paid_for(world, bays):
+    wants(world, resell_min=20)
+    one = await world.booked(1, 1, 8)
+    await pass_by(world, 50)
+    await come(world, one["pin"])
+    longer = await world.staff.post(f"/api/bookings/{(await now(world, one))['id']}/extend", {"booking_id": "longer-01", "minutes": 30})
+    assert (longer.json()["booking"]["end"], longer.json()["booking"]["price"]) == (world.at(3), one["price"])
+    bays.playing[1] = True
+    await pass_by(world, 60)
+    [over] = (await panel(world))["overtime"]
+    assert (over["booking_id"], over["minutes"], over["cents"]) == ("longer-01", 11, 0)
+
+
 async def named(world: SiteWorld, what: str) -> list[tuple]:
     return [row for row in world.journal() if row[2] == what]
 
 
 @pytest.mark.parametrize(
-    "why", ["the house does not want it", "it waits longer", "staff say otherwise", "somebody plays there", "nothing by rule"]
-)
+    "why",
+    [
+        "the house does not want it", "it waits longer", "staff say otherwise", "somebody plays there", "nothing by rule", "the bay is not heard",
+        "the doors are not heard", "one of the party has come",
+    ],
+)  # fmt: skip
 async def test_by_itself_nothing_is_sold_where(world, bays, why):
     rule = {
         "the house does not want it": {},
@@ -96,7 +114,8 @@ async def test_by_itself_nothing_is_sold_where(world, bays, why):
         "nothing by rule": {"by_rule": False, "resell_min": 20},
     }
     wants(world, **rule.get(why, {"resell_min": 20}))
-    one = await world.booked(1, 1, 6)
+    one = await world.booked(1, 1, 6, phone="902-555-0177")
+    other = await world.booked(2, 1, phone="902-555-0177")
     await pass_by(world, 46)
     if why == "staff say otherwise":
         await say(world, one, "none")
@@ -104,8 +123,15 @@ async def test_by_itself_nothing_is_sold_where(world, bays, why):
         await say(world, one, "no_show")
     elif why == "somebody plays there":
         bays.playing[1] = True
+    elif why == "the bay is not heard":
+        bays.playing[1] = None
+    elif why == "the doors are not heard":
+        world.doors.failure = away()
+    elif why == "one of the party has come":
+        await check_in(world, other)
     await pass_by(world, 15)
-    assert (await now(world, one))["id"] == one["id"] and not await named(world, "rest of a no-show on sale")
+    assert (await now(world, one))["id"] == one["id"]
+    assert one["id"] not in [row[3] for row in await named(world, "rest of a no-show on sale")]
     if why == "somebody plays there":
         bays.playing[1] = False
         await pass_by(world, 1)
@@ -126,7 +152,9 @@ async def test_what_staff_have_said_to_be_a_no_show_is_sold_by_rule_too_and_stay
         "staff-ada",
         "said by Ada Example; the rest from 13:00 is on sale",
     )
-    assert (await say(world, short, "none")).json()["status"] == "confirmed", "and may take it back"
+    # from a page that has not heard of it yet
+    assert (await say(world, one, "none")).json()["status"] == "confirmed" and visit(world, short).state == "", "and may take it back"
+    assert (await check_in(world, one)).json()["until"] == "13:00" and visit(world, short).state == "checked_in"
 
 
 async def test_staff_put_the_rest_on_sale_where_there_is_one_and_are_told_why_not(world):

@@ -182,7 +182,6 @@ class EmergencyDesk:
         if known is None:
             self._begin_one(request_id, mode, reason, minutes, asker)
         await self._write()
-        self._ends.setdefault(request_id, self._monotonic() + minutes * 60)
         await self._soon()
         return self.panel()
 
@@ -194,6 +193,7 @@ class EmergencyDesk:
         wanted = Row(
             id=emergency_id, mode=mode, reason=reason, by_id=asker.id, by_name=who, asked_at=now, ends_at=now + minutes * 60,
         )  # fmt: skip
+        self._ends[emergency_id] = self._monotonic() + minutes * 60
         self._books.put(wanted)
         self._books.journal(asker.id, f"emergency called: {mode}", emergency_id, f"{reason} ({minutes} min)")
         self._books.trail(wanted, "called")

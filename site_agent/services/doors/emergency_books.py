@@ -33,6 +33,7 @@ class EmergencyBooks:
         self._rows: dict[str, Row] = {}
         self._owed: list[Callable[[Tx], object]] = []
         self._writing: asyncio.Task[bool] | None = None
+        self._given_up: asyncio.Task[bool] | None = None  # what was waited for long enough
         #: why the books do not take what they are owed; empty while they do
         self.trouble = ""
 
@@ -121,11 +122,13 @@ class EmergencyBooks:
         while self._owed:
             if self._writing is None or self._writing.done():
                 self._writing = asyncio.get_running_loop().create_task(self._write())
-            await asyncio.wait((self._writing,), timeout=WRITE_WAIT_S)
-            if not self._writing.done():
-                self.trouble = "The disk of this machine takes too long."
+            writing = self._writing  # whoever else waits for it may begin the next before we go on
+            if writing is not self._given_up:
+                await asyncio.wait((writing,), timeout=WRITE_WAIT_S)
+            if not writing.done():
+                self._given_up, self.trouble = writing, "The disk of this machine takes too long."
                 return
-            if not self._writing.result():
+            if not writing.result():
                 return
 
     async def _write(self) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from shared import passes, presence, slots
 from shared.errors import Refusal, Refused, Suggestion, refuse
-from shared.ledger import attendance, displaced, lines, pins, records, resale, watch
+from shared.ledger import attendance, claims, displaced, lines, pins, records, resale, watch
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
 from shared.ledger.soundness import Breach, outside_window_s
@@ -145,9 +145,7 @@ class CheckIn:
         """Staff vouch for the guest: the window is theirs to judge, what the books say is not. Refuses as `attendance.attend` does."""
 
         def run(tx: Tx) -> _Came:
-            b = records.booking(tx, booking_id)
-            if b is None:
-                raise refuse("booking_not_found", "This booking is not known.")
+            b = _as_it_stands(tx, booking_id)
             before = records.attendance(tx, b.id)
             again_after_all = bool(before and before.state == "completed")
             attendance.attend(tx, self._desk, b.id, "checked_in", by=asker.id, how=f"checked in by {asker.name or asker.id}", said=again_after_all)
@@ -159,9 +157,9 @@ class CheckIn:
         """Staff's other words on a visit: `completed`, `no_show`, or back to nothing after a mistake."""
 
         def run(tx: Tx) -> BookingView:
-            attendance.attend(tx, self._desk, booking_id, state, by=asker.id, how=f"said by {asker.name or asker.id}", said=True)
-            records.journal(tx, self._desk.now(), self._site_id, asker.id, f"attendance {state or 'taken back'}", booking_id)
-            b = records.booking(tx, booking_id)
+            b = _as_it_stands(tx, booking_id)
+            attendance.attend(tx, self._desk, b.id, state, by=asker.id, how=f"said by {asker.name or asker.id}", said=True)
+            records.journal(tx, self._desk.now(), self._site_id, asker.id, f"attendance {state or 'taken back'}", b.id)
             return views.booking(tx, self._desk, self._houses.of(tx, self._site_id), b, full=True)
 
         return await self._db.write(run)
@@ -189,6 +187,8 @@ class CheckIn:
             )  # fmt: skip
             if isinstance(verdict, Refusal):
                 raise Refused(self._told(verdict, house, copy))
+            if copy is not None and not verdict.again and self._is_sold_on(tx, copy, verdict.resource_id):
+                raise Refused(self._told(Refusal("pass_expired", "This pass has expired: its booking is over."), house, copy))
             if verdict.as_copy:
                 copy = attendance.admit(tx, self._desk, passes.copy_of(facts))
             attendance.attend(tx, self._desk, copy.id, "checked_in", by=asker.id, how=f"checked in{BY_PHONE if asker.kind == PHONE else ' at the kiosk'}")
@@ -208,6 +208,13 @@ class CheckIn:
             return facts
         new = displaced.instead_of(tx, old)
         return facts if new is old else passes.facts_of(new, facts.key_id, self._desk.now())
+
+    def _is_sold_on(self, tx: Tx, b: Booking, resource_id: str) -> bool:
+        """Whether the rest of a no-show's time has begun, and somebody else has the bay by now."""
+        slot = self._desk.now_slot()
+        if b.reason != presence.REST_ON_SALE or slot < b.end or self._desk.clock_doubt():
+            return False
+        return any(ref != b.id for _, _, ref in claims.holders(tx, resource_id, Interval(slot, slot + 1)))
 
     def _now_and_skew(self) -> tuple[int, int]:
         """clock-1, clock-2: check-in goes on while the clock is in doubt, by the time that can still be told; how far that is from the true
@@ -278,6 +285,14 @@ class CheckIn:
         door, about = ("failed", _kept_shut(house.facility.support_phone)) if kept_shut else _said(opened, house.facility.support_phone)
         place = f"Welcome {'back' if came.again else 'in'}: {bay} is yours until {until}."
         return CheckedIn(view, bay, until, came.again, door, f"{place} {about}".strip(), about)
+
+
+def _as_it_stands(tx: Tx, booking_id: str) -> Booking:
+    """The booking that staff mean, also on a page that has not heard yet that its rest was put on sale."""
+    b = records.booking(tx, booking_id)
+    if b is None:
+        raise refuse("booking_not_found", "This booking is not known.")
+    return resale.shorter_of(tx, b)
 
 
 def _kept_shut(support: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from shared import overtime, passes, presence, slots
 from shared.errors import Refused, refuse
-from shared.ledger import attendance, records, resale, standing, streams
+from shared.ledger import attendance, frontdesk, records, resale, standing, streams
 from shared.ledger.desk import Desk
 from shared.ledger.frontdesk import House, Houses
 from shared.model import Booking
@@ -242,19 +242,22 @@ class Presence:
     def _conclude(self, tx: Tx, house: House, one: Visit, seated: list[Visit], now: int, work: _Work) -> None:
         policy = house.profile.policy
         if one.state != "completed":
-            verdict = presence.judge(one.b, one.a, self._seen(tx, house, one, now), policy, now)
+            seen = self._seen(tx, house, one, now)
+            verdict = presence.judge(one.b, one.a, seen, policy, now)
             if verdict is not None and not (verdict.state == "no_show" and self._perhaps_let_in(tx, one, now)):
                 work.verdicts.append((one, verdict))
                 self._flush(one.b.id, work)
-            elif one.state == "no_show" and self._rest_is_due(tx, house, one, now):
+            elif one.state == "no_show" and self._rest_is_due(tx, house, one, seen, now):
                 work.rests.append(one.b.id)
         if one.came and one.b.ends_at < now <= one.b.ends_at + overtime.OVER_MAX_S + RESUME_S and not one.a.waived:
             self._overtime(tx, house, one, seated, now, work)
 
-    def _rest_is_due(self, tx: Tx, house: House, one: Visit, now: int) -> bool:
-        """Whoever plays there without a check-in may be the guest: then people judge."""
+    def _rest_is_due(self, tx: Tx, house: House, one: Visit, seen: Seen, now: int) -> bool:
+        """Whoever plays there without a check-in, or could have come unheard, may be the guest: then people judge."""
         rule, bay = house.profile.policy.presence, self._bays.get(one.seat)
         if not (rule.by_rule and rule.resell_min) or now < one.b.starts_at + rule.resell_min * 60 or (bay and bay.playing):
+            return False
+        if seen.unclear or "deaf" in (seen.doors, seen.bay) or self._perhaps_let_in(tx, one, now):
             return False
         return resale.rest_of(tx, self._desk, house, one.b) is not None
 
@@ -301,7 +304,7 @@ class Presence:
         minutes = overtime.minutes(b.ends_at, last_at, policy.overtime)
         if minutes <= a.overtime_min:
             return
-        paid_until = resale.paid_until(tx, b)
+        paid_until = frontdesk.paid_for(tx, b).ends_at
         bay = house.resources.get(one.seat) or house.resource(b.resource_id)
         charged = overtime.minutes(paid_until, last_at, policy.overtime)
         price = overtime.charge(

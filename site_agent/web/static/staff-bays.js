@@ -74,7 +74,7 @@
   const visit = (one, later) => h("li", {}, h("button.link", { onclick: () => Club.openBooking(one.booking_id) }, one.bay), ` ${one.told}`, one.flagged ? h("b.late", {}, ` ${one.flagged}`) : "",
     one.rest_from && Club.may("check_in") ? h("div.buttons", {}, small(`Sell the rest from ${one.rest_from}`, `${one.bay}, ${one.name}`, async (event) => {
       event.target.disabled = true;
-      try { await Club.sellRest(one.booking_id, one.rest_from); } catch (problem) { Club.say(problem.detail, "bad"); }
+      try { await Club.sellRest(one.booking_id); } catch (problem) { Club.say(problem.detail, "bad"); }
       later();
     })) : "");
   const open = (id) => h("button.link", { onclick: () => Club.openBooking(id) }, "Open the booking");

@@ -274,7 +274,7 @@ Club.openBooking = async (id, moveTo = null) => {
   if (Club.may("check_in") && b.status === "checked_in") actions.push(run("Visit is over", ".primary", async () => { await Club.post(`/api/bookings/${id}/attendance`, { state: "completed" }); done("Completed."); }));
   if (Club.may("check_in") && b.status === "confirmed" && Club.now() > Date.parse(b.start)) actions.push(run("No-show", "", async () => { Club.sheet.close(); await Club.noShow(id, b.name); }));
   if (Club.may("check_in") && b.status === "no_show") actions.push(run("Not a no-show", "", async () => { await Club.post(`/api/bookings/${id}/attendance`, { state: "none" }); done("Expected again."); }));
-  if (Club.may("check_in") && b.rest_from) actions.push(run(`Sell the rest from ${Club.clock(b.rest_from)}`, "", async () => { await Club.sellRest(id, Club.clock(b.rest_from)); Club.sheet.close(); }));
+  if (Club.may("check_in") && b.rest_from) actions.push(run(`Sell the rest from ${Club.clock(b.rest_from)}`, "", async () => { await Club.sellRest(id); Club.sheet.close(); }));
   if (Club.may("book") && running) {
     const longer = Club.newId(), half = Club.newId();
     actions.push(run("+30 min", "", async () => told(await Club.post(`/api/bookings/${id}/extend`, { booking_id: half, minutes: 30 }), "Half an hour longer.")));
@@ -296,9 +296,9 @@ Club.noShow = async (id, name) => {
 };
 
 // the rest of a no-show's time is free for whoever comes; its guest has bay and PIN until then
-Club.sellRest = async (id, clock) => {
+Club.sellRest = async (id) => {
   await Club.post(`/api/bookings/${id}/sell-rest`);
-  Club.say(`The rest from ${clock} is on sale.`);
+  Club.say("The rest of that time is on sale.");
 };
 
 Club.moveForm = (b, more, error, told, to = { resource_id: b.resource_id, start: Club.slot(b.start) }) => {
