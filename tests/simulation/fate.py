@@ -329,18 +329,13 @@ class Fate:
 
     def may_vouch(self, site: Site) -> bool:
         """Whether no box of before is at large that has not heard of its successor."""
-        return not any(s.at_large and not self._retired(s) for s in self.w.strays if isinstance(s, Site) and s.site_id == site.site_id)
+        return not at_large(self.w, site.site_id)
 
     def _may_speak(self, site: Site) -> bool:
         if not self.may_vouch(site):
             return False
         here = [s for s in self.o.sales.values() if s.site == site.site_id and s.end * 900 > self.w.now()]
         return not any(s.lost_with_disk or (s.side == "old box" and s.told and site.booking(s.id) is None) for s in here)
-
-    @staticmethod
-    def _retired(stray: Site) -> bool:
-        s = stray.stream(stray.site_id)
-        return s is not None and bool(s.retired)
 
 
 def begin_term(tx, hub: Hub, site_ids: tuple[str, ...], *, vouched: bool) -> None:
@@ -353,6 +348,12 @@ def begin_term(tx, hub: Hub, site_ids: tuple[str, ...], *, vouched: bool) -> Non
     fencing.fence_all(tx, hub.desk, "These books were put back from a backup, or are new.")
     for site_id in streams.sites(tx):
         boxes.mark_restored(tx, hub.desk, site_id, vouched=vouched, stated=False)
+
+
+def at_large(world: World, site_id: str) -> bool:
+    """Whether a box that was replaced may still be plugged in somewhere, and has not heard of its successor."""
+    strays = [s for s in world.strays if isinstance(s, Site) and s.site_id == site_id and s.at_large]
+    return any((heard := s.stream(site_id)) is None or not heard.retired for s in strays)
 
 
 setattr(Fate, "pass", Fate._pass)

@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.ledger import secured
 from shared.model import Booking
+from shared.presence import REST_ON_SALE
 from site_agent.services.people import KIOSK_RIGHTS, ROLES, Asker
 from tests.simulation.machines import Books, Hub
 from tests.simulation.oracle import Oracle, Sale
@@ -85,6 +86,11 @@ class Guests:
             a = machine.attendance(booking_id)
             if a is not None and a.seat:
                 self.o.told_seat(booking_id, a.seat)
+        if booking_id not in self.o.sales and self._is_rest(b):
+            old = self.o.sales[b.replaces]
+            self.o.told_rest(old, Sale(b.id, b.order_id, b.site_id, b.resource_id, b.start, b.end, old.who, b.seller, replaces=old.id))
+            self._holds(old.id, b.id)
+            return True
         if not (b.placed and b.status == "confirmed") or booking_id in self.o.sales:
             return True
         if machine.read(lambda tx: secured.told(tx, machine.desk, b)).status != "confirmed" or b.replaces not in self.o.sales:
@@ -95,11 +101,21 @@ class Guests:
             self.o.breach(f"{old.id} was put elsewhere as {b.id}, which is another order, length or facility")
         self.o.told_placed(old, Sale(b.id, old.order, b.site_id, b.resource_id, b.start, b.end, old.who, b.seller, replaces=old.id))
         self.told_at[b.id] = self.w.loop.time()
-        for ticket in self.tickets.values():
-            if old.id in ticket.ids:
-                ticket.ids = [b.id if i == old.id else i for i in ticket.ids]
-                ticket.moves += 1
+        self._holds(old.id, b.id)
         return True
+
+    def _is_rest(self, b: Booking) -> bool:
+        """What is left of a no-show's booking once the rest of its time is on sale; it may have been changed again before it was heard of."""
+        old = self.o.sales.get(b.replaces)
+        if old is None:
+            return False
+        return b.reason == REST_ON_SALE or (old.id in self.o.asked_rest and b.start == old.start and b.end < old.end)
+
+    def _holds(self, old_id: str, new_id: str) -> None:
+        for ticket in self.tickets.values():
+            if old_id in ticket.ids:
+                ticket.ids = [new_id if i == old_id else i for i in ticket.ids]
+                ticket.moves += 1
 
     # ---- answers
     def heard(self, b: Booking) -> None:

@@ -40,6 +40,10 @@ class Sale:
     group: bool = False
     #: where its guest was told to play instead, on the same booking (block-2)
     seat: str = ""
+    #: the house gave it in the place of another (B12)
+    placed: bool = False
+    #: what is left of another, the rest of whose time is on sale (B15)
+    rest: bool = False
 
     @property
     def firm(self) -> bool:
@@ -57,6 +61,8 @@ class Oracle:
     taken: dict[tuple[str, int], list[str]] = field(default_factory=dict)
     double: set[tuple[str, int]] = field(default_factory=set)
     asked_cancel: set[str] = field(default_factory=set)
+    #: the rest of whose time staff have asked to put on sale, whatever they heard (B15), and whether no other change was asked for
+    asked_rest: dict[str, bool] = field(default_factory=dict)
     #: machine -> the latest moment of its clock before somebody set it: its books have records from about then
     newest: dict[str, float] = field(default_factory=dict)
     #: who cancelled, came all the same, and was let in by a site whose books had forgotten it, while the hub knew what those books say
@@ -98,6 +104,7 @@ class Oracle:
         if sale is None or sale.seat == resource:
             return
         sale.seat = resource
+        self._either(sale)
         for there in self.taken.values():
             if booking_id in there:
                 there.remove(booking_id)
@@ -106,11 +113,42 @@ class Oracle:
 
     def told_placed(self, old: Sale, new: Sale) -> None:
         """B12: the house has written that it could not keep the place, and which one there is instead."""
-        new.group, new.touched, new.told = old.group, old.touched, True
+        new.group, new.touched, new.told, new.placed = old.group, old.touched, True, True
         self.sales[new.id] = new
         self.count["placed"] += 1
         old.touched = True
+        if old.seat or old.came or any(s is not new for s in self._places(old)):
+            self._either(old)
         if not new.touched:
+            self._takes(new, new.resource)
+
+    def _places(self, old: Sale) -> list[Sale]:
+        return [s for s in self.sales.values() if s.placed and s.replaces == old.id]
+
+    def _either(self, old: Sale) -> None:
+        """The house has given two places, each side one (block-2), or the guest is let in on the first (own-3): one of them stands."""
+        for place in self._places(old):
+            place.touched = True
+
+    def asks_rest(self, booking_id: str) -> None:
+        """B15: staff ask to put the rest of a no-show's time on sale. From here on the guest has the whole, or what is left of it."""
+        sale = self.sales[booking_id]
+        if not sale.rest:  # of that nothing more is sold
+            self.asked_rest.setdefault(booking_id, not sale.touched)
+            sale.touched = True
+
+    def told_rest(self, old: Sale, new: Sale) -> None:
+        """The books say what is left, and it is the guest's, unless another change was asked for."""
+        if old.id not in self.asked_rest:
+            self.breach(f"the rest of {old.id} is on sale as {new.id}, and nobody asked for that")
+        same = (new.order, new.start) == (old.order, old.start) and new.resource in (old.resource, old.seat)
+        if not (same and old.start < new.end < old.end):
+            self.breach(f"the rest of {old.id} was sold, and {new.id} is not what is left of it")
+        sure = self.asked_rest.get(old.id, False) and old.order not in self.asked_cancel
+        new.group, new.touched, new.told, new.rest = old.group, not sure, True, True
+        self.sales[new.id] = new
+        self.count["changes"] += 1
+        if sure:
             self._takes(new, new.resource)
 
     def asks_change(self, booking_id: str, *, cancel: bool = False) -> None:
@@ -118,6 +156,8 @@ class Oracle:
         sale = self.sales.get(booking_id)
         if sale is not None:
             sale.touched = True
+            if booking_id in self.asked_rest:
+                self.asked_rest[booking_id] = False
             if cancel:
                 self.asked_cancel.add(sale.order)
 
@@ -132,6 +172,7 @@ class Oracle:
         sale = self.sales.get(booking_id)
         if sale is not None:
             sale.came = True
+            self._either(sale)
             self.count["check_ins"] += 1
             if sale.ended and agreed:
                 self.inside[sale.id] = sale
@@ -172,19 +213,23 @@ class Oracle:
 
     def _orders_lost(self, found: dict[str, tuple[str, bool]]) -> list[str]:
         """A chain of changes without a cancel ends in a booking."""
-        chains: dict[str, list[Sale]] = {}
+        chains: dict[str, list[Sale]] = {}  # of a group, one for each part
         for sale in self.sales.values():
-            if not sale.group:
-                chains.setdefault(sale.order, []).append(sale)
+            chains.setdefault(self._first(sale).id, []).append(sale)
         out = []
         for order, chain in chains.items():
             told = [s for s in chain if s.told]
-            if not told or order in self.asked_cancel or any(s.lost_with_disk or s.ended for s in chain):
+            if not told or chain[0].order in self.asked_cancel or any(s.lost_with_disk or s.ended for s in chain):
                 continue
             if not any(found.get(s.id, ("", False))[0] == "confirmed" for s in chain):
                 states = {s.id: found.get(s.id, ("unknown", False))[0] for s in chain}
                 out.append(f"order {order} was changed, never cancelled, and has no booking left: {states}")
         return out
+
+    def _first(self, sale: Sale) -> Sale:
+        while sale.replaces in self.sales:
+            sale = self.sales[sale.replaces]
+        return sale
 
     def judge_ghosts(self, found: dict[str, tuple[str, bool]]) -> list[str]:
         """own-4: whoever was told "cancelled" holds nothing more of that order, but for what a guest came for."""

@@ -11,13 +11,14 @@ from typing import Any
 
 from cloud_hub.services.booking import Ask as HubAsk
 from shared.errors import Refused
-from shared.ledger import claims, records
+from shared.ledger import claims, lines, records
 from shared.ledger.clock_trust import KEEP_EVERY_S
 from shared.ledger.frontdesk import Part
 from shared.model import Block, Booking, Interval
 from site_agent.services.booking import Ask as SiteAsk
 from tests.simulation.arrivals import Arrivals
 from tests.simulation.changes import Changes
+from tests.simulation.fate import at_large
 from tests.simulation.guests import KIOSK, STAFF, WAITS, Ticket
 from tests.simulation.machines import Books, Hub
 from tests.simulation.oracle import Sale
@@ -210,13 +211,25 @@ class People(Changes, Arrivals, Lookers):
     async def override(self, action: Action, site: str, bay: int, start: int, slots: int, who: int) -> str:
         (booking_id,) = self._ids(action, 1)
         first = self._slot(start)
-        self.o.wants(Sale(booking_id, booking_id, site, f"{site}.box-{bay}", first, first + slots, str(who), "site", override=True))
+        sale = Sale(booking_id, booking_id, site, f"{site}.box-{bay}", first, first + slots, str(who), "site", override=True)
+        if self._may_be_sold(sale):
+            return "staff enter nothing"
+        self.o.wants(sale)
         self.tickets[action.no] = Ticket(booking_id, site, "staff", [booking_id])
         ask = self._site_ask(booking_id, site, bay, start, slots, who, override_reason="guest stands here")
         outcome = await self.w.sites[site].kit.bookings.book(ask, STAFF)
         if not outcome.booking.override:  # it was the site's own to sell, and so an ordinary sale
             self.o.sales[booking_id].override = False
         return self._viewed(outcome.booking)
+
+    def _may_be_sold(self, wish: Sale) -> bool:
+        """loss-4: slots that staff name below the floor they state to be theirs to enter. They are as honest as the operator: not while a box
+        that was replaced may be selling, nor over what others were told is confirmed and these books have forgotten."""
+        box = self.w.sites[wish.site]
+        if not box.up or wish.start >= box.read(lambda tx: lines.floor_of(tx, wish.site, wish.resource)):
+            return False
+        told = [s for s in self.o.sales.values() if s.told and not s.ended and s.resource == wish.resource]
+        return at_large(self.w, wish.site) or any(s.start < wish.end and wish.start < s.end and box.booking(s.id) is None for s in told)
 
     async def queue(self, action: Action, site: str) -> str:
         """Staff look at the conflicts and press the first button of each."""
