@@ -164,7 +164,8 @@ def cancelled(tx: Tx, desk: Desk, x: m.Cancelled, origin: From) -> None:
         )
         return
     if b is not None and b.status != "cancelled":
-        b = records.put_booking(tx, replace(b, status="cancelled", reason=x.reason, displaced=False))
+        successor = b.replaced_by or (_successor(tx, b) if x.reason == "moved" else "")
+        b = records.put_booking(tx, replace(b, status="cancelled", reason=x.reason, replaced_by=successor, displaced=False))
         records.end_conflicts(tx, b.id)
         pins.retire(tx, desk, b)
         claims.free(tx, desk, b.id)
@@ -172,6 +173,12 @@ def cancelled(tx: Tx, desk: Desk, x: m.Cancelled, origin: From) -> None:
         _withdraw_moves(tx, desk, b)
     if desk.side == "site":
         streams.append(tx, desk, origin.site_id, m.CancelDone(booking_id=x.booking_id))
+
+
+def _successor(tx: Tx, old: Booking) -> str:
+    """What has taken its place: the message does not say so, but where it was sold across the line (own-4) we sold it, or have heard of it before."""
+    sold = [x for x in records.bookings_of_order(tx, old.order_id) if x.replaces == old.id and x.sale_no and not x.withdrawn]
+    return max(sold, key=lambda x: (x.status == "confirmed", x.sale_no)).id if sold else ""
 
 
 def _withdraw_moves(tx: Tx, desk: Desk, old) -> None:

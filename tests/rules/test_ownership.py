@@ -147,6 +147,19 @@ async def test_a_move_to_the_other_side_asks_first_and_cancels_the_old_when_it_i
 
 @rule("own-4")
 @story()
+async def test_both_books_say_what_took_the_place_of_a_booking_that_was_moved_across_the_line(w: World):
+    [hubs] = w.hub.book(2, 12)
+    [sites] = w.site.book(1, 6)
+    await w.quiet()
+    down, up = w.hub.move(hubs.id, 1, 12), w.site.move(sites.id, 1, 20)
+    await w.quiet()
+    assert statuses(w, hubs.id, down.id, sites.id, up.id) == [("cancelled",) * 2, ("confirmed",) * 2] * 2
+    for old, new in ((hubs, down), (sites, up)):
+        assert w.hub.booking(old.id).replaced_by == w.site.booking(old.id).replaced_by == new.id
+
+
+@rule("own-4")
+@story()
 async def test_a_refused_move_changes_nothing(w: World):
     deafen(w, "hub")
     w.site.book(1, 12)
