@@ -171,9 +171,9 @@ class Displacement(Frozen, frozen=True, kw_only=True):
 class Presence(Frozen, frozen=True, kw_only=True):
     """What the house concludes of visits by itself (B15); what staff have said always stands. Minutes but for the two that say otherwise.
 
-    `no_show_min`: from so long after the start nobody is waited for any more. `unbooked_min`: somebody who plays for so long in a bay that
-    nobody has is told of. A customer with `no_show_flag_count` no-shows within `no_show_flag_days` is flagged to staff, 0: nobody is.
-    `resell_min`: from so long after the start the rest of a no-show's time goes on sale by itself, 0: only when staff say so.
+    `no_show_min`: from so long after the start, or the sale if that is later, nobody is waited for any more. `unbooked_min`: somebody who plays
+    for so long in a bay that nobody has is told of. A customer with `no_show_flag_count` no-shows within `no_show_flag_days` is flagged to
+    staff, 0: nobody is. `resell_min`: from so long after the same the rest of a no-show's time goes on sale by itself, 0: only when staff say so.
     """
 
     by_rule: bool = True

@@ -54,6 +54,12 @@ class Verdict(Frozen):
     how: str
 
 
+def due_at(b: Booking) -> int:
+    """From when on (unix seconds) its guest is waited for: the start, or the sale where that came after it. What stands in the place of a longer
+    booking whose rest is on sale was no sale to anybody."""
+    return b.starts_at if b.reason == REST_ON_SALE else max(b.starts_at, b.created_at)
+
+
 def judge(b: Booking, a: Attendance | None, seen: Seen, policy: Policy, now_at: int) -> Verdict | None:
     """What the visit has become by now; None where it stays as it is, or nobody can tell."""
     if b.status != "confirmed" or b.withdrawn or not policy.presence.by_rule or (a is not None and a.said):
@@ -78,12 +84,13 @@ def _came(b: Booking, seen: Seen, policy: Policy, now_at: int) -> Verdict | None
 
 
 def _stayed_away(b: Booking, seen: Seen, policy: Policy, now_at: int) -> Verdict | None:
-    if now_at < b.starts_at + policy.presence.no_show_min * 60 or seen.unclear or seen.played_until >= b.starts_at:
+    if now_at < due_at(b) + policy.presence.no_show_min * 60 or seen.unclear or seen.played_until >= b.starts_at:
         return None  # somebody was seen there, who may have been the guest before: people must judge
     if "deaf" in (seen.doors, seen.bay) or (seen.doors, seen.bay) == ("none", "none"):
         return None
     missing = ["no check-in"] + ["no PIN or code used at a door"] * (seen.doors == "heard") + ["nobody in the bay"] * (seen.bay == "heard")
-    return Verdict(state="no_show", how=f"{', '.join(missing)} until {policy.presence.no_show_min} minutes after the start")
+    since = "the start" if due_at(b) == b.starts_at else "it was booked"
+    return Verdict(state="no_show", how=f"{', '.join(missing)} until {policy.presence.no_show_min} minutes after {since}")
 
 
 def _ended(b: Booking, seen: Seen, policy: Policy, now_at: int) -> Verdict | None:

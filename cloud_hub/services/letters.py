@@ -65,7 +65,10 @@ class Letters:
         house, order = self._houses.of(tx, site_id), records.order(tx, order_id)
         language = kept.preferences(tx, customer.id).language
         was = [self._under(tx, first.customer_id, customer, old) for old in self._was(tx, event, bookings)]
-        dark = not self._links.up(site_id)
+        up, heard_at = self._links.heard(site_id)
+        dark = not up
+        # a PIN of a sale that the site has not heard of opens its door only where it is one of those that lie there for that
+        at_the_door = all(b.outage_pin or b.seller == "site" or b.created_at < heard_at for b in bookings)
         facts = facts_of(
             bookings,
             house.facility,
@@ -82,7 +85,7 @@ class Letters:
             ways_link=self._order_link(order_id, "/ways") if event in LOST else "",
             notices=notices.texts(tx, site_id, language, self._desk.now(), min(b.starts_at for b in bookings), max(b.ends_at for b in bookings)),
             survey_link=self._order_link(order_id, "/survey") if event == "survey" else "",
-            dark=dark,
+            dark=dark and at_the_door,
         )
         own, kind = self._texts.for_site(tx, site_id), order.kind if order is not None else ""
         words = self._wording.render(event, channel, language, facts, own, site_id=site_id, order_kind=kind)

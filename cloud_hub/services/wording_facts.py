@@ -31,8 +31,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The plain values of a template, already worded; what is not known is empty.
 
     `bays`, `when`, `day`, the clocks and `pin` are of the visit that comes first; `visits` has a line for every one, `was` is what stood before it
-    was changed. `ways` are lines like "Box 2, Sat 21 Nov, 19:00 to 20:30, $39.90". `dark`: the facility has not been heard from; `stop`: say how
-    to end these messages. Links begin with http, or are left out when the message is worded.
+    was changed. `ways` are lines like "Box 2, Sat 21 Nov, 19:00 to 20:30, $39.90". `dark`: the facility is not heard, and the PIN opens its door all the
+    same; `stop`: say how to end these messages. Links begin with http, or are left out when the message is worded.
     """
 
     facility: str

@@ -22,6 +22,11 @@ ECHO_MAX = 300  # characters of a decoder's own words that an answer repeats
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{1,63}\Z")
 _AT_PATH = re.compile(r" - at `(?P<path>\$.*)`\Z", re.DOTALL)
+#: a field that people type -> what is said where it does not fit its pattern
+_SAID = {
+    "phone": "The phone number is not written as it should be. Please write it with its area code, for example 902-555-0123.",
+    "email": "The e-mail address is not written as it should be. Please write it like name@example.com.",
+}
 _logger = logging.getLogger("runtime.problems")
 
 # status -> (code, title, sentence): what a bare status of the framework means to a person
@@ -158,6 +163,8 @@ def of_decode_error(error: msgspec.MsgspecError | UnicodeError, what: str = "bod
     path = found["path"] if found else "$"
     words = (words[: found.start()] if found else words)[:ECHO_MAX]
     if " matching regex " in words:  # a pattern says nothing to people
+        if said := _SAID.get(path.rpartition(".")[2]):
+            return bad_request(said, [Violation(said, path[:ECHO_MAX])])
         words = "It is not written as it should be"
     if isinstance(error, msgspec.ValidationError):
         return bad_request(f"The {what} does not fit at {path[:ECHO_MAX]}: {words}.", [Violation(words, path[:ECHO_MAX])])

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 import msgspec
 
-from shared import rules, slots
+from shared import presence, rules, slots
 from shared.bookings import shown
 from shared.ledger import claims, lines, records
 from shared.ledger.desk import Desk
@@ -39,7 +39,8 @@ class BoardBay(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """Something on the board: `kind` is booking, block or hold; `start`, `end` in slots; `state` what people see of it.
+    """Something on the board: `kind` is booking, block or hold; `start`, `end` in slots; `state` what people see of it; `due_at` (unix seconds) from
+    when on a booking's guest is waited for.
 
     `tone` names its colour and pattern: web, kiosk, staff, in, done, noshow, asked, going, override, displaced, block, hold.
     """
@@ -54,6 +55,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     detail: str = ""
     clock: str = ""
+    due_at: int = 0
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +140,7 @@ def _booking_item(zone: str, b: Booking, visit: Attendance | None, at: str) -> I
     return Item(
         id=b.id, kind="booking", resource_id=at, start=b.start, end=b.end, state=state, tone=_tone(b, state), label=b.shown_name or "Guest",
         detail=records.reference_of(b.order_id) + (", moved here by us" if b.placed else ""), clock=_clock(zone, b.start, b.end),
+        due_at=presence.due_at(b),
     )  # fmt: skip
 
 
@@ -197,7 +200,7 @@ def figures(tx: Tx, desk: Desk, house: House, on: date) -> Figures:
         counts[state] += 1
         booked += (min(b.end, span.end) - max(b.start, span.start)) * 15
         expected += state == "confirmed" and (b.start >= span.start or span.start <= now // 900 < span.end)
-        late += state == "confirmed" and b.starts_at + 5 * 60 <= now < b.ends_at
+        late += state == "confirmed" and presence.due_at(b) + 5 * 60 <= now < b.ends_at
     bays = sum(1 for r in house.resources.values() if r.active)
     return Figures(
         expected, counts["checked_in"], late, counts["completed"], counts["no_show"], booked, bays * len(span) * 15

@@ -25,7 +25,7 @@ from site_agent.services.booking import Ask
 from site_agent.services.kit import Kit
 from site_agent.services.recovery import BELOW_FLOOR
 from site_agent.services.views import BookingView
-from site_agent.services.visits.walkin import money, price_shown
+from site_agent.services.visits.walkin import Offer, money, price_shown
 from site_agent.web import bodies
 from site_agent.web.auth import asker_of, client_ip, give_kiosk, kit_of, paired
 
@@ -68,7 +68,7 @@ def _page(request: Request, template: str, status: int = 200, **values: Any) -> 
     house = kit.bookings.house()
     return request.app.state.pages.page(
         template, status, facility=house.facility, word=house.facility.word, csrf=kit.csrf.token(request.scope), dark=not kit.link.up(),
-        closed=_closed(kit), notices=kit.notices.current(), levels=LEVELS, **values,
+        closed=_closed(kit), notices=kit.notices.current(), levels=LEVELS, emergency=kit.emergency.for_guests(), **values,
     )
 
 
@@ -184,7 +184,17 @@ def offer_page(request: Request, resource_id: FromPath[str], start: SlotQuery, m
         return _refused_by(request, kit.bookings.refused(ask, asker_of(request), error.refusal))
     chosen = minutes if any(one.minutes == minutes for one in offer.lengths) else offer.lengths[0].minutes
     form = DetailsForm(resource_id=resource_id, start=start, minutes=chosen, booking_id=kit.walkin.new_id())
-    return _page(request, "kiosk_details.html", offer=offer, form=form, error="")
+    return _details(request, offer, form)
+
+
+def _details(request: Request, offer: Offer, form: DetailsForm, status: int = 200, error: str = "") -> Response[str]:
+    return _page(request, "kiosk_details.html", status, offer=offer, form=form, error=error, ahead=_ahead(request, form.start))
+
+
+def _ahead(request: Request, start: int) -> str:
+    """What is to be known before the price of a time that begins in an emergency; empty for any other."""
+    emergency = kit_of(request).emergency.for_guests()
+    return emergency.ahead(start * 900) if emergency else ""
 
 
 @post("/review", guards=[paired], status_code=200)
@@ -195,7 +205,7 @@ async def review(request: Request) -> Response[str]:
     problem, ask, asker = _lacking(form), _ask(form), asker_of(request)
     try:
         if problem:
-            return _page(request, "kiosk_details.html", 422, offer=kit.walkin.offer(form.resource_id, form.start), form=form, error=problem)
+            return _details(request, kit.walkin.offer(form.resource_id, form.start), form, 422, problem)
         quoted = kit.bookings.quote(ask, asker)
         if quoted.violations:
             return _refused_by(request, kit.bookings.refused(ask, asker, refusal_of(quoted.violations)))
@@ -204,7 +214,7 @@ async def review(request: Request) -> Response[str]:
         return _refused_by(request, error.refusal)
     form = msgspec.structs.replace(form, quote=quoted.tokens[0] if quoted.tokens else "")
     place = kit.walkin.place(form.resource_id, form.start, form.end)
-    return _page(request, "kiosk_review.html", form=form, place=place, price=price_shown(quoted.price), held=held)
+    return _page(request, "kiosk_review.html", form=form, place=place, price=price_shown(quoted.price), held=held, ahead=_ahead(request, form.start))
 
 
 @post("/confirm", guards=[paired], status_code=200)
@@ -236,10 +246,13 @@ def booked(request: Request, booking_id: FromPath[str]) -> Response[str]:
 
 def _booked(request: Request, b: BookingView) -> Response[str]:
     """PIN and QR code, and a way straight to check-in where the window is open already."""
-    soon = kit_of(request).walkin.opens_now(b.start)
+    kit = kit_of(request)
+    soon, emergency = kit.walkin.opens_now(b.start), kit.emergency.for_guests()
+    start_at, end_at = (int(datetime.fromisoformat(at).timestamp()) for at in (b.start, b.end))
+    code = emergency.code(start_at, end_at) if emergency else ""
     svg = qr.svg(b.pass_text) if b.pass_text else ""
     price = price_shown(b.price) if b.price else None
-    return _page(request, "kiosk_done.html", booking=b, svg=svg, price=price, asked=b.status == "requested", soon=soon)
+    return _page(request, "kiosk_done.html", booking=b, svg=svg, price=price, asked=b.status == "requested", soon=soon, code=code)
 
 
 @post("/leave", guards=[paired])

@@ -190,6 +190,32 @@ async def test_somebody_who_has_not_come_is_late_then_a_no_show_in_one_press_and
     await expect(page.locator(".item.t-noshow")).to_contain_text("no show")
     await toast(page, "Mocka Tardy is marked as a no-show.").get_by_role("button", name="Undo").click()
     await expect(page.locator(".item.t-staff")).to_contain_text("Mocka Tardy")
+    await w.booked(2, 0, name="Mocka Walkin")  # into the running half hour
+    w.clock.forward(4 * 60)
+    await page.reload()
+    await expect(page.get_by_label("Arrivals")).to_contain_text("Mocka Walkin")
+    assert await page.locator(".item.late").count() == 1, "who bought four minutes ago is not late"
+    w.clock.forward(3 * 60)
+    await page.reload()
+    await expect(page.get_by_label("Arrivals")).to_contain_text("late 7 min")
+    await expect(page.get_by_role("button", name="Mocka Walkin is a no-show")).to_have_count(0)
+    assert said == []
+
+
+async def test_the_rest_is_sold_in_the_notice_of_the_one_press(browser, world):
+    w, url = world
+    await w.booked(1, 0, 4, name="Mocka Tardy")
+    await w.booked(2, 0, 2, name="Mocka Short")
+    await w.booked(2, 2, 2, name="Mocka Next")  # half an hour before that is nothing to sell
+    w.clock.forward(20 * 60)
+    page, said = await staff_page(browser, url)
+    await page.get_by_role("button", name="Mocka Short is a no-show").click()
+    await expect(toast(page, "Mocka Short is marked").get_by_role("button", name="Undo")).to_be_visible()
+    await expect(toast(page, "Mocka Short is marked").get_by_role("button", name="Sell the rest")).to_have_count(0)
+    await page.get_by_role("button", name="Mocka Tardy is a no-show").click()
+    await toast(page, "Mocka Tardy is marked").get_by_role("button", name="Sell the rest from 12:30").click()
+    await expect(toast(page, "The rest of that time is on sale.")).to_be_visible()
+    await expect(page.locator(".item[aria-label^='Mocka Tardy, Box 1, 12:00–12:30']")).to_be_visible()
     assert said == []
 
 
@@ -244,6 +270,14 @@ async def test_a_block_displaces_is_resolved_by_a_seat_elsewhere_and_is_taken_aw
     await sheet(page).get_by_role("button", name="Take out of sale").click()
     await expect(toast(page, "the rest is under “Needs you”.")).to_be_visible()
     await expect(page.locator(".item.t-displaced")).to_contain_text("Mocka Displaced")
+    await page.reload()  # the day anew draws blocks after bookings
+    await page.locator(".item.t-block").hover(position={"x": 12, "y": 45})
+    box = await item(page, "Mocka Displaced").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    assert "Maintenance" not in await page.evaluate("([x, y]) => document.elementFromPoint(x, y).closest('.item').textContent", middle)
+    await page.mouse.click(*middle)
+    await expect(sheet(page)).to_contain_text("confirmed, displaced")
+    await sheet(page).get_by_role("button", name="Close").click()
     conflicts = page.get_by_label("Conflicts")
     await expect(conflicts).to_contain_text("The box is blocked at that time: projector lamp")
     await conflicts.get_by_role("button", name=re.compile("Move to Box")).first.click()
@@ -329,7 +363,7 @@ async def test_doors_are_known_by_name_at_first_sight_open_and_are_unknown_while
     w, url = world
     page, said = await staff_page(browser, url)
     doors = page.get_by_label("Doors")
-    await expect(doors.locator(".door").first).to_have_text(re.compile("Front doorlocked · closed"))
+    await expect(doors.locator(".door").first).to_have_text(re.compile("Front doorlocked · leaf closed"))
     await doors.get_by_role("button", name="Unlock Side").click()
     await expect(toast(page, "Side door: the controller took the command.")).to_be_visible()
     assert w.doors.unlocked[-1][0] == "door-side"

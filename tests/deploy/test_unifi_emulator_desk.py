@@ -106,12 +106,12 @@ async def test_a_starting_box_answers_503_until_it_is_up_and_clear_ends_everythi
     assert desk.calls == [("renew",), ("refuse", 2.0)]
 
 
-@pytest.mark.parametrize("keeps", [True, False])
-async def test_an_emergency_and_the_doors_rules_outlive_a_reboot_where_the_firmware_keeps_them(keeps):
-    desk = Desk(style=Style(keeps_emergency=keeps))
+@pytest.mark.parametrize(("style", "forgets", "keeps"), [(True, False, True), (True, True, False), (False, False, False)])
+async def test_an_emergency_and_the_doors_rules_outlive_a_reboot_where_the_firmware_keeps_them(style, forgets, keeps):
+    desk = Desk(style=Style(keeps_emergency=style))
     await desk.ask("PUT", "/doors/settings/emergency", {"lockdown": True, "evacuation": False})
     await desk.ask("PUT", f"/doors/{FRONT.id}/lock_rule", {"type": "keep_unlock"})
-    await desk.tell("/faults", {"reboot": {"mode": "unavailable", "seconds": 30}})
+    await desk.tell("/faults", {"reboot": {"mode": "unavailable", "seconds": 30, "forgets": forgets}})
     desk.clock.forward(30)
     assert (await desk.ask("GET", "/doors/settings/emergency"))["data"] == {"lockdown": keeps, "evacuation": False}
     assert (await desk.ask("GET", f"/doors/{FRONT.id}/lock_rule"))["data"]["type"] == ("keep_unlock" if keeps else "")

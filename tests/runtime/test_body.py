@@ -100,10 +100,25 @@ async def test_octets_are_read_as_they_are_and_anything_else_is_named():
             assert refused.status_code == 415 and refused.json()["detail"] == "Send the body as application/octet-stream."
 
 
-def test_a_value_that_is_written_wrong_is_told_without_the_pattern():
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"code": "no code"}', "The body does not fit at $.code: It is not written as it should be."),
+        (
+            b'{"phone": "abc"}',
+            "The phone number is not written as it should be. Please write it with its area code, for example 902-555-0123.",
+        ),
+        (b'{"email": "abc"}', "The e-mail address is not written as it should be. Please write it like name@example.com."),
+    ],
+)
+def test_a_value_that_is_written_wrong_is_told_by_its_name_and_without_the_pattern(body, detail):
+    pattern = msgspec.Meta(pattern=r"^[0-9]{6,20}$")
+
     class Call(msgspec.Struct):
-        phone: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6,20}$")]
+        code: Annotated[str, pattern] = ""
+        phone: Annotated[str, pattern] = ""
+        email: Annotated[str, pattern] = ""
 
     with pytest.raises(Problem) as caught:
-        decode_json(b'{"phone": "not a phone"}', msgspec.json.Decoder(Call))
-    assert caught.value.detail == "The body does not fit at $.phone: It is not written as it should be."
+        decode_json(body, msgspec.json.Decoder(Call))
+    assert caught.value.detail == detail and caught.value.violations[0].path == f"$.{body.decode().split(chr(34))[1]}"

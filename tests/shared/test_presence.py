@@ -56,6 +56,28 @@ def test_nobody_is_a_no_show_before_the_grace_is_over():
     assert found.how == "no check-in, no PIN or code used at a door, nobody in the bay until 15 minutes after the start"
 
 
+def test_who_was_booked_into_a_running_half_hour_is_waited_for_as_long_as_anybody():
+    at_start, at_sale = "15 minutes after the start", "15 minutes after it was booked"
+    for why, created_min, due_min, until in [
+        ("booked long before", -600, 0, at_start), ("not known when", -AT // MIN, 0, at_start), ("at the start", 0, 0, at_start),
+        ("18 minutes into it", 18, 18, at_sale), ("later than the grace", 24, 24, at_sale),
+    ]:  # fmt: skip
+        b = msgspec.structs.replace(B, created_at=AT + created_min * MIN)
+        assert state(HEARD, AT + (due_min + 15) * MIN - 1, b=b) is None, why
+        assert judge(b, None, HEARD, POLICY, AT + (due_min + 15) * MIN).how.endswith(f"nobody in the bay until {until}"), why
+    short = msgspec.structs.replace(B, created_at=AT + 20 * MIN, reason=presence.REST_ON_SALE)
+    assert presence.due_at(short) == AT, "its guest was sold the longer one, and that was waited for"
+
+
+@given(st.integers(-3600, 3 * 3600), st.integers(-3600, 4 * 3600), st.integers(5, 60))
+def test_nobody_is_a_no_show_before_the_whole_grace_has_passed_since_start_and_sale(created_s, now_s, grace):
+    b = msgspec.structs.replace(B, created_at=AT + created_s)
+    policy = msgspec.structs.replace(POLICY, presence=Presence(no_show_min=grace))
+    found = judge(b, None, HEARD, policy, AT + now_s)
+    assert (found is not None) == (now_s >= max(0, created_s) + grace * MIN)
+    assert found is None or found.how.endswith("it was booked" if created_s > 0 else "the start")
+
+
 @pytest.mark.parametrize(
     ("doors", "bay", "said"),
     [("heard", "none", "no_show"), ("none", "heard", "no_show"), ("heard", "deaf", None), ("deaf", "heard", None), ("none", "none", None)],

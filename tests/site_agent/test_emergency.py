@@ -186,6 +186,24 @@ async def test_during_a_lock_down_no_guest_is_let_in_from_here_and_staff_still_o
     assert answer.status_code == 200 and len(world.doors.unlocked) == 1
 
 
+async def test_a_controller_that_opens_nothing_while_locked_down_is_told_in_words_and_its_own_stay_in_the_journal(world):
+    its = "The controller refused (HTTP 200, CODE_OPERATION_FORBIDDEN)."
+    for number, (locked, error, said) in enumerate(
+        [
+            (False, DoorsRefused(its), its),
+            (True, DoorsRefused("The token lacks a permission.", code="token_refused"), "The token lacks a permission."),
+            (True, DoorsRefused(its), "The facility is locked down, so this door was not opened. End the lock-down first, under “Doors”."),
+        ]
+    ):
+        world.doors.failure = None
+        if locked:
+            await called(world)
+        world.doors.failure = error
+        answer = await world.staff.post(f"/api/doors/{FRONT}/unlock", {"request_id": f"req-0000001{number}"})
+        assert (code_of(answer), answer.json()["detail"]) == ((409, "door_refused"), said)
+    await world.until(lambda: sum(its in row[4] for row in world.journal()) == 2)
+
+
 async def test_all_doors_open_is_told_to_each_door_for_its_minutes_and_taken_back_where_it_still_stands(world):
     await called(world, mode="unlock_all", minutes=20)
     assert (world.doors.holds, world.doors.mode) == ({FRONT: "unlocked_for"}, "normal")

@@ -81,6 +81,19 @@ async def test_who_does_not_come_is_a_no_show_after_fifteen_minutes_and_who_does
     assert (await panel(world))["visits"][0]["flagged"] == "Did not come 2 times within 90 days."
 
 
+async def test_who_buys_at_the_kiosk_18_minutes_into_a_half_hour_has_the_whole_grace_to_come(world, bays):
+    await pass_by(world, 46)
+    sold = await world.kiosk.post("/api/bookings", world.wish(1, 1, 2))
+    assert sold.status_code == 201, sold.text
+    one = sold.json()["booking"]
+    await pass_by(world, 14)
+    [item] = (await world.staff.get("/api/board", date="2026-11-21")).json()["items"]
+    assert visit(world, one).state == "" and item["due_at"] == NOON + 48 * 60
+    await pass_by(world, 2)
+    [told] = (await panel(world))["visits"]
+    assert told["state"] == "no_show" and told["told"].endswith("nobody in the bay until 15 minutes after it was booked.")
+
+
 @pytest.mark.parametrize("deaf", ["door", "bay", "bay for a moment", "clock"])
 async def test_what_was_not_heard_is_no_absence(world, bays, deaf):
     one, heard = await world.booked(1, 1), await world.booked(2, 1)

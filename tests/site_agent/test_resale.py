@@ -138,6 +138,16 @@ async def test_by_itself_nothing_is_sold_where(world, bays, why):
         assert (await now(world, one))["end"] == world.at(3), "they have gone"
 
 
+async def test_the_rest_of_what_was_sold_into_a_running_half_hour_waits_from_its_sale(world, bays):
+    wants(world, resell_min=20)
+    await pass_by(world, 46)
+    one = await world.booked(1, 1, 6)
+    await pass_by(world, 19)
+    assert visit(world, one).state == "no_show" and (await now(world, one))["id"] == one["id"]
+    await pass_by(world, 2)
+    assert (await now(world, one))["end"] == world.at(3)
+
+
 async def test_what_staff_have_said_to_be_a_no_show_is_sold_by_rule_too_and_stays_their_word(world, bays):
     wants(world, resell_min=20)
     one = await world.booked(1, 1, 4)

@@ -61,6 +61,12 @@ async def test_figures_are_counted_from_the_books(world):
     world.clock.forward(600)
     figures = (await world.staff.get("/api/panels", date=TODAY)).json()["figures"]
     assert figures == {"expected": 1, "inside": 1, "late": 1, "done": 0, "no_shows": 0, "booked_minutes": 120, "bay_minutes": 4 * 1440}
+    await world.booked(3, 0)  # into the running half hour
+    world.clock.forward(240)
+    late = lambda answer: answer.json()["figures"]["late"]  # noqa: E731
+    assert late(await world.staff.get("/api/panels", date=TODAY)) == 1
+    world.clock.forward(60)
+    assert late(await world.staff.get("/api/panels", date=TODAY)) == 2
 
 
 async def test_figures_of_another_day_count_who_arrives_on_that_day(linked):

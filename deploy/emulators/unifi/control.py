@@ -54,10 +54,12 @@ class EmergencyBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Reboot(msgspec.Struct, forbid_unknown_fields=True):
-    """refuse: nobody listens for `seconds`. unavailable: every API request is answered 503 for `seconds`."""
+    """refuse: nobody listens for `seconds`. unavailable: every API request is answered 503 for `seconds`. `forgets`: this time its emergency and
+    the doors' rules are lost, though the style keeps them."""
 
     mode: Literal["refuse", "unavailable"]
     seconds: float = 5.0
+    forgets: bool = False
 
 
 class PokeBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -241,6 +243,8 @@ def _faults(box: Controller, around: Box, body: FaultsBody) -> Answer:
         box.notifications.drop_all()
     if body.certificate == "new":
         around.renew_certificate()
+    if body.reboot is not None and body.reboot.forgets:
+        box.forget_emergency()
     if body.reboot is not None and body.reboot.mode == "unavailable":
         box.faults.starting_until = box.now() + body.reboot.seconds
         box.rebooted()

@@ -179,9 +179,13 @@ class Controller:
     def rebooted(self) -> None:
         """By the time it is up again; whoever listened has gone and hears of nothing."""
         if not self.style.keeps_emergency:
-            self.emergency = Emergency(lockdown=False, evacuation=False)
-            for door in self.doors.values():
-                door.rule = None
+            self.forget_emergency()
+
+    def forget_emergency(self) -> None:
+        """As a box does that wrote it nowhere: nobody is told, and the doors' rules go with it."""
+        self.emergency = Emergency(lockdown=False, evacuation=False)
+        for door in self.doors.values():
+            door.rule = None
 
     def press_button(self, door_id: str) -> None:
         """Somebody inside presses the exit button: a pulse by nobody who is known."""

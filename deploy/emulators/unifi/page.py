@@ -23,6 +23,7 @@ AT_THE_DOOR = (
 WHOLE = (
     ("/emergency", {"mode": "lockdown"}, "Call a lock-down at the console"), ("/emergency", {"mode": "evacuation"}, "Call an evacuation at the console"),
     ("/emergency", {"mode": "normal"}, "End the emergency at the console"), ("/faults", {"reboot": {"mode": "refuse", "seconds": 20}}, "Reboot for 20 s"),
+    ("/faults", {"reboot": {"mode": "refuse", "seconds": 20, "forgets": True}}, "Reboot for 20 s and forget its emergency"),
     ("/faults", {"drop_notifications": True}, "Drop the stream of events"), ("/faults", {"tokens_revoked": True}, "Withdraw the token"),
     ("/faults", {"certificate": "new"}, "Change the certificate"),
     ("/faults", {"next": [{"kind": "status", "status": 429, "count": 5}]}, "Refuse five calls as too many"),

@@ -43,9 +43,12 @@ def short_name(name: str) -> str:
     return f"{first} {rest[-1][0].upper()}." if rest else first
 
 
-def clock(zone: str, at: int) -> str:
-    """Unix seconds by the facility's wall clock: 18:02."""
-    return datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%H:%M")
+def clock(zone: str, at: int, beside_at: float | None = None) -> str:
+    """Unix seconds by the facility's wall clock: 18:02; where `beside_at` lies on another day, with the day: Sun 22 Nov 03:00."""
+    local = datetime.fromtimestamp(at, ZoneInfo(zone))
+    if beside_at is None or datetime.fromtimestamp(beside_at, ZoneInfo(zone)).date() == local.date():
+        return f"{local:%H:%M}"
+    return f"{local:%a} {local.day} {local:%b %H:%M}"
 
 
 def guest(tx: Tx, house: House, booking_id: str) -> str:
@@ -100,7 +103,7 @@ def article_of(name: str) -> str:
 
 def _hold(house: House, row: Row, door: str, when: str) -> str:
     who, (ended, _, more) = row.name or row.who, row.detail.partition(": ")
-    until = f", until {clock(house.facility.zone, int(row.ref))}" if row.ref else ""
+    until = f", until {clock(house.facility.zone, int(row.ref), row.at)}" if row.ref else ""
     if ended == "done":
         did = f"held {within(door)} open at {when}{until}" if until else f"let {within(door)} close again at {when}"
         return f"{who} {did}{f': {row.how}' if row.how else ''}."

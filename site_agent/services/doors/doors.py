@@ -47,6 +47,8 @@ DEVICES_EVERY_S = 60
 #: a token that may not see them must be changed by a person
 DEVICES_REFUSED_S = 3600
 WRITE_AGAIN_S = 1.0
+#: the controller opens nothing meanwhile
+LOCKED_DOWN = "The facility is locked down, so this door was not opened. End the lock-down first, under “Doors”."
 
 
 class DoorView(msgspec.Struct, frozen=True):
@@ -284,8 +286,9 @@ class DoorDesk:
         except DoorsUnavailable as error:
             raise refuse("door_unavailable", error.detail, retry_after_s=error.retry_after_s) from None
         except DoorsRefused as error:
-            told = f"{error.detail} The facility is locked down: end that first, under “Doors”." if self.barred() else error.detail
-            raise refuse("door_refused", told) from None
+            if error.code == "refused" and self.barred():  # what the controller said stands in log and journal
+                raise refuse("door_refused", LOCKED_DOWN) from None
+            raise refuse("door_refused", error.detail) from None
 
     def alarms(self) -> list[Alarm]:
         """A sentence as long as the controller refuses us, which only a person can mend; one that is away comes back by itself."""

@@ -127,6 +127,10 @@ class EmergencyDesk:
         row = self._wanted()
         return (row is not None and row.mode != "lockdown") or self._outside() == "evacuation"
 
+    def for_guests(self) -> emergency_words.ForGuests | None:
+        """What the kiosk tells its guests of the emergency that stands; None where none does."""
+        return emergency_words.for_guests(self._wanted(), self._outside(), self._clock)
+
     def hint(self) -> None:
         """The controller has told that its mode is another: it is asked at the next tick."""
         self._look_at = 0.0
@@ -442,4 +446,4 @@ class EmergencyDesk:
         return EmergencyView(row.id, row.mode, row.state, row.reason, row.by_name, iso(row.ends_at), self._clock(row.ends_at))
 
     def _clock(self, at: int) -> str:
-        return door_words.clock(self._db.read(lambda tx: self._houses.of(tx, self._site_id)).facility.zone, at)
+        return door_words.clock(self._db.read(lambda tx: self._houses.of(tx, self._site_id)).facility.zone, at, self._desk.now())

@@ -5,6 +5,12 @@ Invariant: pure; nothing is said of the doors that they have not told, and nobod
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from shared import passes
 from site_agent.services.doors import door_words
 from site_agent.store.emergencies import Mode, Row
 
@@ -43,6 +49,53 @@ def standing(row: Row, until: str, trouble: str, again: str = "") -> str:
         return " ".join(part for part in (begun, trouble, f"They are asked until {until}.", why) if part)
     lost = f"The controller had lost it while it was out of reach, and was put into it again at {again}. Whoever ended it there on purpose must end it here too."
     return f"{name[:1].upper()}{name[1:]} until {until}: {_DOES[row.mode]}. {why}{f' {lost}' if again else ''}"
+
+
+class ForGuests(msgspec.Struct, frozen=True):
+    """An emergency as the kiosk tells it. `ends_at` unix seconds and `until` by the facility's clock; 0 and empty where only the controller knows."""
+
+    mode: Mode
+    ends_at: int = 0
+    until: str = ""
+
+    @property
+    def shuts(self) -> bool:
+        """Whether guests are kept out, so that nobody can play now."""
+        return self.mode != "unlock_all"
+
+    @property
+    def sentence(self) -> str:
+        until = f" until {self.until} at the latest" if self.until else ""
+        if self.mode == "evacuation":
+            return f"The facility is being evacuated{until}: every door stands open, so please leave now by the nearest exit."
+        if self.mode == "unlock_all":
+            return f"All doors stand open{until}: you need no PIN or code to come in, but please check in here as always."
+        return f"The facility is locked down{until}: no door opens for guests before it is over, not even with a booking."
+
+    def ahead(self, start_at: int) -> str:
+        """What whoever is about to book a start (unix seconds) must know before the price; empty where the start lies behind it."""
+        if not self.shuts or (self.ends_at and start_at >= self.ends_at):
+            return ""
+        return f"This time begins before the {door_words.EMERGENCIES[self.mode]} is over: you can come in once it is{self._latest()}."
+
+    def code(self, start_at: int, end_at: int) -> str:
+        """When PIN and code of a booking (unix seconds) open the door; empty where that is as always."""
+        before_s, after_s = passes.BEFORE_MIN * 60, passes.AFTER_MIN * 60
+        if not self.shuts or (self.ends_at and start_at - before_s >= self.ends_at):
+            return ""
+        if self.ends_at >= end_at + after_s:
+            return f"Code and PIN open the door only if the {door_words.EMERGENCIES[self.mode]} is over before your time is."
+        return f"Code and PIN open the door once the {door_words.EMERGENCIES[self.mode]} is over{self._latest()}."
+
+    def _latest(self) -> str:
+        return f", at the latest at {self.until}" if self.until else ""
+
+
+def for_guests(row: Row | None, outside: Literal["", "lockdown", "evacuation"], clock: Callable[[int], str]) -> ForGuests | None:
+    """Of what was called here, and of the mode that the controller is in without us: that one is above doors that are held."""
+    if row is None or (outside and row.mode == "unlock_all"):
+        return ForGuests(outside) if outside else None
+    return ForGuests(row.mode, row.ends_at, clock(row.ends_at))
 
 
 def unwritten(why: str) -> str:

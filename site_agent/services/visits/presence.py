@@ -255,7 +255,7 @@ class Presence:
     def _rest_is_due(self, tx: Tx, house: House, one: Visit, seen: Seen, now: int) -> bool:
         """Whoever plays there without a check-in, or could have come unheard, may be the guest: then people judge."""
         rule, bay = house.profile.policy.presence, self._bays.get(one.seat)
-        if not (rule.by_rule and rule.resell_min) or now < one.b.starts_at + rule.resell_min * 60 or (bay and bay.playing):
+        if not (rule.by_rule and rule.resell_min) or now < presence.due_at(one.b) + rule.resell_min * 60 or (bay and bay.playing):
             return False
         if seen.unclear or "deaf" in (seen.doors, seen.bay) or self._perhaps_let_in(tx, one, now):
             return False

@@ -30,7 +30,8 @@ _SIGNS = {"CAD": "$", "USD": "$", "AUD": "$", "EUR": "€", "GBP": "£"}
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """One bay's next start. `now` if it can begin at once; `minutes_max` until something else begins; `asked`: the hub must be asked."""
+    """One bay's next start. `label`: its clock, "tomorrow 07:30" where it is not today's. `now` if it can begin at once; `minutes_max` until
+    something else begins; `asked`: the hub must be asked."""
 
     resource_id: str
     bay: str
@@ -120,7 +121,7 @@ class WalkIn:
             return Offer(
                 resource.id, bay, beside(resource, bay), resource.features, resource.capacity, start, slots.label(zone, start),
                 f"{day:%A} {day.day} {day:%B}", start * 900 <= self._desk.now(), lengths,
-                tuple((run.start, slots.label(zone, run.start)) for run in starts[:STARTS_MAX]),
+                tuple((run.start, self._when(zone, run.start, day)) for run in starts[:STARTS_MAX]),
             )  # fmt: skip
 
         return self._db.read(look)
@@ -137,7 +138,7 @@ class WalkIn:
     def today(self) -> date:
         """The day that the facility's calendar shows now."""
         house = self._db.read(lambda tx: self._houses.of(tx, self._site_id))
-        return slots.local_day(house.facility.zone, self._desk.now_slot())
+        return self._today(house.facility.zone)
 
     def opens_now(self, start: str) -> bool:
         """Whether the pass of a booking that starts then (ISO) opens the door already."""
@@ -147,6 +148,14 @@ class WalkIn:
     def new_id(self) -> str:
         """The id of a booking that a kiosk is about to make."""
         return self._desk.new_id()
+
+    def _when(self, zone: str, slot: int, beside: date) -> str:
+        """The wall clock of a start; with its day where that is another than the one it stands beside."""
+        clock, day = slots.label(zone, slot), slots.local_day(zone, slot)
+        return clock if day == beside else f"{'today' if day == self._today(zone) else 'tomorrow'} {clock}"
+
+    def _today(self, zone: str) -> date:
+        return slots.local_day(zone, self._desk.now_slot())
 
     def _bays(self, tx: Tx) -> list[Resource]:
         house = self._houses.of(tx, self._site_id)
@@ -163,7 +172,7 @@ class WalkIn:
         longest, bay = min(slots.minutes_of(run), policy.max_min), views.bay(house, resource.id)
         price = self._price(house, resource, least)
         return Opening(
-            resource.id, bay, beside(resource, bay), run.start, slots.label(zone, run.start), run.start * 900 <= self._desk.now(),
+            resource.id, bay, beside(resource, bay), run.start, self._when(zone, run.start, self._today(zone)), run.start * 900 <= self._desk.now(),
             slots.label(zone, run.start + longest // slots.SLOT_MIN), longest, territory.may_sell("site", least, line) != "mine",
             money(price.total_cents, price.currency),
         )  # fmt: skip

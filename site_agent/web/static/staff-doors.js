@@ -61,7 +61,7 @@
       onsubmit: (event) => Club.act(button, error, async () => {
         const done = await Club.post(`/api/doors/${encodeURIComponent(door.id)}/hold`, { minutes: Number(minutes.value), reason: reason.value });
         Club.sheet.close();
-        Club.say(`${door.name}: held open until ${Club.clock(done.until)}.`);
+        Club.say(`${door.name}: held unlocked until ${Club.when(done.until)}.`);
         later();
       })(event),
     }, Club.field("Why? It is written down.", reason), Club.field("For how many minutes?", minutes), error, h("footer", {}, button));

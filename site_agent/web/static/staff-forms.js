@@ -54,6 +54,8 @@ const dayFormat = new Intl.DateTimeFormat("en-CA", { year: "numeric", month: "2-
 Club.day = (at) => dayFormat.format(new Date(at));
 const clockFormat = new Intl.DateTimeFormat("en-CA", { hour: "2-digit", minute: "2-digit", hour12: false, timeZone: Club.page.zone });
 Club.clock = (at) => clockFormat.format(new Date(at));
+// the clock, with the day where it is another than today
+Club.when = (at) => (Club.day(at) === Club.day(Club.now()) ? Club.clock(at) : `${Club.day(at)} ${Club.clock(at)}`);
 Club.ago = (at) => {
   if (!at) return "never";
   const s = Math.max(0, Math.round(Club.now() / 1000 - at));
@@ -64,17 +66,18 @@ Club.ago = (at) => {
 Club.money = (price) => new Intl.NumberFormat("en-CA", { style: "currency", currency: price.currency, currencyDisplay: "narrowSymbol" }).format(price.total_cents / 100);
 // the half hours that one can choose from on a board: the day's, then the first of the next day with its name beside
 Club.starts = (board) => [...board.rows.map((row) => [row.slot, row.label]), ...board.after.map((row) => [row.slot, `${row.label} ${board.after_title.split(" ")[0]}`])];
-// nobody has come five minutes after the start
-Club.late = (item) => item.kind === "booking" && item.state === "confirmed" && item.start + 1 / 3 < Club.nowSlot() && item.end > Club.nowSlot();
+// nobody has come five minutes after they were due; how long after it is, in minutes
+Club.lateMin = (item) => Math.floor((Club.now() / 1000 - item.due_at) / 60);
+Club.late = (item) => item.kind === "booking" && item.state === "confirmed" && Club.lateMin(item) >= 5 && item.end > Club.nowSlot();
 Club.length = (minutes) => minutes % 60 ? `${Math.floor(minutes / 60) ? `${Math.floor(minutes / 60)} h ` : ""}${minutes % 60} min` : `${minutes / 60} h`;
 
 // ---- notices
-Club.say = (text, kind = "good", undo = null) => {
+Club.say = (text, kind = "good", ...ways) => {
   const box = document.querySelector("[data-notices]"), { h } = Club;
-  const note = h(`p.toast.${kind}`, {}, h("span", {}, text), undo ? h("button.link", { onclick: () => { note.remove(); undo(); } }, "Undo") : null, h("button.icon", { "aria-label": "Close", onclick: () => note.remove() }, "×"));
+  const note = h(`p.toast.${kind}`, {}, h("span", {}, text), ways.map(([words, work]) => h("button.link", { onclick: () => { note.remove(); work().catch((problem) => Club.say(problem.detail, "bad")); } }, words)), h("button.icon", { "aria-label": "Close", onclick: () => note.remove() }, "×"));
   box.append(note);
   while (box.children.length > 3) box.firstChild.remove();
-  setTimeout(() => note.remove(), kind === "bad" ? 12000 : 6000);
+  setTimeout(() => note.remove(), kind === "bad" || ways.length ? 12000 : 6000);
 };
 
 // ---- the sheet
@@ -290,8 +293,10 @@ Club.openBooking = async (id, moveTo = null) => {
 // marked at once, since staff stand before the empty bay; taken back as quickly
 Club.noShow = async (id, name) => {
   try {
-    await Club.post(`/api/bookings/${id}/attendance`, { state: "no_show" });
-    Club.say(`${name || "The guest"} is marked as a no-show.`, "good", () => Club.post(`/api/bookings/${id}/attendance`, { state: "none" }).catch((problem) => Club.say(problem.detail, "bad")));
+    const b = await Club.post(`/api/bookings/${id}/attendance`, { state: "no_show" });
+    const ways = [["Undo", () => Club.post(`/api/bookings/${id}/attendance`, { state: "none" })]];
+    if (b.rest_from) ways.unshift([`Sell the rest from ${Club.clock(b.rest_from)}`, () => Club.sellRest(id)]);
+    Club.say(`${name || "The guest"} is marked as a no-show.`, "good", ...ways);
   } catch (problem) { Club.say(problem.detail, "bad"); }
 };
 

@@ -45,7 +45,7 @@
   const jobsOf = (bay, panel) => panel.jobs.bays.find((one) => one.resource_id === bay.resource_id) ?? { next: [], lately: [], played_min: 0 };
   const came = (one) => `${one.told.split(", ")[0]}: ${CAME[one.state]}${one.way ? ` (${one.way})` : ""}${one.ended_at ? ` ${Club.ago(one.ended_at)}` : ""}${one.text ? `. ${one.text}` : ""}`;
 
-  const when = (at) => Club.day(at * 1000) === Club.day(Club.now()) ? Club.clock(at * 1000) : `${Club.day(at * 1000)} ${Club.clock(at * 1000)}`;
+  const when = (at) => Club.when(at * 1000);
 
   function help(bay, panel, later) {
     const offers = panel.offers.map((offer, at) => !bay.does.includes(offer.kind) ? null : h("label.choice", {}, h("input", { type: "radio", name: "offer", value: at, required: true }), offer.label));

@@ -4,7 +4,7 @@
   const { h, page } = Club;
   const find = (name) => document.querySelector(`[data-${name}]`);
   const grid = new Club.Grid(find("board"));
-  // minutes after the start from which somebody who has not come can be marked with one press
+  // minutes after a guest was due from which somebody who has not come can be marked with one press
   const NO_SHOW_MIN = Number(page.noshow);
   let day = new URLSearchParams(location.search).get("date") || page.today, stream = null, pulse = 0;
 
@@ -107,9 +107,9 @@
     const coming = Club.board.items.filter((item) => item.kind === "booking" && ["confirmed", "checked_in"].includes(item.state) && item.end > now).sort((a, b) => a.start - b.start || a.label.localeCompare(b.label)).slice(0, 8);
     find("arrivals").replaceChildren(h("h2", {}, "Arrivals"), coming.length ? h("ul.list", {}, coming.map((item) => {
       const bay = Club.board.bays.find((one) => one.id === item.resource_id);
-      const late = Club.late(item), gone = late && item.start + NO_SHOW_MIN / 15 < now && Club.may("check_in");
+      const late = Club.late(item), gone = late && Club.lateMin(item) >= NO_SHOW_MIN && Club.may("check_in");
       return h("li.comer", {}, h("button.arrival", { onclick: () => Club.openItem(item) },
-        h("span.when", {}, item.clock.split("–")[0]), h("span.what", {}, h("strong", {}, item.label), h("span", {}, bay ? bay.bay : "", late ? h("b.late", {}, ` · late ${Club.length(Math.floor((now - item.start) * 15))}`) : null)),
+        h("span.when", {}, item.clock.split("–")[0]), h("span.what", {}, h("strong", {}, item.label), h("span", {}, bay ? bay.bay : "", late ? h("b.late", {}, ` · late ${Club.length(Club.lateMin(item))}`) : null)),
         late ? null : h(`span.state${item.state === "checked_in" ? ".in" : ""}`, {}, item.state === "checked_in" ? "in" : item.start <= now + 1 ? "due" : "")),
       gone ? h("button.button.small", { "aria-label": `${item.label} is a no-show`, onclick: () => Club.noShow(item.id, item.label) }, "No-show") : null);
     })) : h("p.fine", {}, "Nobody is expected for the rest of the day."));
@@ -123,8 +123,8 @@
     const kept = box.querySelectorAll(":scope > [data-emergency], :scope > .spares, :scope > .held");
     if (!panel.configured) { box.replaceChildren(h("h2", {}, "Doors"), h("p.fine", {}, "No door controller is connected.")); return; }
     box.replaceChildren(h("h2", {}, "Doors"), panel.trouble ? h("p.notice", {}, panel.trouble) : "", h("ul.list", {}, panel.doors.map((door) => {
-      const held = door.held ? `held open${door.held_until ? ` until ${Club.clock(door.held_until)}` : ""}` : door.lock;
-      const states = [held, door.leaf].filter((word) => word !== "unknown").join(" · ") || "state unknown", words = [door.where, states].filter(Boolean).join(" · ");
+      const held = door.held ? `held unlocked${door.held_until ? ` until ${Club.when(door.held_until)}` : ""}` : door.lock;
+      const states = [held, `leaf ${door.leaf}`].filter((words) => !words.endsWith("unknown")).join(" · ") || "state unknown", words = [door.where, states].filter(Boolean).join(" · ");
       const button = h("button.button.small", { "aria-label": `Unlock ${door.name}` }, "Unlock");
       button.addEventListener("click", async () => {
         button.disabled = true;
