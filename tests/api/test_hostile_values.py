@@ -31,7 +31,7 @@ async def test_a_booking_with_a_bad_value_is_refused_and_changes_nothing(tmp_pat
     async with opened(tmp_path) as w:
         no = await w.staff.post("/api/bookings", {**w.wish(1, 4), **change})
         assert no.status_code == 400 and no.json()["code"] == "bad_request"
-        assert next(iter(change)) in no.json()["detail"]
+        assert next(iter(change)) in no.text
         assert w.db.read(lambda tx: [tx.one(f"SELECT COUNT(*) FROM {name}")[0] for name in ("bookings", "claims", "customers")]) == [0, 0, 0]
         assert not [row for row in w.db.read(lambda tx: records.journal_of(tx, "bedford")) if "book" in row[2]]
 
@@ -48,4 +48,4 @@ async def test_a_phone_number_is_refused_at_once(tmp_path, phone):
         began = time.process_time()
         no = await w.staff.post("/api/bookings", w.wish(1, 4, phone=phone))
         assert time.process_time() - began < 0.5
-        assert no.status_code == 400 and "$.phone" in no.json()["detail"]
+        assert no.status_code == 400 and no.json()["detail"].startswith("The phone number is not written as it should be.")
