@@ -54,6 +54,11 @@ async def test_every_page_says_at_its_top_what_stands_and_until_when(world, mode
         page = (await screen.get(path)).text
         assert sentence in page and page.index(sentence) < page.index("<form" if "check-in" in path else "<h1>"), path
     home = (await screen.get("/kiosk")).text
+    free = (await screen.get("/kiosk/book")).text
+    assert ("Free now" in free) == (mode == "unlock_all")
+    *_, done = await sold(screen, SLOT)
+    assert ("Check in now" in done) == (mode == "unlock_all"), "nobody is sent to a door that does not open"
+    home = (await screen.get("/kiosk")).text
     assert title in home and ("free right now" in home) == (mode == "unlock_all") and 'data-refresh="60"' in home
     await after(world, 1803, step=601)
     home = (await screen.get("/kiosk")).text
