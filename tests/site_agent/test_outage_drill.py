@@ -262,6 +262,7 @@ async def test_the_command_waits_and_prints_the_report(linked, capsys):
             await asyncio.sleep(0.01)
     w.clock.forward(61)
     await w.kit.outage.tick()
+    w.staff = await w.signed_in("ada")  # whoever signed in at the world's beginning is signed out by the real time
     await reported(w)
     assert await asyncio.wait_for(running, 8) == 0
     said = capsys.readouterr().out
